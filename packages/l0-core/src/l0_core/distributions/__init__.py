@@ -1,0 +1,1 @@
+"""Gate distributions: how one gate behaves."""

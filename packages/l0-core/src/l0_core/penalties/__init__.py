@@ -1,0 +1,1 @@
+"""Penalties: what gates and weights cost."""

@@ -1,0 +1,1 @@
+"""What this package brings, announced by the hooks that everyone uses."""
