@@ -1,0 +1,31 @@
+"""One decorator for compiled kernels: machine code cached on disk where a place for it can be written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import numba
+
+Kernel = TypeVar("Kernel", bound=Callable[..., Any])
+
+_NO_PLACE = "no locator available"
+"""How numba words that neither the package's folder nor the user's cache folder can be written."""
+
+
+def jit(function: Kernel) -> Kernel:
+    """Compile a kernel at its first call: without the interpreter, the lock released, cached where possible.
+
+    On a read-only installation whose user has no writable cache folder numba refuses to decorate
+    with ``cache=True``; the kernel is then compiled once in every process instead of failing at import.
+
+    Kernels are compiled without ``fastmath`` and without threads, so that sums are added in the order
+    in which they are written and equal input gives bit-equal output.
+    """
+    try:
+        compiled: Kernel = numba.njit(cache=True, nogil=True)(function)
+    except RuntimeError as error:
+        if _NO_PLACE not in str(error):
+            raise
+        compiled = numba.njit(nogil=True)(function)
+    return compiled
