@@ -65,7 +65,9 @@ class Selection:
         if np.any(np.diff(self.indices) <= 0):
             raise InputError("indices must be strictly ascending")
         for name, length in (
-            ("kinds", self.indices.size), ("scores", self.total), ("inclusion_probabilities", self.total),
+            ("kinds", self.indices.size),
+            ("scores", self.total),
+            ("inclusion_probabilities", self.total),
         ):
             value = getattr(self, name)
             if value is not None and value.shape != (length,):

@@ -190,8 +190,14 @@ class Registry:
                     state, detail = self._state(claims, claim)
                     rows.append(
                         PluginInfo(
-                            kind, name, claim.package, claim.version, state,
-                            claim.record.summary, claim.record.target, detail,
+                            kind,
+                            name,
+                            claim.package,
+                            claim.version,
+                            state,
+                            claim.record.summary,
+                            claim.record.target,
+                            detail,
                         )
                     )
         return sorted(rows, key=lambda row: (row.kind, row.name, row.package))

@@ -1,0 +1,63 @@
+"""How the formulas take their arguments: one array-API namespace, one kind of number, plain Python numbers aligned."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from l0_core.errors import InputError
+
+Array = Any
+
+
+def floating(**arguments: Array) -> tuple[Any, list[Array]]:
+    """The array-API namespace of the arguments, and the arguments as floating arrays of it.
+
+    Python numbers take the dtype and device of the arrays beside them (float64 of NumPy where there
+    is none). Arrays are handed back as they are.
+
+    Parameters
+    ----------
+    arguments
+        Arrays or Python numbers by name; the names are for the messages.
+
+    Raises
+    ------
+    InputError
+        Something that is no array, whole numbers where real ones are meant, or arrays of two libraries.
+    """
+    import array_api_compat
+
+    arrays = {name: value for name, value in arguments.items() if not isinstance(value, (int, float))}
+    for name, value in arrays.items():
+        if not array_api_compat.is_array_api_obj(value):
+            raise InputError(f"{name} must be an array or a number, got {type(value).__name__}; use backend.asarray")
+    if not arrays:
+        import numpy as np
+
+        return floating(**{name: np.asarray(value, dtype=np.float64) for name, value in arguments.items()})
+    try:
+        xp = array_api_compat.array_namespace(*arrays.values())
+    except TypeError as error:
+        kinds = ", ".join(f"{name}: {type(value).__module__}" for name, value in arrays.items())
+        raise InputError(f"the arrays must be of one library, got {kinds}; use backend.asarray for all") from error
+    for name, value in arrays.items():
+        if not xp.isdtype(value.dtype, "real floating"):
+            raise InputError(f"{name} must hold real numbers (float32, float64), got dtype {value.dtype}")
+    like = next(iter(arrays.values()))
+    device = array_api_compat.device(like)
+    return xp, [
+        arrays[name] if name in arrays else xp.asarray(value, dtype=like.dtype, device=device)
+        for name, value in arguments.items()
+    ]
+
+
+def stop_gradient(array: Array) -> Array:
+    """The same values, without a gradient (the array itself where its library has no gradients)."""
+    detach = getattr(array, "detach", None)
+    if detach is not None:
+        return detach()
+    if type(array).__module__.partition(".")[0] in ("jax", "jaxlib"):
+        import jax  # type: ignore[import-not-found, unused-ignore]
+
+        return jax.lax.stop_gradient(array)
+    return array
