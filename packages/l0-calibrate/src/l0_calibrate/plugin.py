@@ -1,1 +1,40 @@
-"""What this package brings, announced by the hooks that everyone uses."""
+"""What l0-calibrate brings: three kinds of plugin, and its own losses, selectors and solvers."""
+
+from __future__ import annotations
+
+from l0_core.plugins import PluginKind, PluginRecord, hookimpl
+
+from l0_calibrate.hooks import KINDS, CalibrateHooks
+
+
+@hookimpl
+def l0_kinds() -> list[tuple[PluginKind, object]]:
+    """Losses, selectors, solvers."""
+    specs = CalibrateHooks()
+    return [(kind, specs) for kind in KINDS]
+
+
+@hookimpl
+def l0_losses() -> list[PluginRecord]:
+    """Losses of l0-calibrate."""
+    return [
+        PluginRecord("absolute", "l0_calibrate.losses.absolute:AbsoluteLoss", "mean |relative error| (the default)"),
+    ]
+
+
+@hookimpl
+def l0_selectors() -> list[PluginRecord]:
+    """Selectors of l0-calibrate."""
+    return [
+        PluginRecord("prune", "l0_calibrate.selectors.prune:PruneSelector", "gradual pruning by contribution"),
+    ]
+
+
+@hookimpl
+def l0_solvers() -> list[PluginRecord]:
+    """Solvers of l0-calibrate."""
+    return [
+        PluginRecord(
+            "primal_dual", "l0_calibrate.solvers.primal_dual:PrimalDualSolver", "restarted primal-dual, certified gap"
+        ),
+    ]

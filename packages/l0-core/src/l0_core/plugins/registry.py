@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import importlib.metadata
+import inspect
 import logging
 import os
 from collections.abc import Iterable
@@ -14,7 +15,13 @@ from typing import Any, Protocol
 import attrs
 import pluggy
 
-from l0_core.errors import BrokenPluginError, MissingDependencyError, PluginConflictError, UnknownPluginError
+from l0_core.errors import (
+    BrokenPluginError,
+    InputError,
+    MissingDependencyError,
+    PluginConflictError,
+    UnknownPluginError,
+)
 from l0_core.plugins.hooks import CORE_KINDS, ENTRY_POINT_GROUP, PROJECT, CoreHooks
 from l0_core.plugins.records import PluginInfo, PluginKind, PluginRecord, PluginState
 
@@ -28,12 +35,19 @@ class EntryPoint(Protocol):
     """What the registry needs of `importlib.metadata.EntryPoint` (tests bring their own)."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """Left of the equals sign."""
+
     @property
-    def value(self) -> str: ...
+    def value(self) -> str:
+        """Right of it: ``"package.module"`` or ``"package.module:attribute"``."""
+
     @property
-    def dist(self) -> Any: ...
-    def load(self) -> Any: ...
+    def dist(self) -> Any:
+        """The distribution (``name``, ``version``), or None."""
+
+    def load(self) -> Any:
+        """Import what the value names."""
 
 
 @attrs.frozen
@@ -50,8 +64,11 @@ class _Claim:
 
 
 def _origin(point: EntryPoint) -> tuple[str, str]:
-    dist = point.dist
-    return (dist.name, dist.version) if dist is not None else (point.name, "unknown")
+    try:
+        package, version = point.dist.name, point.dist.version
+    except Exception:  # no distribution, or one whose metadata cannot be read: still a plugin to be named
+        package = version = None
+    return package or point.name, version or "unknown"
 
 
 def _missing(requires: Iterable[str]) -> list[str]:
@@ -109,9 +126,25 @@ class Registry:
                 continue  # one distribution seen twice on the path: the first is the one that imports
             self._origins[key] = (package, version)
             try:
-                self._manager.register(point.load(), name=key)
-            except Exception as error:
+                self._register(point.load(), key)
+            except (Exception, SystemExit) as error:
                 self._fault(key, f"entry point {point.name} = {point.value}: {_describe(error)}", error)
+
+    def _register(self, plugin: Any, key: str) -> None:
+        """Register a plugin whole or not at all.
+
+        Signatures are checked here, not by pluggy, which checks those of a kind that is added later only
+        then, and would blame (and lose) the kind.
+        """
+        for name in dir(plugin):
+            options = self._manager.parse_hookimpl_opts(plugin, name)
+            if options is None:
+                continue
+            if inspect.signature(getattr(plugin, name)).parameters:
+                raise TypeError(f"{name}() must take no argument")
+            if options.get("wrapper") or options.get("hookwrapper"):
+                raise TypeError(f"{name}() must not be a wrapper: hooks are asked one by one")
+        self._manager.register(plugin, name=key)
 
     def _fault(self, key: str, detail: str, error: BaseException | None = None, kind: str = "") -> None:
         if os.environ.get(RAISE_VARIABLE) == "1":
@@ -135,12 +168,15 @@ class Registry:
                 yield impl.plugin_name, item
 
     def _add_kinds(self) -> None:
+        specified: list[object] = []
         for key, item in self._call("l0_kinds"):
             try:
                 kind, spec = item
                 if kind.name in self._kinds:
                     raise ValueError(f"the kind {kind.name!r} exists already")
                 self._manager.add_hookspecs(spec)
+                if not getattr(self._manager.hook, kind.hook, None):
+                    raise ValueError(f"{spec!r} specifies no hook {kind.hook}")
             except Exception as error:
                 self._fault(key, f"l0_kinds() gave {item!r}: {_describe(error)}", error)
                 continue
@@ -236,7 +272,9 @@ class Registry:
 
     def get(self, kind: str, name: str, **settings: Any) -> Any:
         """Build the implementation behind a name with the given settings and check its interface."""
-        built = self.factory(kind, name)(**settings)
+        factory = self.factory(kind, name)
+        self._check_settings(kind, name, factory, settings)
+        built = factory(**settings)
         module, _, attribute = self._kind(kind).interface.partition(":")
         interface = getattr(importlib.import_module(module), attribute)
         if not isinstance(built, interface):
@@ -246,6 +284,19 @@ class Registry:
                 f"{type(built).__name__}, which is not a {interface.__module__}.{interface.__name__}"
             )
         return built
+
+    @staticmethod
+    def _check_settings(kind: str, name: str, factory: Any, settings: dict[str, Any]) -> None:
+        """InputError that names the settings there are, where the call would not fit."""
+        try:
+            signature = inspect.signature(factory)
+        except (TypeError, ValueError):
+            return  # no signature to read: the call itself will say
+        try:
+            signature.bind(**settings)
+        except TypeError as error:
+            known = ", ".join(str(p) for p in signature.parameters.values()) or "none"
+            raise InputError(f"{kind} {name!r}: {error}; settings: {known}") from None
 
     # ------------------------------------------------------------------ wording
 

@@ -1,0 +1,87 @@
+"""The interface of losses, and the one family of convex prices that every solver understands."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING
+
+import attrs
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from l0_calibrate.problem import CalibrationProblem
+
+FloatArray = npt.NDArray[np.float64]
+
+
+@attrs.frozen(eq=False)
+class RowPrice:
+    r"""What the residual of each target costs: a convex, even, piecewise linear-quadratic function.
+
+    .. math:: h_i(r) = \sup_{|y| \le c_i} \; y r - d_i |y| - \tfrac{1}{2} q_i y^2
+
+    Parameters
+    ----------
+    cap
+        ``c``, shape (m,): the slope far out; ``inf`` where the price grows without a bound on its slope.
+    dead_zone
+        ``d``, shape (m,), in relative error: residuals up to it are free (tolerance).
+    curvature
+        ``q``, shape (m,): 0 is an absolute loss.
+
+    Notes
+    -----
+    With ``s = max(|r| - d, 0)``: ``h = s^2 / (2 q)`` where ``s <= q c`` and ``c s - q c^2 / 2`` beyond.
+    So ``(c, 0, 0)`` is ``c |r|``; ``(c, d, 0)`` has a tolerance; ``(c, 0, delta / c)`` is Huber's loss
+    with its corner at delta; ``(inf, 0, 1 / c)`` is ``c r^2 / 2``; ``(inf, d, 0)`` is the constraint
+    ``|r| <= d``. The conjugate is ``d |y| + q y^2 / 2`` on ``|y| <= c``.
+    """
+
+    cap: FloatArray
+    dead_zone: FloatArray
+    curvature: FloatArray
+
+    @classmethod
+    def absolute(cls, weights: FloatArray) -> RowPrice:
+        """``c_i |r_i|``."""
+        zero = np.zeros_like(weights)
+        return cls(weights, zero, zero)
+
+    @property
+    def is_absolute(self) -> bool:
+        """Whether every row is ``c_i |r_i|`` with a finite ``c_i``."""
+        return bool(np.isfinite(self.cap).all() and not self.dead_zone.any() and not self.curvature.any())
+
+    def values(self, residuals: FloatArray) -> FloatArray:
+        """``h_i(r_i)``, shape (m,); ``inf`` where a hard row is violated."""
+        excess = np.maximum(np.abs(residuals) - self.dead_zone, 0.0)
+        with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+            linear = np.where(excess > 0, self.cap * excess - 0.5 * self.curvature * self.cap**2, 0.0)
+            inner = np.where(self.curvature > 0, excess**2 / (2.0 * self.curvature), np.inf)
+        quadratic = (self.curvature > 0) & (excess <= self.curvature * self.cap)
+        return np.where(quadratic, inner, np.where(excess > 0, linear, 0.0))
+
+    def total(self, residuals: FloatArray) -> float:
+        """``sum_i h_i(r_i)``."""
+        return float(self.values(residuals).sum())
+
+    def conjugate(self, y: FloatArray) -> float:
+        """``sum_i d_i |y_i| + q_i y_i^2 / 2`` for y inside the caps."""
+        return float(self.dead_zone @ np.abs(y) + 0.5 * (self.curvature @ (y * y)))
+
+
+class Loss(ABC):
+    """How error is priced.
+
+    A loss turns a problem into a `RowPrice`. One that is not convex (an error capped at a level) is
+    solved as a sequence of convex ones: `reprice` says the next from the residuals of the last.
+    """
+
+    @abstractmethod
+    def price(self, problem: CalibrationProblem) -> RowPrice:
+        """The price of each target, in the sum form: weights average 1 over the targets."""
+
+    def reprice(self, price: RowPrice, residuals: FloatArray) -> RowPrice | None:
+        """The next convex price for a non-convex loss, or None when it is settled (always, if convex)."""
+        return None

@@ -1,0 +1,104 @@
+"""The interface of selectors: which records, at an exact count."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING
+
+import attrs
+import numpy as np
+import numpy.typing as npt
+from l0_core import Selection
+
+from l0_calibrate.losses.base import RowPrice
+from l0_calibrate.solvers.base import Machine, Start
+from l0_calibrate.system import ScaledSystem
+from l0_calibrate.watch import Watch, unwatched
+
+if TYPE_CHECKING:
+    from l0_calibrate.problem import CalibrationProblem
+
+FloatArray = npt.NDArray[np.float64]
+BoolArray = npt.NDArray[np.bool_]
+
+
+@attrs.frozen(eq=False)
+class Budget:
+    """What is asked of a selector.
+
+    Parameters
+    ----------
+    problem
+        The problem as the user gave it (matrix in its own units, names, groups).
+    system
+        The same, scaled.
+    price
+        The price of each target.
+    keep
+        K, how many records to keep, exactly.
+    ratio_bound
+        Largest weight ratio, before the scaling by records/kept (R); ``inf`` for none.
+    caps
+        Shape (n,), largest ratio of each record by absolute bounds; ``inf`` for none.
+    spread
+        mu, the price on unequal weights, as the user gives it.
+    must_keep, never_keep
+        Shape (n,) flags, or None.
+    seconds
+        Wall-clock limit for the selection; ``inf`` for none.
+    settings
+        Options of the selector itself, by name.
+    """
+
+    problem: CalibrationProblem
+    system: ScaledSystem
+    price: RowPrice
+    keep: int
+    ratio_bound: float = float("inf")
+    caps: FloatArray | None = None
+    spread: float = 0.0
+    must_keep: BoolArray | None = None
+    never_keep: BoolArray | None = None
+    seconds: float = float("inf")
+    settings: dict[str, object] = attrs.field(factory=dict)
+
+    @property
+    def scale_up(self) -> float:
+        """c = n / K: what the reference weights are multiplied by so that K records stand for all n."""
+        return self.system.records / self.keep
+
+    def upper(self, support: npt.NDArray[np.int64]) -> FloatArray:
+        """Largest ratio of each record of a support: ``R n / K``, and never above its absolute cap."""
+        bound = np.full(support.size, self.ratio_bound * self.scale_up)
+        return bound if self.caps is None else np.minimum(bound, self.caps[support])
+
+    def spread_on(self, support: npt.NDArray[np.int64]) -> FloatArray:
+        """``kappa_j = mu m w0_j^2 / (c_S^2 sum_S w0^2)`` with ``c_S = n / |S|``: a price on a low effective sample size."""
+        w0 = self.system.reference[support]
+        c = self.system.records / support.size
+        total = float(w0 @ w0)
+        if self.spread == 0.0 or total == 0.0:
+            return np.zeros(support.size)
+        return self.spread * self.system.targets * w0**2 / (c * c * total)
+
+
+@attrs.frozen(eq=False)
+class Selected:
+    """The records of a budget, and a warm start for the fit on them where the selector has one."""
+
+    selection: Selection
+    start: Start | None = None
+
+
+class Selector(ABC):
+    """Chooses exactly ``budget.keep`` records; the calibrator refits the weights on them."""
+
+    @abstractmethod
+    def select(self, budget: Budget, machine: Machine, watch: Watch = unwatched) -> Selected:
+        """Choose.
+
+        Raises
+        ------
+        InputError
+            When the budget asks for what the selector cannot do (it says what to change).
+        """

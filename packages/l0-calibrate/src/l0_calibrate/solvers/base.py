@@ -1,0 +1,158 @@
+"""The interface of solvers: which weights, given the records."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import attrs
+import numpy as np
+import numpy.typing as npt
+
+from l0_calibrate.losses.base import RowPrice
+from l0_calibrate.system import ScaledSystem
+from l0_calibrate.watch import Watch, unwatched
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+
+
+@attrs.frozen(eq=False)
+class Task:
+    r"""A convex fit of ratios to the columns of a system.
+
+    .. math:: \min_{lo \le u \le hi} \; \sum_i h_i((A u - b)_i) + \tfrac{1}{2} \sum_j \kappa_j (u_j - e)^2
+
+    Parameters
+    ----------
+    system
+        The scaled system with all n columns.
+    price
+        The price of each target, ``h``.
+    support
+        The columns that may be non-zero, ascending, shape (k,); None is all of them. Every array
+        below, and the solution, has one entry for each of these.
+    lower, upper
+        Bounds of the ratios; ``upper`` may be ``inf``.
+    spread
+        ``kappa``, the price on unequal weights, >= 0.
+    centre
+        ``e``.
+    mass
+        The value that ``sum_j w0_j u_j`` must have exactly, or None.
+    """
+
+    system: ScaledSystem
+    price: RowPrice
+    support: IntArray | None
+    lower: FloatArray
+    upper: FloatArray
+    spread: FloatArray
+    centre: float
+    mass: float | None = None
+
+    @property
+    def count(self) -> int:
+        """k, the number of unknowns."""
+        return int(self.lower.size)
+
+    def spread_cost(self, u: FloatArray) -> float:
+        """The second term of the objective."""
+        return 0.5 * float(self.spread @ (u - self.centre) ** 2)
+
+
+@attrs.frozen
+class Stop:
+    """When a solver stops: whichever comes first.
+
+    Parameters
+    ----------
+    tolerance
+        Relative certified gap ``(P - D) / P`` that is good enough; 0 never stops on it.
+    iterations
+        Most iterations.
+    seconds
+        Most wall-clock seconds, ``inf`` for no limit. Where it binds, results depend on the clock.
+    certify
+        Whether a certificate is wanted at all (inner fits of a selector do without).
+    """
+
+    tolerance: float = 1e-2
+    iterations: int = 100_000
+    seconds: float = float("inf")
+    certify: bool = True
+
+
+@attrs.frozen(eq=False)
+class Start:
+    """Where to begin: ratios u (k,) and duals y (m,); None for the solver's own cold start."""
+
+    u: FloatArray | None = None
+    y: FloatArray | None = None
+
+
+@attrs.frozen(eq=False)
+class Solution:
+    """What a solver found.
+
+    Parameters
+    ----------
+    u
+        Ratios, shape (k,), inside the bounds exactly, and with the task's mass exactly where it has one.
+    y
+        Duals of the targets, shape (m,): the price that one unit of relative error fetches.
+    residuals
+        ``A u - b`` at ``u``, shape (m,).
+    objective
+        P, the objective at ``u``, sum form.
+    bound
+        D, a valid lower bound of the optimum, ``-inf`` where none was found.
+    status
+        ``"optimal"`` (the gap is within the tolerance), ``"converged"`` (no further progress, without a
+        certificate), ``"stalled"``, ``"budget_spent"`` (iterations or seconds) or ``"infeasible"``.
+    """
+
+    u: FloatArray
+    y: FloatArray
+    residuals: FloatArray
+    objective: float
+    bound: float
+    status: str
+    iterations: int
+    seconds: float
+
+    @property
+    def gap(self) -> float | None:
+        """``(P - D) / P``, or None without a bound; 0 when the objective is 0."""
+        if not np.isfinite(self.bound):
+            return None
+        if self.objective <= 0.0:
+            return 0.0
+        return max(0.0, (self.objective - self.bound) / self.objective)
+
+
+@attrs.frozen(eq=False)
+class Machine:
+    """What a run may use: threads, the backend's name, the seed."""
+
+    threads: int = 1
+    backend: str = "numpy"
+    seed: int = 0
+
+
+class Solver(ABC):
+    """Finds ratios for a task. Pure: the same task, start and machine give the same bits (unless seconds bind)."""
+
+    @abstractmethod
+    def solve(
+        self,
+        task: Task,
+        stop: Stop,
+        start: Start | None = None,
+        machine: Machine | None = None,
+        watch: Watch = unwatched,
+    ) -> Solution:
+        """Solve the task."""
+
+    def refusal(self, task: Task) -> str | None:
+        """Why this solver cannot take such a task (with the remedy), or None when it can. Asked before any work."""
+        return None

@@ -1,0 +1,34 @@
+"""How a run is watched: events out, nothing back in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import attrs
+
+
+@attrs.frozen
+class Progress:
+    """One event of a run.
+
+    ``stage`` is ``"select"``, ``"refit"``, ``"fit"`` or ``"exchange"``; ``fraction`` the part of the
+    stage that is done as far as it is known; ``loss`` the mean price of the targets (None before the
+    first evaluation); ``gap`` the certified relative gap where there is one; ``kept`` the number of
+    records in play; ``seconds`` since the run began.
+    """
+
+    stage: str
+    iteration: int
+    fraction: float
+    loss: float | None
+    gap: float | None
+    kept: int
+    seconds: float
+
+
+Watch = Callable[[Progress], None]
+"""Called with each event. What it returns is ignored and it cannot change the run; an exception stops it."""
+
+
+def unwatched(_event: Progress) -> None:
+    """Watch nothing."""
