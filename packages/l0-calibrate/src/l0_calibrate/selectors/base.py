@@ -44,6 +44,10 @@ class Budget:
         mu, the price on unequal weights, as the user gives it.
     must_keep, never_keep
         Shape (n,) flags, or None.
+    lower_ratio
+        Smallest weight ratio of a kept record, before the scaling by records/kept.
+    mass
+        What the weights of the kept records must sum to exactly, or None.
     seconds
         Wall-clock limit for the selection; ``inf`` for none.
     settings
@@ -59,6 +63,8 @@ class Budget:
     spread: float = 0.0
     must_keep: BoolArray | None = None
     never_keep: BoolArray | None = None
+    lower_ratio: float = 0.0
+    mass: float | None = None
     seconds: float = float("inf")
     settings: dict[str, object] = attrs.field(factory=dict)
 
