@@ -8,6 +8,10 @@ from l0_core.errors import InputError
 
 Array = Any
 
+_NAMESPACES: dict[type, Any] = {}
+"""The array-API namespace of each array type seen: to ask anew costs more than a small formula does, and
+compilers such as torch's cannot follow the asking."""
+
 
 def floating(**arguments: Array) -> tuple[Any, list[Array]]:
     """The array-API namespace of the arguments, and the arguments as floating arrays of it.
@@ -25,30 +29,43 @@ def floating(**arguments: Array) -> tuple[Any, list[Array]]:
     InputError
         Something that is no array, whole numbers where real ones are meant, or arrays of two libraries.
     """
-    import array_api_compat
-
     arrays = {name: value for name, value in arguments.items() if not isinstance(value, (int, float))}
-    for name, value in arrays.items():
-        if not array_api_compat.is_array_api_obj(value):
-            raise InputError(f"{name} must be an array or a number, got {type(value).__name__}; use backend.asarray")
     if not arrays:
         import numpy as np
 
         return floating(**{name: np.asarray(value, dtype=np.float64) for name, value in arguments.items()})
-    try:
-        xp = array_api_compat.array_namespace(*arrays.values())
-    except TypeError as error:
-        kinds = ", ".join(f"{name}: {type(value).__module__}" for name, value in arrays.items())
-        raise InputError(f"the arrays must be of one library, got {kinds}; use backend.asarray for all") from error
+    known = [_NAMESPACES.get(type(value)) for value in arrays.values()]
+    xp = known[0] if known[0] is not None and all(each is known[0] for each in known) else _namespace(arrays)
     for name, value in arrays.items():
         if not xp.isdtype(value.dtype, "real floating"):
             raise InputError(f"{name} must hold real numbers (float32, float64), got dtype {value.dtype}")
+    if len(arrays) == len(arguments):
+        return xp, list(arrays.values())
+    import array_api_compat
+
     like = next(iter(arrays.values()))
     device = array_api_compat.device(like)
     return xp, [
         arrays[name] if name in arrays else xp.asarray(value, dtype=like.dtype, device=device)
         for name, value in arguments.items()
     ]
+
+
+def _namespace(arrays: dict[str, Array]) -> Any:
+    """The one namespace of the arrays, remembered by their types."""
+    import array_api_compat
+
+    for name, value in arrays.items():
+        if not array_api_compat.is_array_api_obj(value):
+            raise InputError(f"{name} must be an array or a number, got {type(value).__name__}; use backend.asarray")
+    try:
+        xp = array_api_compat.array_namespace(*arrays.values())
+    except TypeError as error:
+        kinds = ", ".join(f"{name}: {type(value).__module__}" for name, value in arrays.items())
+        raise InputError(f"the arrays must be of one library, got {kinds}; use backend.asarray for all") from error
+    for value in arrays.values():
+        _NAMESPACES[type(value)] = xp
+    return xp
 
 
 def stop_gradient(array: Array) -> Array:

@@ -1,0 +1,115 @@
+"""What every gated layer has: gates in front of its weight, prices, and a plain twin."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+
+import torch
+from torch import Tensor, nn
+
+from l0_core.penalties.l2 import L2
+from l0_torch.hard_concrete import HardConcrete, check_probability
+
+_TINY = 1e-30
+"""Under the root of a group's sum of squares, whose gradient at 0 would be NaN; below any weight's square."""
+
+
+class GatedLayer(nn.Module):
+    """A layer with Hard Concrete gates.
+
+    Subclasses say where the gates are (`gates`), which numbers each of them switches off
+    (`gated_parameters`), and what plain layer computes the same in evaluation (`plain`).
+    """
+
+    use_l2: bool = False
+
+    @property
+    @abstractmethod
+    def gates(self) -> HardConcrete:
+        """The gates of this layer."""
+
+    @abstractmethod
+    def gated_parameters(self) -> Tensor:
+        """Shape (gates, parameters per gate): the numbers behind each gate."""
+
+    @abstractmethod
+    def plain(self) -> nn.Module:
+        """A plain layer, independent of this one, that gives the same output in evaluation."""
+
+    @property
+    def parameters_per_gate(self) -> int:
+        """How many numbers one gate switches off."""
+        return int(self.gated_parameters().shape[1])
+
+    def get_l0_penalty(self) -> Tensor:
+        """The expected number of open gates, a scalar."""
+        return self.gates.get_penalty()
+
+    def get_l2_penalty(self) -> Tensor:
+        """Expected half sum of squares of the open weights (`l0_core` L2); 0 unless ``use_l2``."""
+        logits = self.gates.log_alpha
+        if not self.use_l2:
+            return logits.new_zeros(())
+        norms = torch.sqrt((self.gated_parameters() ** 2).sum(dim=1) + _TINY)
+        price: Tensor = L2().value(norms, logits.reshape(-1), self.gates.distribution)
+        return price
+
+    def get_sparsity(self) -> float:
+        """The expected share of closed gates."""
+        return self.gates.get_sparsity()
+
+
+class GatedWeightLayer(GatedLayer):
+    """A layer with ``weight`` and ``bias`` and a gate for each weight, or for each of its outputs.
+
+    With ``structured`` the gates (`channel_gates`) multiply whole outputs, their bias included, so that a
+    closed output is exactly zero; otherwise there is one for each weight (`weight_gates`).
+    """
+
+    weight: Tensor
+    bias: Tensor | None
+    structured: bool
+
+    def _add_gates(self, temperature: float, init_sparsity: float, structured: bool) -> None:
+        """Make the gates; the state dict of 0.6.2 has one row for each output."""
+        opened = 1.0 - check_probability("init_sparsity", init_sparsity)
+        self.structured = structured
+        outputs, each = self.weight.shape[0], self.weight[0].numel()
+        if structured:
+            self.channel_gates = HardConcrete(outputs, temperature=temperature, init_mean=opened)
+        else:
+            self.weight_gates = HardConcrete(outputs, each, temperature=temperature, init_mean=opened)
+
+    @property
+    def gates(self) -> HardConcrete:
+        """`channel_gates` or `weight_gates`."""
+        return self.channel_gates if self.structured else self.weight_gates
+
+    def gated_parameters(self) -> Tensor:
+        """Shape (gates, parameters per gate)."""
+        if not self.structured:
+            return self.weight.reshape(-1, 1)
+        rows = self.weight.flatten(1)
+        return rows if self.bias is None else torch.cat([rows, self.bias[:, None]], dim=1)
+
+    def gated_weight(self) -> tuple[Tensor, Tensor | None]:
+        """(weight, bias) behind the gates: of one draw in train mode, deterministic in eval mode."""
+        return self.behind(self.gates())
+
+    def behind(self, gates: Tensor) -> tuple[Tensor, Tensor | None]:
+        """(weight, bias) behind the given gates."""
+        gates = gates.to(self.weight.dtype)
+        if not self.structured:
+            return self.weight * gates.reshape(self.weight.shape), self.bias
+        weight = self.weight * gates.reshape(-1, *[1] * (self.weight.dim() - 1))
+        return weight, None if self.bias is None else self.bias * gates
+
+    @torch.no_grad()
+    def _filled(self, plain: nn.Module) -> nn.Module:
+        """The plain layer with the weights of evaluation, in this layer's mode, dtype and device."""
+        weight, bias = self.behind(self.gates.deterministic_gates())
+        plain = plain.to(device=weight.device, dtype=weight.dtype).train(self.training)
+        plain.get_parameter("weight").copy_(weight)
+        if bias is not None:
+            plain.get_parameter("bias").copy_(bias)
+        return plain

@@ -1,0 +1,165 @@
+"""`L0Conv1d` and `L0Conv2d`: convolutions with a gate for each weight or for each output channel."""
+
+from __future__ import annotations
+
+import math
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from l0_core.errors import InputError
+from l0_torch.hard_concrete import check_size
+from l0_torch.layers.base import GatedWeightLayer
+
+Size = int | tuple[int, ...]
+
+
+def _sizes(name: str, value: Size, dimensions: int, least: int) -> tuple[int, ...]:
+    sizes = (value,) * dimensions if isinstance(value, int) else tuple(value)
+    if len(sizes) != dimensions or any(size < least for size in sizes):
+        raise InputError(f"{name} must be one whole number of at least {least} or {dimensions} of them, got {value!r}")
+    return sizes
+
+
+class _L0Conv(GatedWeightLayer):
+    """Convolution with Hard Concrete gates; the subclasses fix the number of spatial dimensions."""
+
+    dimensions: ClassVar[int]
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: Size,
+        stride: Size = 1,
+        padding: Size = 0,
+        bias: bool = True,
+        temperature: float = 0.5,
+        init_sparsity: float = 0.5,
+        structured: bool = False,
+        use_l2: bool = False,
+        *,
+        dilation: Size = 1,
+        groups: int = 1,
+    ) -> None:
+        super().__init__()
+        self.in_channels = check_size("in_channels", in_channels)
+        self.out_channels = check_size("out_channels", out_channels)
+        self.groups = check_size("groups", groups)
+        if in_channels % groups or out_channels % groups:
+            raise InputError(
+                f"groups ({groups}) must divide in_channels ({in_channels}) and out_channels ({out_channels})"
+            )
+        self.kernel_size = _sizes("kernel_size", kernel_size, self.dimensions, 1)
+        self.stride = _sizes("stride", stride, self.dimensions, 1)
+        self.padding = _sizes("padding", padding, self.dimensions, 0)
+        self.dilation = _sizes("dilation", dilation, self.dimensions, 1)
+        self.use_l2 = use_l2
+        self.weight = nn.Parameter(torch.empty(out_channels, in_channels // groups, *self.kernel_size))
+        self.register_parameter("bias", nn.Parameter(torch.empty(out_channels)) if bias else None)
+        self._add_gates(temperature, init_sparsity, structured)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Weights as in torch's convolutions, gates as at first."""
+        nn.init.kaiming_uniform_(self.weight, a=math.sqrt(5))
+        if self.bias is not None:
+            bound = 1 / math.sqrt(self.weight[0].numel())
+            nn.init.uniform_(self.bias, -bound, bound)
+        self.gates.reset_parameters()
+
+    def extra_repr(self) -> str:
+        """Sizes."""
+        return (
+            f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}, "
+            f"padding={self.padding}, dilation={self.dilation}, groups={self.groups}, structured={self.structured}"
+        )
+
+
+class L0Conv1d(_L0Conv):
+    """One-dimensional convolution with Hard Concrete gates.
+
+    Parameters
+    ----------
+    in_channels, out_channels, kernel_size, stride, padding, bias, dilation, groups
+        As in `torch.nn.Conv1d`, with its initialisation; zero padding.
+    temperature
+        beta of the gates.
+    init_sparsity
+        The probability with which each gate is closed at first.
+    structured
+        One gate for each output channel, bias included (`channel_gates`), instead of one for each weight
+        (`weight_gates`, shape (out_channels, weights of a channel)).
+    use_l2
+        Whether `get_l2_penalty` is on.
+    """
+
+    dimensions: ClassVar[int] = 1
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Shape (N, in_channels, L) to (N, out_channels, L')."""
+        weight, bias = self.gated_weight()
+        return functional.conv1d(input, weight, bias, self.stride, self.padding, self.dilation, self.groups)
+
+    def plain(self) -> nn.Module:
+        """A `torch.nn.Conv1d` with the weights of evaluation."""
+        (kernel,), (stride,) = self.kernel_size, self.stride
+        (padding,), (dilation,) = self.padding, self.dilation
+        return self._filled(
+            nn.Conv1d(
+                self.in_channels,
+                self.out_channels,
+                kernel,
+                stride,
+                padding,
+                dilation,
+                self.groups,
+                self.bias is not None,
+            )
+        )
+
+
+class L0Conv2d(_L0Conv):
+    """Two-dimensional convolution with Hard Concrete gates.
+
+    Parameters
+    ----------
+    in_channels, out_channels, kernel_size, stride, padding, bias, dilation, groups
+        As in `torch.nn.Conv2d`, with its initialisation; zero padding.
+    temperature
+        beta of the gates.
+    init_sparsity
+        The probability with which each gate is closed at first.
+    structured
+        One gate for each output channel, bias included (`channel_gates`), instead of one for each weight
+        (`weight_gates`, shape (out_channels, weights of a channel)).
+    use_l2
+        Whether `get_l2_penalty` is on.
+    """
+
+    dimensions: ClassVar[int] = 2
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Shape (N, in_channels, H, W) to (N, out_channels, H', W')."""
+        weight, bias = self.gated_weight()
+        return functional.conv2d(input, weight, bias, self.stride, self.padding, self.dilation, self.groups)
+
+    def plain(self) -> nn.Module:
+        """A `torch.nn.Conv2d` with the weights of evaluation."""
+        kernel, stride, padding, dilation = (
+            (sizes[0], sizes[1]) for sizes in (self.kernel_size, self.stride, self.padding, self.dilation)
+        )
+        return self._filled(
+            nn.Conv2d(
+                self.in_channels,
+                self.out_channels,
+                kernel,
+                stride,
+                padding,
+                dilation,
+                self.groups,
+                self.bias is not None,
+            )
+        )

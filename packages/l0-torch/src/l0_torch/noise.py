@@ -1,0 +1,53 @@
+"""Where the noise of gates comes from: torch's generator as for dropout, or one of the gate's own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from l0_torch.backend import open_uniform
+
+
+class NoiseSource:
+    """Uniform draws for one set of gates.
+
+    Parameters
+    ----------
+    seed
+        A whole number: draws come from generators of its own, one for each device, and nothing else is
+        touched. ``None``: draws come from torch's generator of the device, as those of `torch.nn.Dropout` do.
+
+    Notes
+    -----
+    Copies and pickles go on where the original stood, draw for draw.
+    """
+
+    def __init__(self, seed: int | None = None) -> None:
+        self.seed = seed
+        self._generators: dict[str, torch.Generator] = {}
+
+    def uniform(self, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+        """Draws strictly inside (0, 1)."""
+        return open_uniform(shape, dtype, device, self._generator(device))
+
+    def _generator(self, device: torch.device) -> torch.Generator | None:
+        if self.seed is None:
+            return None
+        key = str(device)
+        if key not in self._generators:
+            self._generators[key] = torch.Generator(device=device).manual_seed(self.seed)
+        return self._generators[key]
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A torch.Generator does not pickle; its state does.
+        return {"seed": self.seed, "states": {key: g.get_state() for key, g in self._generators.items()}}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.seed = state["seed"]
+        self._generators = {}
+        for key, value in state["states"].items():
+            generator = torch.Generator(device=key)
+            generator.set_state(value)
+            self._generators[key] = generator

@@ -1,0 +1,169 @@
+"""What every set of Hard Concrete gates in torch has, whatever its parameter is called."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from l0_core.distributions.hard_concrete import HardConcrete as HardConcreteLaw
+from l0_torch.noise import NoiseSource
+
+_HALVES = (torch.float16, torch.bfloat16)
+
+
+class StochasticGates(nn.Module):
+    """Gates with one logit each and a Hard Concrete law; the model-wide functions find every one of them.
+
+    A subclass has a parameter of logits (log alpha) under the name `logits_name`. All mathematics is that
+    of `l0_core.HardConcrete`, taken in float32 where the parameter is in half precision.
+
+    Noise under `DistributedDataParallel`: without a seed every process draws from its own generator, so
+    gates differ between ranks as dropout masks do when ranks are seeded differently, and the averaged
+    gradient is that of the mean over ranks. Give all ranks the same ``seed`` for the same gates on all.
+
+    Parameters
+    ----------
+    law
+        The distribution of each gate.
+    rule
+        The deterministic rule of evaluation, ``"median"`` or ``"paper"``.
+    seed
+        See `NoiseSource`.
+    """
+
+    logits_name: ClassVar[str]
+
+    def __init__(self, law: HardConcreteLaw, rule: str = "median", seed: int | None = None) -> None:
+        super().__init__()
+        law.check_rule(rule)
+        self._law = law
+        self.rule = rule
+        self._noise = NoiseSource(seed)
+
+    @property
+    def distribution(self) -> HardConcreteLaw:
+        """The law of each gate at the current temperature."""
+        return self._law
+
+    @property
+    def temperature(self) -> float:
+        """beta of the law; set it to anneal."""
+        return self._law.temperature
+
+    @temperature.setter
+    def temperature(self, value: float) -> None:
+        self._law = self._law.with_temperature(value)
+
+    @property
+    def gamma(self) -> float:
+        """Lower end of the stretch, below 0."""
+        return self._law.gamma
+
+    @property
+    def zeta(self) -> float:
+        """Upper end of the stretch, above 1."""
+        return self._law.zeta
+
+    def seed_noise(self, seed: int | None) -> None:
+        """Draw from a generator of this seed from now on (``None``: from torch's own)."""
+        self._noise = NoiseSource(seed)
+
+    @property
+    def logits(self) -> nn.Parameter:
+        """The parameter itself."""
+        parameter: nn.Parameter = getattr(self, self.logits_name)
+        return parameter
+
+    @property
+    def log_alpha(self) -> Tensor:
+        """The logits, in float32 where the parameter is in half precision."""
+        logits = self.logits
+        return logits.float() if logits.dtype in _HALVES else logits
+
+    def sample_gates(self) -> Tensor:
+        """One draw of every gate, differentiable; shape and dtype of the logits."""
+        log_alpha = self.log_alpha
+        uniform = self._noise.uniform(tuple(log_alpha.shape), log_alpha.dtype, log_alpha.device)
+        gates: Tensor = self._law.sample(log_alpha, uniform)
+        return gates.to(self.logits.dtype)
+
+    def deterministic_gates(self) -> Tensor:
+        """Every gate of evaluation, by the rule; shape and dtype of the logits."""
+        gates: Tensor = self._law.deterministic(self.log_alpha, self.rule)
+        return gates.to(self.logits.dtype)
+
+    def current_gates(self) -> Tensor:
+        """A draw in train mode, the deterministic gates in eval mode."""
+        return self.sample_gates() if self.training else self.deterministic_gates()
+
+    def open_probability(self) -> Tensor:
+        """P(gate != 0) of each gate, shape of the logits, differentiable."""
+        probability: Tensor = self._law.open_probability(self.log_alpha)
+        return probability
+
+    def open_mean(self) -> Tensor:
+        """E[gate | gate != 0] of each gate, in (0, 1]: what an item that is known to be kept counts for."""
+        mean: Tensor = self._law.mean(self.log_alpha) / self.open_probability()
+        return mean
+
+    def opens(self) -> Tensor:
+        """Boolean, shape of the logits: which gates are open in evaluation."""
+        opened: Tensor = self.deterministic_gates().detach() > 0
+        return opened
+
+    def scores(self) -> Tensor:
+        """What gates are ranked by: the log-odds of being open, without a gradient."""
+        return (self.log_alpha - self._law.zero_threshold).detach()
+
+    def get_penalty(self) -> Tensor:
+        """The expected number of open gates, a scalar, differentiable (Louizos et al. 2018, eq. 12)."""
+        return self.open_probability().sum()
+
+    @torch.no_grad()
+    def get_active_prob(self) -> Tensor:
+        """P(gate != 0) of each gate, without a gradient."""
+        return self.open_probability()
+
+    def get_sparsity(self) -> float:
+        """The expected share of closed gates, in [0, 1]."""
+        return 1.0 - float(self.get_active_prob().double().mean())
+
+    def get_num_active(self) -> int:
+        """The number of gates that are open in evaluation (by the median rule: open with probability over 1/2)."""
+        return int(self.opens().sum())
+
+
+def named_gates(model: nn.Module) -> Iterator[tuple[str, StochasticGates]]:
+    """(path, gates) of every set of gates in a model, itself included, each once."""
+    for name, module in model.named_modules():
+        if isinstance(module, StochasticGates):
+            yield name, module
+
+
+def gate_logits(model: nn.Module) -> set[nn.Parameter]:
+    """The logits of every gate in a model."""
+    return {gates.logits for _, gates in named_gates(model)}
+
+
+def seed_gates(model: nn.Module, seed: int) -> None:
+    """Give each set of gates a generator of its own, with seeds derived from ``seed`` in the order of the model."""
+    import numpy as np
+
+    found = [gates for _, gates in named_gates(model)]
+    for gates, child in zip(found, np.random.SeedSequence(seed).spawn(len(found)), strict=True):
+        gates.seed_noise(int(child.generate_state(1, np.uint64)[0] >> np.uint64(1)))
+
+
+def update_temperatures(model: nn.Module, temperature: float) -> None:
+    """Set the temperature of every gate in a model.
+
+    Raises
+    ------
+    InputError
+        For a temperature that is not positive and finite.
+    """
+    for _, gates in named_gates(model):
+        gates.temperature = temperature
