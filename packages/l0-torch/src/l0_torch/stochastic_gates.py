@@ -74,25 +74,23 @@ class StochasticGates(nn.Module):
     @property
     def logits(self) -> nn.Parameter:
         """The parameter itself."""
-        parameter: nn.Parameter = getattr(self, self.logits_name)
-        return parameter
+        return self.get_parameter(self.logits_name)
 
-    @property
-    def log_alpha(self) -> Tensor:
+    def full_logits(self) -> Tensor:
         """The logits, in float32 where the parameter is in half precision."""
         logits = self.logits
         return logits.float() if logits.dtype in _HALVES else logits
 
     def sample_gates(self) -> Tensor:
         """One draw of every gate, differentiable; shape and dtype of the logits."""
-        log_alpha = self.log_alpha
+        log_alpha = self.full_logits()
         uniform = self._noise.uniform(tuple(log_alpha.shape), log_alpha.dtype, log_alpha.device)
         gates: Tensor = self._law.sample(log_alpha, uniform)
         return gates.to(self.logits.dtype)
 
     def deterministic_gates(self) -> Tensor:
         """Every gate of evaluation, by the rule; shape and dtype of the logits."""
-        gates: Tensor = self._law.deterministic(self.log_alpha, self.rule)
+        gates: Tensor = self._law.deterministic(self.full_logits(), self.rule)
         return gates.to(self.logits.dtype)
 
     def current_gates(self) -> Tensor:
@@ -101,12 +99,12 @@ class StochasticGates(nn.Module):
 
     def open_probability(self) -> Tensor:
         """P(gate != 0) of each gate, shape of the logits, differentiable."""
-        probability: Tensor = self._law.open_probability(self.log_alpha)
+        probability: Tensor = self._law.open_probability(self.full_logits())
         return probability
 
     def open_mean(self) -> Tensor:
         """E[gate | gate != 0] of each gate, in (0, 1]: what an item that is known to be kept counts for."""
-        mean: Tensor = self._law.mean(self.log_alpha) / self.open_probability()
+        mean: Tensor = self._law.mean(self.full_logits()) / self.open_probability()
         return mean
 
     def opens(self) -> Tensor:
@@ -116,7 +114,7 @@ class StochasticGates(nn.Module):
 
     def scores(self) -> Tensor:
         """What gates are ranked by: the log-odds of being open, without a gradient."""
-        return (self.log_alpha - self._law.zero_threshold).detach()
+        return (self.full_logits() - self._law.zero_threshold).detach()
 
     def get_penalty(self) -> Tensor:
         """The expected number of open gates, a scalar, differentiable (Louizos et al. 2018, eq. 12)."""
@@ -167,3 +165,10 @@ def update_temperatures(model: nn.Module, temperature: float) -> None:
     """
     for _, gates in named_gates(model):
         gates.temperature = temperature
+
+
+# Formulas look up their namespace by the type of array. Asked for once here, the answer is known
+# before a compiler traces a forward pass.
+for _array in (torch.zeros(1), nn.Parameter(torch.zeros(1))):
+    HardConcreteLaw().open_probability(_array)
+del _array

@@ -123,6 +123,16 @@ class L0MultiheadAttention(GatedLayer):
         return output
 
     @torch.no_grad()
+    def prune(self, closed: Tensor) -> None:
+        """Set the projections of the heads that ``closed`` marks to zero."""
+        part = self.attention
+        rows = closed.repeat_interleave(part.head_dim)
+        for projection in (part.q_proj, part.k_proj, part.v_proj):
+            for values in projection.parameters():
+                values[rows] = 0.0
+        part.out_proj.weight[:, rows] = 0.0
+
+    @torch.no_grad()
     def plain(self) -> nn.Module:
         """A `MultiheadAttention` with the open heads only (one that gives zero where none is open)."""
         part = self.attention

@@ -36,6 +36,10 @@ class GatedLayer(nn.Module):
     def plain(self) -> nn.Module:
         """A plain layer, independent of this one, that gives the same output in evaluation."""
 
+    @abstractmethod
+    def prune(self, closed: Tensor) -> None:
+        """Set the numbers behind the gates that ``closed`` (boolean, shape of the gates) marks to zero."""
+
     @property
     def parameters_per_gate(self) -> int:
         """How many numbers one gate switches off."""
@@ -47,7 +51,7 @@ class GatedLayer(nn.Module):
 
     def get_l2_penalty(self) -> Tensor:
         """Expected half sum of squares of the open weights (`l0_core` L2); 0 unless ``use_l2``."""
-        logits = self.gates.log_alpha
+        logits = self.gates.full_logits()
         if not self.use_l2:
             return logits.new_zeros(())
         norms = torch.sqrt((self.gated_parameters() ** 2).sum(dim=1) + _TINY)
@@ -103,6 +107,16 @@ class GatedWeightLayer(GatedLayer):
             return self.weight * gates.reshape(self.weight.shape), self.bias
         weight = self.weight * gates.reshape(-1, *[1] * (self.weight.dim() - 1))
         return weight, None if self.bias is None else self.bias * gates
+
+    @torch.no_grad()
+    def prune(self, closed: Tensor) -> None:
+        """Set the weights behind the gates that ``closed`` marks to zero, a channel's bias with them."""
+        if not self.structured:
+            self.weight.masked_fill_(closed.reshape(self.weight.shape), 0.0)
+            return
+        self.weight[closed] = 0.0
+        if self.bias is not None:
+            self.bias[closed] = 0.0
 
     @torch.no_grad()
     def _filled(self, plain: nn.Module) -> nn.Module:

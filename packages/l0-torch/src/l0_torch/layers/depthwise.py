@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -70,10 +72,16 @@ class L0DepthwiseConv2d(GatedLayer):
         return functional.conv2d(input, weight, bias, conv.stride, conv.padding, conv.dilation, conv.groups)
 
     @torch.no_grad()
+    def prune(self, closed: Tensor) -> None:
+        """Set the filters behind the gates that ``closed`` marks to zero, their bias with them."""
+        conv = self.depthwise_conv
+        conv.weight[closed] = 0.0
+        if conv.bias is not None:
+            conv.bias[closed] = 0.0
+
+    @torch.no_grad()
     def plain(self) -> nn.Module:
         """A depthwise `torch.nn.Conv2d` with the weights of evaluation."""
-        import copy
-
         conv = copy.deepcopy(self.depthwise_conv)
         weight, bias = self._behind(self.channel_gates.deterministic_gates())
         conv.weight.copy_(weight)

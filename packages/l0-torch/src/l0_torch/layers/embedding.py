@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -39,17 +41,30 @@ class L0Embedding(GatedLayer):
         use_l2: bool = False,
     ) -> None:
         super().__init__()
+        check_size("num_embeddings", num_embeddings)
+        check_size("embedding_dim", embedding_dim)
+        self._wrap(nn.Embedding(num_embeddings, embedding_dim, padding_idx), temperature, init_sparsity, by, use_l2)
+
+    @classmethod
+    def around(cls, source: nn.Embedding, **options: Any) -> L0Embedding:
+        """A gated embedding on the very table of another; options as in the constructor."""
+        layer = cls.__new__(cls)
+        nn.Module.__init__(layer)
+        defaults: dict[str, Any] = {"temperature": 0.5, "init_sparsity": 0.5, "by": "dimension", "use_l2": False}
+        layer._wrap(source, **(defaults | options))
+        layer.embedding_gates.to(device=source.weight.device, dtype=source.weight.dtype)
+        return layer.train(source.training)
+
+    def _wrap(self, source: nn.Embedding, temperature: float, init_sparsity: float, by: str, use_l2: bool) -> None:
         if by not in ("dimension", "row"):
             raise InputError(f"by must be 'dimension' or 'row', got {by!r}")
-        self.num_embeddings = check_size("num_embeddings", num_embeddings)
-        self.embedding_dim = check_size("embedding_dim", embedding_dim)
-        self.by = by
-        self.use_l2 = use_l2
-        source = nn.Embedding(num_embeddings, embedding_dim, padding_idx)
+        opened = 1.0 - check_probability("init_sparsity", init_sparsity)
+        self.num_embeddings, self.embedding_dim = source.num_embeddings, source.embedding_dim
         self.padding_idx = source.padding_idx
         self.weight = source.weight
-        opened = 1.0 - check_probability("init_sparsity", init_sparsity)
-        count = embedding_dim if by == "dimension" else num_embeddings
+        self.by = by
+        self.use_l2 = use_l2
+        count = self.embedding_dim if by == "dimension" else self.num_embeddings
         self.embedding_gates = HardConcrete(count, temperature=temperature, init_mean=opened)
 
     @property
@@ -67,6 +82,11 @@ class L0Embedding(GatedLayer):
         found = functional.embedding(input, self.weight, self.padding_idx)
         gated: Tensor = found * (gates if self.by == "dimension" else gates[input].unsqueeze(-1))
         return gated
+
+    @torch.no_grad()
+    def prune(self, closed: Tensor) -> None:
+        """Set the table's columns or rows behind the gates that ``closed`` marks to zero."""
+        self.gated_parameters()[closed] = 0.0
 
     @torch.no_grad()
     def plain(self) -> nn.Module:

@@ -1,0 +1,191 @@
+"""Finding the pairs of layers between which channels can be taken out."""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+import torch
+from torch import Tensor, fx, nn
+from torch.nn import functional
+
+from l0_torch.compaction.steps import Depthwise, Elementwise, Normalisation, Pooling, Step
+from l0_torch.layers.attention import MultiheadAttention
+from l0_torch.layers.base import GatedLayer
+from l0_torch.stochastic_gates import StochasticGates
+
+_log = logging.getLogger(__name__)
+
+_CONVS = (nn.Conv1d, nn.Conv2d)
+_ELEMENTWISE_MODULES = (
+    nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.ELU, nn.SELU, nn.CELU, nn.GELU, nn.SiLU, nn.Mish, nn.Tanh, nn.Sigmoid,
+    nn.Softplus, nn.Softsign, nn.Hardtanh, nn.Hardswish, nn.Hardsigmoid, nn.Identity,
+    nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.AlphaDropout,
+)  # fmt: skip
+_ELEMENTWISE_FUNCTIONS: dict[Any, Callable[[Tensor], Tensor]] = {
+    **dict.fromkeys((torch.relu, functional.relu, torch.nn.functional.relu_, torch.relu_, "relu", "relu_"), torch.relu),
+    **dict.fromkeys((torch.tanh, functional.tanh, "tanh"), torch.tanh),
+    **dict.fromkeys((torch.sigmoid, functional.sigmoid, "sigmoid"), torch.sigmoid),
+    functional.relu6: functional.relu6,
+    functional.silu: functional.silu,
+    functional.hardswish: functional.hardswish,
+    functional.mish: functional.mish,
+}
+"""Functions of one tensor alone; one with further arguments in the graph is not taken for one of these."""
+
+_STEADY_POOLS = (
+    nn.MaxPool1d, nn.MaxPool2d, nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d,
+    nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d,
+)  # fmt: skip
+
+
+@attrs.frozen(eq=False)
+class Chain:
+    """A layer, what stands between, and the one layer that reads it.
+
+    Parameters
+    ----------
+    producer
+        Linear, convolution (one group) or embedding.
+    steps
+        Operations in between, in order.
+    consumer
+        Linear, or convolution (one group).
+    columns
+        Shape (channels, columns per channel): the consumer's input positions that read each channel.
+    """
+
+    producer: Any
+    steps: tuple[Step, ...]
+    consumer: Any
+    columns: Tensor
+
+
+class _Tracer(fx.Tracer):
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        ours = isinstance(m, (GatedLayer, StochasticGates, MultiheadAttention))
+        return ours or super().is_leaf_module(m, module_qualified_name)
+
+
+def find_chains(model: nn.Module) -> list[Chain]:
+    """Every chain of the model, from a symbolic trace of it; where it cannot be traced, of its children."""
+    try:
+        graph = _Tracer().trace(model)
+    except Exception as error:  # whatever the model's own code raises on a symbolic input
+        _log.info("%s cannot be traced as a whole (%s); its parts are tried", type(model).__name__, error)
+        return [chain for child in model.children() for chain in find_chains(child)]
+    modules = dict(model.named_modules(remove_duplicate=False))
+    calls = Counter(id(modules[str(node.target)]) for node in graph.nodes if node.op == "call_module")
+    owners = Counter(id(p) for m in model.modules() for p in m.parameters(recurse=False))
+
+    def alone(module: nn.Module) -> bool:
+        return calls[id(module)] == 1 and all(owners[id(p)] == 1 for p in module.parameters())
+
+    found = []
+    for node in graph.nodes:
+        if node.op != "call_module" or not alone(modules[str(node.target)]):
+            continue
+        producer = modules[str(node.target)]
+        if type(producer) in (nn.Linear, nn.Embedding) or (type(producer) in _CONVS and _groups(producer) == 1):
+            chain = _follow(node, producer, modules, alone)
+            if chain is not None:
+                found.append(chain)
+    return found
+
+
+def _groups(conv: Any) -> int:
+    return int(conv.groups)
+
+
+def _follow(
+    node: fx.Node, producer: Any, modules: dict[str, nn.Module], alone: Callable[[nn.Module], bool]
+) -> Chain | None:
+    """The chain that starts here, if every operation up to the next layer can be understood."""
+    spatial = type(producer) in _CONVS
+    channels = producer.embedding_dim if isinstance(producer, nn.Embedding) else producer.weight.shape[0]
+    steps: list[Step] = []
+    flattened = False
+    while len(node.users) == 1:
+        previous, node = node, next(iter(node.users))
+        if not node.args or node.args[0] is not previous or node.all_input_nodes != [previous]:
+            return None
+        if _is_flatten(node, modules):
+            flattened = True
+            continue
+        module = modules[str(node.target)] if node.op == "call_module" else None
+        if type(module) in (nn.Linear, *_CONVS) and module is not None and _reads_all(module):
+            columns = _columns(module, channels, spatial, flattened) if alone(module) else None
+            return None if columns is None else Chain(producer, tuple(steps), module, columns)
+        step = _module_step(module, alone) if module is not None else _function_step(node)
+        if step is None or (step.spatial and (not spatial or flattened)):
+            return None
+        if step.channels() is not None and (flattened or step.channels() != channels):
+            return None
+        steps.append(step)
+    return None
+
+
+def _reads_all(module: nn.Module) -> bool:
+    return isinstance(module, nn.Linear) or _groups(module) == 1
+
+
+def _columns(consumer: Any, channels: int, spatial: bool, flattened: bool) -> Tensor | None:
+    """The consumer's input positions of each channel, or None where it does not read channels."""
+    inputs = int(consumer.weight.shape[1])
+    positions = torch.arange(inputs)
+    if type(consumer) in _CONVS:
+        return positions[:, None] if spatial and not flattened and inputs == channels else None
+    if inputs % channels or (not flattened and (spatial or inputs != channels)):
+        return None
+    # A flattened map has its channels one after another; a flattened sequence has them side by side.
+    return positions.reshape(channels, -1) if spatial else positions.reshape(-1, channels).t()
+
+
+def _is_flatten(node: fx.Node, modules: dict[str, nn.Module]) -> bool:
+    if node.op == "call_module":
+        module = modules[str(node.target)]
+        return isinstance(module, nn.Flatten) and (module.start_dim, module.end_dim) == (1, -1)
+    if node.target not in (torch.flatten, "flatten"):
+        return False
+    given = dict(zip(("start_dim", "end_dim"), node.args[1:], strict=False)) | dict(node.kwargs)
+    return (given.get("start_dim", 0), given.get("end_dim", -1)) == (1, -1)
+
+
+def _module_step(module: nn.Module, alone: Callable[[nn.Module], bool]) -> Step | None:
+    if type(module) in _ELEMENTWISE_MODULES:
+        return Elementwise(functools.partial(_evaluated, module))
+    if type(module) in _STEADY_POOLS:
+        return Pooling(pads=False)
+    if isinstance(module, (nn.AvgPool1d, nn.AvgPool2d)):
+        padding = module.padding if isinstance(module.padding, tuple) else (module.padding,)
+        return Pooling(pads=any(padding) and module.count_include_pad)
+    if type(module) in (nn.BatchNorm1d, nn.BatchNorm2d) and alone(module):
+        # Without running statistics a channel's output depends on the batch.
+        return Normalisation(module) if getattr(module, "running_mean", None) is not None else None
+    if type(module) in _CONVS and alone(module):
+        conv: Any = module
+        return Depthwise(conv) if conv.groups == conv.in_channels == conv.out_channels else None
+    return None
+
+
+def _evaluated(module: nn.Module, values: Tensor) -> Tensor:
+    """An elementwise module's function of evaluation, whatever mode it is in."""
+    if isinstance(module, (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.AlphaDropout)):
+        return values
+    result: Tensor = module(values.clone())  # cloned: some are set to work in place
+    return result
+
+
+def _function_step(node: fx.Node) -> Step | None:
+    if node.target in (functional.dropout, functional.dropout1d, functional.dropout2d):
+        return Elementwise(lambda values: values)
+    if len(node.args) > 1 or set(node.kwargs) - {"inplace"}:
+        if node.target in (functional.max_pool1d, functional.max_pool2d, torch.max_pool1d, torch.max_pool2d):
+            return Pooling(pads=False)
+        return None
+    function = _ELEMENTWISE_FUNCTIONS.get(node.target)
+    return None if function is None else Elementwise(function)

@@ -1,0 +1,141 @@
+"""Learning gates together with weights on a linear system, to the count asked for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+import numpy as np
+import torch
+from torch import Tensor
+
+from l0_core.errors import InputError
+from l0_core.sparsity_control import ControlSettings
+from l0_torch.backend import TorchBackend
+from l0_torch.sparsity_control import SparsityControl
+from l0_torch.stochastic_gates import StochasticGates
+from l0_torch.taking import as_matrix
+
+
+@attrs.frozen
+class LearningSettings:
+    """How long and how fast gates learn.
+
+    Parameters
+    ----------
+    epochs
+        Steps of Adam, each on the whole system.
+    lr
+        Step size of weights and logits.
+    """
+
+    epochs: int = attrs.field(default=300)
+    lr: float = attrs.field(default=0.05)
+
+    @epochs.validator
+    def _check_epochs(self, attribute: attrs.Attribute[int], value: int) -> None:
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise InputError(f"epochs must be a whole number of at least 1, got {value!r}")
+
+    @lr.validator
+    def _check_lr(self, attribute: attrs.Attribute[float], value: float) -> None:
+        if not (np.isfinite(value) and value > 0):
+            raise InputError(f"lr must be positive and finite, got {value}")
+
+
+def vector(values: Any, length: int, what: str) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """The values as finite float64 of shape (length,), or InputError."""
+    array = np.asarray(as_matrix(values), dtype=np.float64)
+    if array.shape != (length,):
+        raise InputError(f"{what} must have shape ({length},), got {array.shape}")
+    if not np.isfinite(array).all():
+        raise InputError(f"{what}[{int(np.flatnonzero(~np.isfinite(array))[0])}] is not finite")
+    return array
+
+
+def _descend(gates: StochasticGates, weights: Tensor, keep: int, settings: LearningSettings, loss: Any) -> None:
+    """Adam on weights and logits, with the price that brings the expected count to ``keep``."""
+    control = SparsityControl(gates, keep, ControlSettings(warmup=max(1, settings.epochs // 2)))
+    optimiser = torch.optim.Adam([weights, gates.logits], lr=settings.lr)
+    mode = gates.training
+    gates.train()
+    for _ in range(settings.epochs):
+        optimiser.zero_grad(set_to_none=True)
+        (loss(gates()) + control.penalty()).backward()
+        optimiser.step()
+    gates.train(mode)
+
+
+def learn_records(
+    gates: StochasticGates, matrix: Any, totals: Any, reference: Any, keep: int, settings: LearningSettings
+) -> None:
+    """Learn which records meet the totals: mean |relative error| of gated, positive weights.
+
+    Parameters
+    ----------
+    matrix
+        Shape (targets, records).
+    totals
+        Shape (targets,).
+    reference
+        Shape (records,), the weights before, non-negative; None is 1 for each.
+    """
+    table = as_matrix(matrix)
+    count = gates.logits.numel()
+    if len(table.shape) != 2 or table.shape[1] != count:
+        raise InputError(f"matrix must have shape (targets, {count}), got {tuple(table.shape)}")
+    totals = vector(totals, table.shape[0], "totals")
+    before = np.ones(count) if reference is None else vector(reference, count, "reference")
+    if (before < 0).any() or not before.any():
+        raise InputError("reference must not be negative, nor zero for every record")
+    backend = TorchBackend(str(gates.logits.device))
+    dtype = "float64" if gates.logits.dtype == torch.float64 else "float32"
+    product = backend.linear_map(table, dtype)
+    scales = np.maximum(np.abs(totals), 1.0)
+    goal, scale = backend.asarray(totals / scales, dtype), backend.asarray(1.0 / scales, dtype)
+    start = backend.asarray(before * (count / keep), dtype)
+    log_ratio = torch.zeros(count, dtype=start.dtype, device=start.device, requires_grad=True)
+
+    def loss(z: Tensor) -> Tensor:
+        estimate = product.matvec(start * log_ratio.exp() * z.to(start.dtype)) * scale
+        return (estimate - goal).abs().mean()
+
+    _descend(gates, log_ratio, keep, settings, loss)
+
+
+def learn_features(gates: StochasticGates, matrix: Any, response: Any, keep: int, settings: LearningSettings) -> None:
+    """Learn which features explain the response: squared error over its variance, of a gated linear model.
+
+    Parameters
+    ----------
+    matrix
+        Shape (samples, features); scaled inside, so that the unit of a feature does not matter.
+    response
+        Shape (samples,).
+    """
+    table = as_matrix(matrix)
+    count = gates.logits.numel()
+    if len(table.shape) != 2 or table.shape[1] != count:
+        raise InputError(f"X must have shape (samples, {count}), got {tuple(table.shape)}")
+    y = vector(response, table.shape[0], "y")
+    spread = float(y.std())
+    if spread == 0.0:
+        raise InputError("y is constant: no feature can explain it")
+    backend = TorchBackend(str(gates.logits.device))
+    dtype = "float64" if gates.logits.dtype == torch.float64 else "float32"
+    product = backend.linear_map(table, dtype)
+    rows = table.shape[0]
+    sums = np.asarray(table.sum(axis=0), dtype=np.float64).ravel() / rows
+    squares = (table.multiply(table) if hasattr(table, "tocsr") else table * table).sum(axis=0)
+    variance = np.maximum(np.asarray(squares, dtype=np.float64).ravel() / rows - sums * sums, 0.0)
+    deviation = np.sqrt(variance)
+    inverse = np.divide(1.0, deviation, out=np.zeros(count), where=deviation > 1e-12 * (1.0 + np.abs(sums)))
+    centre, unit = backend.asarray(sums, dtype), backend.asarray(inverse, dtype)
+    goal = backend.asarray((y - y.mean()) / spread, dtype)
+    beta = product.rmatvec(goal).mul(unit).div(rows).detach().clone().requires_grad_(True)
+
+    def loss(z: Tensor) -> Tensor:
+        weights = beta * z.to(beta.dtype) * unit
+        return (product.matvec(weights) - centre @ weights - goal).square().mean()  # centred without densifying
+
+    _descend(gates, beta, keep, settings, loss)

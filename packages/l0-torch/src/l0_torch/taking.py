@@ -1,0 +1,62 @@
+"""Taking rows or columns of whatever kind of table people have; the same kind comes back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from l0_core.errors import InputError
+
+
+def check_length(data: Any, length: int, axis: int, what: str) -> None:
+    """InputError unless the data have ``length`` rows (axis 0) or columns (axis 1)."""
+    shape = getattr(data, "shape", None)
+    if shape is None:
+        raise InputError(
+            f"data must be a tensor, ndarray, DataFrame or scipy sparse matrix, got {type(data).__name__}; "
+            "wrap a list by numpy.asarray"
+        )
+    if len(shape) <= axis or shape[axis] != length:
+        name = "columns" if axis else "rows"
+        raise InputError(
+            f"the gate has {length} {what} and the data must have as many {name}; their shape is {tuple(shape)}"
+        )
+
+
+def take(data: Any, indices: npt.NDArray[np.int64], axis: int = 0) -> Any:
+    """The rows (axis 0) or columns (axis 1) at the given positions.
+
+    Parameters
+    ----------
+    data
+        Tensor, ndarray, pandas DataFrame or Series, or scipy sparse matrix or array.
+
+    Returns
+    -------
+    Any
+        Of the same kind: a tensor on the same device (gradients flow), a frame with its labels, a sparse
+        matrix of the same format.
+    """
+    if isinstance(data, Tensor):
+        return data.index_select(axis, torch.from_numpy(np.array(indices)).to(data.device))
+    if isinstance(data, np.ndarray):
+        return np.take(data, indices, axis=axis)
+    if hasattr(data, "iloc"):
+        return data.iloc[indices] if axis == 0 else data.iloc[:, indices]
+    if hasattr(data, "tocsr") and hasattr(data, "format"):
+        form = data.format
+        return (data.tocsr()[indices] if axis == 0 else data.tocsc()[:, indices]).asformat(form)
+    raise InputError(f"data must be a tensor, ndarray, DataFrame or scipy sparse matrix, got {type(data).__name__}")
+
+
+def as_matrix(data: Any) -> Any:
+    """The data as what a backend takes: an ndarray, or a scipy sparse matrix as it is."""
+    if isinstance(data, Tensor):
+        return data.detach().cpu().numpy()
+    if hasattr(data, "iloc"):
+        return data.to_numpy(dtype=np.float64)
+    return data if hasattr(data, "tocsr") else np.asarray(data)
