@@ -1,0 +1,139 @@
+"""Training of weights and gates together, on any backend, at a count asked for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse as sp
+
+from l0_core.backends.base import Backend, LinearMap
+from l0_core.backends.numpy import NumpyBackend
+from l0_core.distributions.hard_concrete import HardConcrete
+from l0_core.errors import InputError
+from l0_core.plugins import get_distribution
+from l0_core.sparsity_control import ControlSettings, SparsityController
+from l0_gates.hard_concrete.blocks import ColumnBlocks
+from l0_gates.hard_concrete.fused import FusedHardConcreteState
+from l0_gates.hard_concrete.gate_state import ArrayGateState, GateState
+from l0_gates.hard_concrete.losses import GATE_LOSSES
+from l0_gates.hard_concrete.settings import Observer, TrainingResult, TrainingSettings, TrainingStep
+
+FloatArray = npt.NDArray[np.float64]
+
+
+@attrs.frozen(eq=False)
+class GateProblem:
+    """What gates are trained on: ``matrix @ (weights * gates)`` should meet ``targets``.
+
+    Parameters
+    ----------
+    matrix
+        Shape (rows, items), CSR, scaled as the loss should see it.
+    targets
+        Shape (rows,).
+    weights
+        Shape (items,), where training starts.
+    positive
+        Whether weights stay positive (log-weights are trained).
+    """
+
+    matrix: sp.csr_array
+    targets: FloatArray
+    weights: FloatArray
+    positive: bool = True
+
+
+def train_gates(
+    problem: GateProblem,
+    keep: int,
+    *,
+    backend: Backend,
+    seed: int = 0,
+    settings: TrainingSettings | None = None,
+    observer: Observer | None = None,
+    fused: bool | None = None,
+) -> TrainingResult:
+    """Train weights and gates until the expected number of open gates is ``keep``.
+
+    Noise is drawn on the host from the seed and moved to the device, so that backends agree to rounding. The
+    price of a gate follows the expected count (`l0_core.sparsity_control`); its unit is the loss at the start.
+
+    Parameters
+    ----------
+    observer
+        Called with a `TrainingStep` after each step; it cannot change the run.
+    fused
+        Whether to take the two-pass kernels of Hard Concrete gates on NumPy; ``None`` wherever they apply.
+
+    Raises
+    ------
+    InputError
+        ``keep`` outside 1..items, or kernels asked for where there are none.
+    """
+    settings = settings or TrainingSettings()
+    items = problem.matrix.shape[1]
+    rng = np.random.default_rng(seed)
+    host = NumpyBackend()
+    law = get_distribution(settings.distribution).with_temperature(settings.temperature.start)
+    start = float(law.log_alpha_for(np.asarray(settings.initial_open)))
+    log_alpha = start + settings.jitter * rng.standard_normal(items)
+    state = _state(problem, backend, settings, law, log_alpha, fused)
+    linear = _linear_map(problem, backend, settings)
+    targets = backend.asarray(problem.targets, settings.dtype)
+    loss_of, xp = GATE_LOSSES[settings.loss], backend.xp
+    controller: SparsityController | None = None
+    history: list[TrainingStep] = []
+    for step in range(settings.steps):
+        temperature = settings.temperature.at_epoch(step, settings.steps)
+        law = law.with_temperature(temperature)
+        uniform = None
+        if settings.gates == "stochastic":
+            uniform = backend.asarray(host.uniform(rng, (items,), settings.dtype))
+        gated, expected = state.open_gates(law, uniform)
+        value, slope = loss_of(xp, linear.matvec(gated), targets)
+        loss = float(value)
+        if controller is None:
+            controller = _controller(keep, items, settings, loss)
+        price = controller.update(expected)
+        state.update(linear.rmatvec(slope), price, (settings.weight_rate, settings.gate_rate))
+        history.append(TrainingStep(step, loss, expected, price, temperature))
+        if observer is not None:
+            observer(history[-1])
+    weights, log_alpha = state.parameters()
+    return TrainingResult(log_alpha, np.asarray(law.open_probability(log_alpha)), weights, tuple(history))
+
+
+def _controller(keep: int, items: int, settings: TrainingSettings, loss: float) -> SparsityController:
+    # Two thirds of the steps lead to the count, the last third stays there.
+    control = ControlSettings(warmup=2 * settings.steps // 3, loss_scale=loss if loss > 0.0 else 1.0)
+    return SparsityController(keep, items, control)
+
+
+def _state(
+    problem: GateProblem,
+    backend: Backend,
+    settings: TrainingSettings,
+    law: Any,
+    log_alpha: FloatArray,
+    fused: bool | None,
+) -> GateState:
+    fits = backend.name == "numpy" and type(law) is HardConcrete and problem.positive
+    if fused and not fits:
+        raise InputError("the fused kernels are for positive weights and Hard Concrete gates on the numpy backend")
+    if fits and fused is not False:
+        return FusedHardConcreteState(problem.weights.astype(settings.dtype), log_alpha.astype(settings.dtype))
+    return ArrayGateState(
+        backend,
+        backend.asarray(problem.weights, settings.dtype),
+        backend.asarray(log_alpha, settings.dtype),
+        problem.positive,
+    )
+
+
+def _linear_map(problem: GateProblem, backend: Backend, settings: TrainingSettings) -> LinearMap:
+    if settings.block_size is not None and settings.block_size < problem.matrix.shape[1]:
+        return ColumnBlocks(backend, problem.matrix, settings.dtype, settings.block_size)
+    return backend.linear_map(problem.matrix, settings.dtype)
