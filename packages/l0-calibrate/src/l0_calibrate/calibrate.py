@@ -1,0 +1,292 @@
+"""The one way through: problem -> selector (which records) -> solver (which weights) -> result."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any, Unpack
+
+import attrs
+import numpy as np
+import numpy.typing as npt
+from l0_core import InputError, Selection
+from l0_core.plugins import registry
+
+from l0_calibrate.checkpoint import Checkpoint
+from l0_calibrate.constraints import Bounds, bounds_of
+from l0_calibrate.losses.base import Loss, RowPrice
+from l0_calibrate.losses.reweighting import solve_priced
+from l0_calibrate.options import OptionFields, Options, options_from
+from l0_calibrate.problem import CalibrationProblem
+from l0_calibrate.result.result import CalibrationResult
+from l0_calibrate.selectors.base import Budget, Selected
+from l0_calibrate.selectors.lookup import selector_named
+from l0_calibrate.selectors.refit import refit_task
+from l0_calibrate.solvers.auto import solver_for
+from l0_calibrate.solvers.base import Machine, Solution, Start, Stop, Task
+from l0_calibrate.spread_search import spread_for_ess
+from l0_calibrate.watch import Progress, Watch, unwatched
+
+FloatArray = npt.NDArray[np.float64]
+
+DENSE_SPREAD = 3e-5
+"""Default mu of a dense fit: it settles which of the many optimal weights is taken, at a cost in loss well below 1 %."""
+
+BUDGET_SPREAD = 3e-3
+"""Default mu of a budgeted fit: most of the effective sample size for 1 to 2 % of the loss."""
+
+REFIT_ITERATIONS = 1_500
+"""Iterations of the fit on the kept records, as many as gave the last per mille in trials."""
+
+
+@attrs.define
+class _Clock:
+    """Seconds by stage, and what is left of a time limit."""
+
+    limit: float
+    began: float = attrs.field(factory=time.perf_counter)
+    stages: dict[str, float] = attrs.field(factory=dict)
+
+    @property
+    def elapsed(self) -> float:
+        return time.perf_counter() - self.began
+
+    @property
+    def left(self) -> float:
+        return max(self.limit - self.elapsed, 0.01)
+
+    def timed(self, stage: str, work: Callable[[], Any]) -> Any:
+        started = time.perf_counter()
+        result = work()
+        self.stages[stage] = self.stages.get(stage, 0.0) + time.perf_counter() - started
+        return result
+
+
+@attrs.frozen(eq=False)
+class _Run:
+    """Everything that the stages of one calibration share."""
+
+    problem: CalibrationProblem
+    options: Options
+    bounds: Bounds
+    loss: Loss
+    price: RowPrice
+    machine: Machine
+    clock: _Clock
+    watch: Watch
+
+    def stop(self, iterations: int = 100_000) -> Stop:
+        return Stop(tolerance=self.options.tol, iterations=iterations, seconds=self.clock.left)
+
+    @property
+    def mass(self) -> float | None:
+        return float(self.problem.initial_weights.sum()) if self.options.conserve_mass else None
+
+
+def calibrate(
+    problem: CalibrationProblem,
+    options: Options | None = None,
+    *,
+    watch: Watch | None = None,
+    checkpoint: Checkpoint | None = None,
+    **fields: Unpack[OptionFields],
+) -> CalibrationResult:
+    """Find weights whose sums meet the targets, on exactly as many records as asked for.
+
+    Parameters
+    ----------
+    problem
+        What is asked; see `CalibrationProblem`.
+    options
+        How; or give the fields of `Options` as keyword arguments: ``calibrate(problem, keep=4_000)``.
+    watch
+        Called with each `Progress` event. It cannot change the run.
+    checkpoint
+        Where the selection is kept, so that a run that was cut off goes on after it.
+
+    Returns
+    -------
+    CalibrationResult
+        With a budget, select then refit: exactly ``keep`` positive weights. Without, a dense fit.
+
+    Raises
+    ------
+    InputError
+        On contradictory options, counts outside 1..records, flags of a wrong shape, bounds that leave nothing.
+    UnknownPluginError
+        On a loss, selector, solver or backend that is not installed (it lists those that are).
+    """
+    if options is not None and fields:
+        raise InputError("give options or keyword arguments, not both")
+    options = options or options_from(dict(fields))
+    history: list[Progress] = []
+    outer = watch or unwatched
+
+    def record(event: Progress) -> None:
+        history.append(event)
+        outer(event)
+
+    run = _prepare(problem, options, record)
+    keep = options.budget(problem.n_records)
+    result = _dense(run) if keep is None else _budgeted(run, keep, checkpoint)
+    return attrs.evolve(result, history=tuple(history), timings={**run.clock.stages, "total": run.clock.elapsed})
+
+
+def _prepare(problem: CalibrationProblem, options: Options, watch: Watch) -> _Run:
+    """Resolve every name and check every option before any work is done."""
+    names = registry()
+    clock = _Clock(float("inf") if options.time_limit is None else options.time_limit)
+    loss: Loss = names.get("loss", options.loss, **options.loss_settings)
+    if options.solver != "auto":
+        names.factory("solver", options.solver)
+    if options.backend != "numpy":
+        names.get("backend", options.backend)  # fails here where its device is absent
+    if options.unreachable == "error":
+        problem.refuse_unreachable()
+    for name in ("must_keep", "never_keep"):
+        flags = getattr(options, name)
+        if flags is not None and flags.shape != (problem.n_records,):
+            raise InputError(
+                f"{name} must have one flag for each of the {problem.n_records} records, got shape {flags.shape}"
+            )
+    bounds = bounds_of(problem, options)
+    clock.timed("scale", lambda: problem.system)
+    machine = Machine(threads=options.threads, backend=options.backend, seed=options.seed)
+    return _Run(problem, options, bounds, loss, loss.price(problem), machine, clock, watch)
+
+
+# ---------------------------------------------------------------------- dense
+
+
+def _dense(run: _Run) -> CalibrationResult:
+    """All records, no budget: ``kappa = mu m / n`` around the initial weights."""
+    system, options = run.problem.system, run.options
+    everything = np.arange(system.records)
+    lower, upper = run.bounds.on(everything, 1.0)
+
+    def fit(mu: float, start: Start | None) -> Solution:
+        kappa = np.full(system.records, mu * system.targets / system.records)
+        task = Task(system, run.price, None, lower, upper, kappa, 1.0, run.mass)
+        solver = solver_for(options.solver, task, run.machine)
+        return solve_priced(solver, run.loss, task, run.stop(), start, run.machine, run.watch)
+
+    def work() -> tuple[Solution, float]:
+        if options.ess_at_least is not None:
+            return spread_for_ess(fit, options.ess_at_least, system.reference, DENSE_SPREAD)
+        mu = DENSE_SPREAD if options.spread is None else options.spread
+        return fit(mu, None), mu
+
+    solution, mu = run.clock.timed("fit", work)
+    weights = solution.u * system.reference
+    selection = Selection(np.flatnonzero(weights > 0), system.records)
+    return _result(run, weights, selection, solution, mu)
+
+
+# ---------------------------------------------------------------------- budgets
+
+
+def _budget(run: _Run, keep: int, mu: float) -> Budget:
+    options, system = run.options, run.problem.system
+    usable = int(np.count_nonzero(system.reference > 0))
+    if keep > usable:
+        raise InputError(
+            f"keep={keep} is above the number of records with a positive initial weight, {usable}: "
+            "a record without one cannot get weight"
+        )
+    return Budget(
+        problem=run.problem,
+        system=system,
+        price=run.price,
+        keep=keep,
+        ratio_bound=run.bounds.upper_ratio,
+        caps=run.bounds.caps if options.max_weight is not None else None,
+        spread=mu,
+        must_keep=options.must_keep,
+        never_keep=options.never_keep,
+        lower_ratio=run.bounds.lower_ratio,
+        mass=run.mass,
+        seconds=run.clock.left,
+        settings=dict(options.selector_settings),
+    )
+
+
+def _budgeted(run: _Run, keep: int, checkpoint: Checkpoint | None) -> CalibrationResult:
+    """Select exactly ``keep`` records, then fit the weights on them."""
+    options = run.options
+    mu = BUDGET_SPREAD if options.spread is None else options.spread
+    budget = _budget(run, keep, mu)
+    selected: Selected | None = checkpoint.load(run.problem, options) if checkpoint is not None else None
+    if selected is None:
+        selector = selector_named(options.selector, options.selector_settings, run.machine)
+        selected = run.clock.timed("select", lambda: selector.select(budget, run.machine, run.watch))
+        if checkpoint is not None:
+            checkpoint.store(run.problem, options, selected)
+    if len(selected.selection) != keep:
+        raise RuntimeError(
+            f"selector {options.selector!r} kept {len(selected.selection)} records instead of {keep}: "
+            "it breaks the contract of selectors; report it to the package that brings it"
+        )
+
+    def fit(spread: float, start: Start | None) -> Solution:
+        task, warm = refit_task(attrs.evolve(budget, spread=spread), selected)
+        solver = solver_for(options.solver, task, run.machine, warm=True)
+        stop = attrs.evolve(run.stop(REFIT_ITERATIONS), tolerance=0.0 if options.solver == "auto" else options.tol)
+        return solve_priced(solver, run.loss, task, stop, start or warm, run.machine, run.watch)
+
+    def work() -> tuple[Solution, float]:
+        if options.ess_at_least is not None:
+            reference = run.problem.system.reference[selected.selection.indices]
+            return spread_for_ess(fit, options.ess_at_least, reference, BUDGET_SPREAD)
+        return fit(mu, None), mu
+
+    solution, mu = run.clock.timed("refit", work)
+    support = selected.selection.indices
+    weights = np.zeros(run.problem.n_records)
+    weights[support] = solution.u * run.problem.system.reference[support]
+    return _result(run, weights, selected.selection, solution, mu)
+
+
+# ---------------------------------------------------------------------- result
+
+
+def _result(run: _Run, weights: FloatArray, selection: Selection, solution: Solution, mu: float) -> CalibrationResult:
+    m = run.problem.n_targets
+    status = solution.status
+    gap = solution.gap
+    if status != "infeasible" and gap is not None and gap <= run.options.tol:
+        status = "optimal"
+    result = CalibrationResult(
+        problem=run.problem,
+        options=run.options,
+        weights=weights,
+        selection=selection,
+        status=status,
+        objective=solution.objective / m,
+        bound=solution.bound / m if np.isfinite(solution.bound) else None,
+        dual=solution.y / m,
+        spread=mu,
+        timings={},
+    )
+    _check(run, result)
+    return result
+
+
+def _check(run: _Run, result: CalibrationResult) -> None:
+    """Bounds are postconditions: verified on the weights that are handed out, not promised."""
+    weights, keep = result.weights, run.options.budget(run.problem.n_records)
+    support = result.selection.indices
+    scale_up = 1.0 if keep is None else run.problem.n_records / keep
+    _, upper = run.bounds.on(support, scale_up)
+    reference = run.problem.initial_weights[support]
+    over = np.flatnonzero(weights[support] > upper * reference * (1 + 1e-9))
+    faults = []
+    if not np.isfinite(weights).all() or (weights < 0).any():
+        faults.append("a weight is negative or not finite")
+    if over.size:
+        faults.append(f"the weight of record {run.problem.record_ids[support[over[0]]]} is above its bound")
+    if keep is not None and result.kept != keep:
+        faults.append(f"{result.kept} records have a positive weight instead of {keep}")
+    if run.mass is not None and result.status != "infeasible" and abs(weights.sum() / run.mass - 1) > 1e-9:
+        faults.append(f"the weights sum to {weights.sum():.10g} instead of {run.mass:.10g}")
+    if faults:
+        raise RuntimeError("the solver broke its contract: " + "; ".join(faults))

@@ -1,0 +1,105 @@
+"""Checkpoints: the selection of a run on disk, so that a run that was cut off goes on after it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from zipfile import BadZipFile
+
+import attrs
+import numpy as np
+from l0_core import InputError, Selection
+
+from l0_calibrate.options import Options
+from l0_calibrate.problem import CalibrationProblem
+from l0_calibrate.selectors.base import Selected
+from l0_calibrate.solvers.base import Start
+
+_FORMAT = 1
+_FREE = ("time_limit", "threads", "tol", "unreachable")
+"""Options that may differ between the run that stopped and the one that goes on."""
+
+
+def _signature(options: Options) -> str:
+    fields = {k: v for k, v in options.as_dict().items() if k not in _FREE}
+    for name in ("must_keep", "never_keep"):
+        flags = getattr(options, name)
+        if flags is not None:
+            fields[name] = hashlib.sha256(flags.tobytes()).hexdigest()
+    return json.dumps(fields, sort_keys=True, default=str)
+
+
+def _refuse(path: Path, what: str, stored: str, given: str) -> InputError:
+    return InputError(
+        f"checkpoint {path} belongs to another run: its {what} is {stored}, this run's is {given}; "
+        "give the same input, or another checkpoint file"
+    )
+
+
+@attrs.frozen
+class Checkpoint:
+    """A file that holds the selection and the warm start of the refit.
+
+    Parameters
+    ----------
+    path
+        The file (``.npz``), written whole or not at all.
+    resume
+        Whether an existing file is read. A file of another problem or other options is refused.
+    """
+
+    path: Path = attrs.field(converter=Path)
+    resume: bool = False
+
+    def load(self, problem: CalibrationProblem, options: Options) -> Selected | None:
+        """The stored selection, or None when there is nothing to go on from."""
+        if not self.resume or not self.path.exists():
+            return None
+        try:
+            with np.load(self.path, allow_pickle=False) as file:
+                stored = {name: file[name] for name in file.files}
+        except (OSError, ValueError, BadZipFile) as error:
+            raise InputError(f"checkpoint {self.path} cannot be read ({error}); delete it and start again") from error
+        if "format" not in stored or int(stored["format"]) != _FORMAT:
+            raise InputError(f"{self.path} is not a checkpoint of this version; delete it and start again")
+        if str(stored["digest"]) != problem.digest:
+            raise _refuse(self.path, "problem", str(stored["digest"])[:16], problem.digest[:16])
+        if str(stored["options"]) != _signature(options):
+            raise _refuse(self.path, "options", str(stored["options"]), _signature(options))
+        selection = Selection(
+            stored["indices"],
+            int(stored["total"]),
+            kinds=stored.get("kinds"),
+            scores=stored.get("scores"),
+            inclusion_probabilities=stored.get("inclusion_probabilities"),
+        )
+        start = Start(stored["u"], stored["y"]) if "u" in stored else None
+        return Selected(selection, start)
+
+    def store(self, problem: CalibrationProblem, options: Options, selected: Selected) -> None:
+        """Write the file beside its place, then move it there."""
+        selection, start = selected.selection, selected.start
+        arrays: dict[str, np.ndarray] = {
+            "format": np.array(_FORMAT),
+            "digest": np.array(problem.digest),
+            "options": np.array(_signature(options)),
+            "indices": selection.indices,
+            "total": np.array(selection.total),
+        }
+        for name in ("kinds", "scores", "inclusion_probabilities"):
+            value = getattr(selection, name)
+            if value is not None:
+                arrays[name] = value
+        if start is not None and start.u is not None and start.y is not None:
+            arrays["u"], arrays["y"] = start.u, start.y
+        scratch = self.path.with_name(self.path.name + ".part")
+        try:
+            with open(scratch, "wb") as file:
+                np.savez(file, **arrays)  # type: ignore[arg-type]
+            os.replace(scratch, self.path)
+        except OSError as error:
+            raise InputError(f"checkpoint {self.path} cannot be written: {error}") from error
+        finally:
+            scratch.unlink(missing_ok=True)

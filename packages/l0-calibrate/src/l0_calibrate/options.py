@@ -1,0 +1,174 @@
+"""What a calibration is asked for, in one frozen record that is checked when it is made."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal, TypedDict
+
+import attrs
+import numpy as np
+from l0_core import InputError
+
+_Validator = Any
+
+
+def _optional_number(low: float, what: str, *, closed: bool = False) -> _Validator:
+    """A validator: None, or a number above ``low`` (from it on, if closed); infinity and NaN are refused."""
+
+    def check(instance: object, attribute: attrs.Attribute[Any], value: Any) -> None:
+        if value is None:
+            return
+        ok = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
+        if not ok or not math.isfinite(value) or not (value >= low if closed else value > low):
+            raise InputError(f"{attribute.name} must be {what}, got {value!r}")
+
+    return check
+
+
+def _whole(low: int, *, optional: bool) -> _Validator:
+    def check(instance: object, attribute: attrs.Attribute[Any], value: Any) -> None:
+        if value is None and optional:
+            return
+        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < low:
+            raise InputError(f"{attribute.name} must be a whole number of at least {low}, got {value!r}")
+
+    return check
+
+
+def _flags(values: Any) -> Any:
+    return None if values is None else np.array(values, dtype=bool)
+
+
+class OptionFields(TypedDict, total=False):
+    """The fields of `Options`, as keyword arguments of `l0_calibrate.calibrate`."""
+
+    keep: int | None
+    share: float | None
+    max_weight_ratio: float | None
+    min_weight_ratio: float | None
+    max_weight: float | None
+    conserve_mass: bool
+    spread: float | None
+    ess_at_least: float | None
+    must_keep: Any
+    never_keep: Any
+    loss: str
+    loss_settings: dict[str, Any]
+    selector: str
+    selector_settings: dict[str, Any]
+    solver: str
+    backend: str
+    unreachable: Literal["report", "error"]
+    tol: float
+    time_limit: float | None
+    threads: int
+    seed: int
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class Options:
+    """How a problem is calibrated.
+
+    Parameters
+    ----------
+    keep
+        Exactly how many records get a positive weight; None (and no ``share``) keeps all: a dense fit.
+    share
+        The same as a fraction of the records, in (0, 1].
+    max_weight_ratio, min_weight_ratio
+        Bounds of weight / reference weight. With a budget the reference is scaled up by records / kept,
+        so that the same number means the same inequality of weights whatever the count.
+    max_weight
+        Largest weight, in the units of the weights.
+    conserve_mass
+        Hold the sum of the weights at that of the initial weights.
+    spread
+        mu, the price on unequal weights, in the units of the loss: it raises the effective sample size.
+        None is the default of the road taken: `DENSE_SPREAD` or `BUDGET_SPREAD`; 0 switches it off.
+    ess_at_least
+        Find the spread that gives at least this effective sample size (instead of ``spread``).
+    must_keep, never_keep
+        Flags of shape (records,).
+    loss, selector, solver, backend
+        Names of plugins; ``solver="auto"`` chooses by the size of the problem.
+    loss_settings, selector_settings
+        Settings of the loss and of the selector, by name.
+    unreachable
+        Whether a target that no record can move is reported as a finding or refused.
+    tol
+        Certified relative gap at which a fit is good enough.
+    time_limit
+        Wall-clock seconds for the whole run; where it binds, the result depends on the machine's speed.
+    threads
+        Threads of the kernels; the result is bit-equal for equal numbers of threads.
+    seed
+        Of everything random.
+    """
+
+    keep: int | None = attrs.field(default=None, validator=_whole(1, optional=True))
+    share: float | None = attrs.field(default=None, validator=_optional_number(0.0, "a fraction in (0, 1]"))
+    max_weight_ratio: float | None = attrs.field(default=None, validator=_optional_number(0.0, "a positive number"))
+    min_weight_ratio: float | None = attrs.field(
+        default=None, validator=_optional_number(0.0, "a non-negative number", closed=True)
+    )
+    max_weight: float | None = attrs.field(default=None, validator=_optional_number(0.0, "a positive number"))
+    conserve_mass: bool = attrs.field(default=False, validator=attrs.validators.instance_of(bool))
+    spread: float | None = attrs.field(
+        default=None, validator=_optional_number(0.0, "a non-negative number", closed=True)
+    )
+    ess_at_least: float | None = attrs.field(default=None, validator=_optional_number(0.0, "a positive number"))
+    must_keep: Any = attrs.field(default=None, converter=_flags)
+    never_keep: Any = attrs.field(default=None, converter=_flags)
+    loss: str = attrs.field(default="absolute", validator=attrs.validators.instance_of(str))
+    loss_settings: dict[str, Any] = attrs.field(factory=dict, converter=dict)
+    selector: str = attrs.field(default="prune", validator=attrs.validators.instance_of(str))
+    selector_settings: dict[str, Any] = attrs.field(factory=dict, converter=dict)
+    solver: str = attrs.field(default="auto", validator=attrs.validators.instance_of(str))
+    backend: str = attrs.field(default="numpy", validator=attrs.validators.instance_of(str))
+    unreachable: Literal["report", "error"] = attrs.field(default="report")
+    tol: float = attrs.field(default=0.01, validator=_optional_number(0.0, "a non-negative number", closed=True))
+    time_limit: float | None = attrs.field(default=None, validator=_optional_number(0.0, "a positive number"))
+    threads: int = attrs.field(default=1, validator=_whole(1, optional=False))
+    seed: int = attrs.field(default=0, validator=_whole(0, optional=False))
+
+    def __attrs_post_init__(self) -> None:
+        if self.keep is not None and self.share is not None:
+            raise InputError("give keep or share, not both")
+        if self.share is not None and self.share > 1:
+            raise InputError(f"share must be a fraction in (0, 1], got {self.share!r}; a count is keep=")
+        low, high = self.min_weight_ratio, self.max_weight_ratio
+        if low is not None and high is not None and low > high:
+            raise InputError(f"min_weight_ratio {low} is above max_weight_ratio {high}: no weight can meet both")
+        if self.spread is not None and self.ess_at_least is not None:
+            raise InputError("give spread or ess_at_least, not both: the second finds the first")
+        if self.unreachable not in ("report", "error"):
+            raise InputError(f"unreachable must be 'report' or 'error', got {self.unreachable!r}")
+        if self.keep is None and self.share is None and (self.must_keep is not None or self.never_keep is not None):
+            raise InputError("must_keep and never_keep need a budget: give keep or share")
+
+    def budget(self, records: int) -> int | None:
+        """K for a problem of that many records, or None for a dense fit."""
+        if self.keep is not None:
+            if self.keep > records:
+                raise InputError(f"keep={self.keep} is above the number of records, {records}")
+            return int(self.keep)
+        if self.share is not None:
+            return max(1, round(self.share * records))
+        return None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for the record of a run (flags as their count)."""
+        out: dict[str, Any] = attrs.asdict(self)
+        for name in ("must_keep", "never_keep"):
+            if out[name] is not None:
+                out[name] = int(out[name].sum())
+        return out
+
+
+def options_from(fields: dict[str, Any]) -> Options:
+    """`Options` from keyword arguments; an unknown name lists those that exist."""
+    known = {field.name for field in attrs.fields(Options)}
+    unknown = sorted(set(fields) - known)
+    if unknown:
+        raise InputError(f"unknown option {', '.join(unknown)}; known: {', '.join(sorted(known))}")
+    return Options(**fields)

@@ -1,0 +1,248 @@
+"""What came out of a calibration: weights, diagnostics, and where they came from."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import math
+import platform
+from pathlib import Path
+from typing import Any
+
+import attrs
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from l0_core import Selection
+
+from l0_calibrate.options import Options
+from l0_calibrate.problem import CalibrationProblem
+from l0_calibrate.result.diagnostics import Diagnostics, diagnose, fingerprint, weight_ratios
+from l0_calibrate.watch import Progress
+
+FloatArray = npt.NDArray[np.float64]
+
+_DISTRIBUTIONS = ("l0-calibrate", "l0-gates", "l0-core", "l0-torch", "numpy", "scipy", "numba")
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the distributions that shape the numbers (those that are installed)."""
+    found = {"python": platform.python_version()}
+    for name in _DISTRIBUTIONS:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _plain(value: float | None) -> float | None:
+    """JSON has no NaN and no infinity: null stands for both."""
+    return None if value is None or not math.isfinite(value) else float(value)
+
+
+def targets_frame(problem: CalibrationProblem, weights: FloatArray, dual: FloatArray | None = None) -> pd.DataFrame:
+    """One row a target, in the problem's order: name, target, estimate, relative_error, the groups, dual.
+
+    ``relative_error`` is signed, ``(estimate - target) / max(|target|, 1)``; ``dual`` is the change of
+    the objective (mean form) for one unit of relative error more in the target.
+    """
+    frame = pd.DataFrame(
+        {
+            "name": problem.target_names,
+            "target": problem.targets,
+            "estimate": problem.estimates(weights),
+            "relative_error": problem.relative_errors(weights),
+        }
+    )
+    info = problem.target_info
+    if info is not None:
+        for column in info.columns:
+            if column not in frame.columns and column != "value":
+                frame[column] = info[column].to_numpy()
+    if dual is not None:
+        frame["dual"] = dual
+    return frame
+
+
+@attrs.frozen(eq=False)
+class CalibrationResult:
+    """Weights and what they do; every number is computed from the weights handed out.
+
+    Parameters
+    ----------
+    problem, options
+        What was asked.
+    weights
+        Shape (records,), zero where a record was dropped.
+    selection
+        Which records were kept (all of them in a dense fit).
+    status
+        ``"optimal"`` | ``"converged"`` | ``"stalled"`` | ``"budget_spent"`` | ``"infeasible"`` of the convex
+        fit on the kept records.
+    objective, bound
+        Mean price of the targets plus the price on unequal weights, and its certified lower bound
+        (None where there is none), both for the kept records.
+    dual
+        Shape (targets,), or None.
+    spread
+        mu, as it was used.
+    timings
+        Seconds by stage.
+    history
+        The events of the run.
+    """
+
+    problem: CalibrationProblem
+    options: Options
+    weights: FloatArray
+    selection: Selection
+    status: str
+    objective: float
+    bound: float | None
+    dual: FloatArray | None
+    spread: float
+    timings: dict[str, float]
+    history: tuple[Progress, ...] = ()
+    replicates: FloatArray | None = None
+    notes: tuple[str, ...] = ()
+    _diagnostics: Diagnostics = attrs.field(init=False, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.weights.setflags(write=False)
+        object.__setattr__(self, "_diagnostics", diagnose(self.problem, self.weights))
+
+    # ------------------------------------------------------------------ numbers
+
+    @property
+    def diagnostics(self) -> Diagnostics:
+        """All the numbers together."""
+        return self._diagnostics
+
+    @property
+    def loss(self) -> float:
+        """Mean |relative error| over the targets."""
+        return self._diagnostics.loss
+
+    @property
+    def loss_capped(self) -> float:
+        """The same with each error capped at 1."""
+        return self._diagnostics.loss_capped
+
+    @property
+    def gap(self) -> float | None:
+        """Certified relative distance of the objective from the optimum of the convex fit, or None."""
+        if self.bound is None:
+            return None
+        return 0.0 if self.objective <= 0 else max(0.0, (self.objective - self.bound) / self.objective)
+
+    @property
+    def kept(self) -> int:
+        """Number of records with a positive weight."""
+        return self._diagnostics.kept
+
+    @property
+    def ess(self) -> float:
+        """Kish's effective sample size."""
+        return self._diagnostics.ess
+
+    @property
+    def design_effect(self) -> float:
+        """Kept records over effective sample size."""
+        return self._diagnostics.design_effect
+
+    @property
+    def max_ratio(self) -> float:
+        """Largest ratio of weight to reference weight, the reference scaled up by records / kept."""
+        return self._diagnostics.max_ratio
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the weights' bits."""
+        return fingerprint(self.weights)
+
+    # ------------------------------------------------------------------ tables
+
+    @property
+    def targets(self) -> pd.DataFrame:
+        """One row a target (see `targets_frame`)."""
+        return targets_frame(self.problem, self.weights, self.dual)
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row a record, in the problem's order: record_id, initial_weight, weight, kept, ratio."""
+        return pd.DataFrame(
+            {
+                "record_id": self.problem.record_ids,
+                "initial_weight": self.problem.initial_weights,
+                "weight": self.weights,
+                "kept": self.weights > 0,
+                "ratio": weight_ratios(self.weights, self.problem.initial_weights),
+            }
+        )
+
+    def summary(self) -> dict[str, Any]:
+        """What ``result.json`` holds."""
+        d = self._diagnostics
+        return {
+            "status": self.status,
+            "loss": _plain(d.loss),
+            "loss_capped": _plain(d.loss_capped),
+            "gap": _plain(self.gap),
+            "kept": d.kept,
+            "ess": _plain(d.ess),
+            "design_effect": _plain(d.design_effect),
+            "max_ratio": _plain(d.max_ratio),
+            "within_10_percent": _plain(d.within_10_percent),
+            "worst_error": _plain(d.worst_error),
+            "top_share": _plain(d.top_share),
+            "total_weight": _plain(d.total_weight),
+            "objective": _plain(self.objective),
+            "bound": _plain(self.bound),
+            "spread": self.spread,
+            "records": self.problem.n_records,
+            "targets": self.problem.n_targets,
+            "options": json.loads(json.dumps(self.options.as_dict(), default=str)),
+            "seed": self.options.seed,
+            "versions": versions(),
+            "inputs": dict(self.problem.digests),
+            "fingerprint": self.fingerprint,
+            "timings": {stage: round(seconds, 4) for stage, seconds in self.timings.items()},
+            "notes": list(self.notes),
+        }
+
+    # ------------------------------------------------------------------ files
+
+    def save(self, folder: str | Path) -> list[Path]:
+        """Write weights.parquet, targets.parquet and result.json into a folder, whole or not at all.
+
+        Returns
+        -------
+        The paths written.
+
+        Raises
+        ------
+        InputError
+            When the folder cannot be written.
+        """
+        from l0_calibrate.result.files import folder_transaction
+
+        folder = Path(folder)
+        with folder_transaction(folder) as scratch:
+            self.to_frame().to_parquet(scratch / "weights.parquet", index=False)
+            self.targets.to_parquet(scratch / "targets.parquet", index=False)
+            (scratch / "result.json").write_text(json.dumps(self.summary(), indent=2) + "\n", encoding="utf-8")
+            names = ["weights.parquet", "targets.parquet", "result.json"]
+            if self.replicates is not None:
+                frame = pd.DataFrame(
+                    self.replicates, columns=[f"replicate_{r + 1}" for r in range(self.replicates.shape[1])]
+                )
+                frame.insert(0, "record_id", self.problem.record_ids)
+                frame.to_parquet(scratch / "replicates.parquet", index=False)
+                names.append("replicates.parquet")
+        return [folder / name for name in names]
+
+    def report(self, path: str | Path) -> Path:
+        """Write one HTML file that needs nothing else (extra ``[report]``)."""
+        from l0_calibrate.result.report import write_report
+
+        return write_report(self, Path(path))
