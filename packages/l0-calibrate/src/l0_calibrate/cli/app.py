@@ -1,0 +1,70 @@
+"""``l0-calibrate``: the commands together, and what an error looks like."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+import typer
+from l0_core import InputError, UnknownPluginError
+from l0_core.errors import BrokenPluginError, MissingDependencyError, PluginConflictError
+from rich.console import Console
+from rich.markup import escape
+
+from l0_calibrate.cli.check import check
+from l0_calibrate.cli.demo import demo
+from l0_calibrate.cli.evaluate import evaluate
+from l0_calibrate.cli.fit import fit
+from l0_calibrate.cli.frontier import frontier
+from l0_calibrate.cli.plugins import plugins
+from l0_calibrate.cli.report import report
+
+BAD_INPUT = 2
+INTERRUPTED = 130
+
+app = typer.Typer(
+    name="l0-calibrate",
+    help="Pick the few records that matter and the weight each one carries, so that weighted sums hit official totals.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from l0_calibrate._version import __version__
+
+        typer.echo(f"l0-calibrate {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Show the version."),
+) -> None:
+    """Exit codes: 0 done, 1 done but the answer is not good (infeasible, findings that are errors), 2 bad input."""
+
+
+for command in (demo, fit, check, frontier, evaluate, report, plugins):
+    app.command()(command)
+
+
+def main() -> None:
+    """Run the command line; an error of the input is one clear message, not a traceback."""
+    errors = Console(stderr=True, highlight=False, soft_wrap=True)
+    try:
+        code = app(standalone_mode=False)
+    except (InputError, UnknownPluginError, PluginConflictError, MissingDependencyError, BrokenPluginError) as error:
+        errors.print(f"[bold red]error:[/] {escape(str(error.args[0] if error.args else error))}")
+        sys.exit(BAD_INPUT)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (KeyboardInterrupt, click.Abort):
+        errors.print("interrupted: nothing was written")
+        sys.exit(INTERRUPTED)
+    except BrokenPipeError:
+        sys.exit(0)
+    sys.exit(code if isinstance(code, int) else 0)

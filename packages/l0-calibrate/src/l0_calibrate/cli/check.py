@@ -1,0 +1,75 @@
+"""``check``: what can be known about a problem before any weight is computed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Annotated
+
+import attrs
+import typer
+from rich.table import Table
+
+from l0_calibrate.cli.display import console
+from l0_calibrate.cli.sources import (
+    JsonOption,
+    MatrixOption,
+    MicrodataOption,
+    ProblemArgument,
+    RecordsOption,
+    TargetsOption,
+    WeightOption,
+    load_problem,
+)
+from l0_calibrate.problem import CalibrationProblem, Finding, preflight
+
+_COLOUR = {"error": "red", "warning": "yellow", "info": "cyan"}
+
+
+def findings_table(findings: Sequence[Finding], most: int = 30) -> Table:
+    """The findings, the gravest first."""
+    table = Table(title="Pre-flight", title_justify="left")
+    table.add_column("severity")
+    table.add_column("finding", overflow="fold")
+    table.add_column("what to do", overflow="fold")
+    for finding in findings[:most]:
+        colour = _COLOUR.get(finding.severity, "white")
+        table.add_row(f"[{colour}]{finding.severity}[/]", finding.message, finding.remedy)
+    if len(findings) > most:
+        table.add_row("", f"... and {len(findings) - most} more (use --json to see them all)", "")
+    return table
+
+
+def describe(problem: CalibrationProblem) -> str:
+    """One line about the size of a problem."""
+    return (
+        f"{problem.n_targets:,} targets x {problem.n_records:,} records, {problem.matrix.nnz:,} non-zeros, "
+        f"initial weights sum to {problem.initial_weights.sum():,.0f}"
+    )
+
+
+def check(
+    problem: ProblemArgument = None,
+    matrix: MatrixOption = None,
+    targets: TargetsOption = None,
+    records: RecordsOption = None,
+    microdata: MicrodataOption = None,
+    weight: WeightOption = "initial_weight",
+    max_weight_ratio: Annotated[float | None, typer.Option(help="Bound to test the reach of the targets under.")] = None,
+    min_weight_ratio: Annotated[float | None, typer.Option(help="The same from below.")] = None,
+    json_: JsonOption = False,
+) -> None:
+    """Pre-flight: shapes, support, reachable ranges under the bounds, disagreeing totals, memory.
+
+    Example: l0-calibrate check problem_dir --max-weight-ratio 10
+    """
+    loaded = load_problem(problem, matrix, targets, records, microdata, weight)
+    findings = preflight(loaded, max_weight_ratio=max_weight_ratio, min_weight_ratio=min_weight_ratio)
+    if json_:
+        print(json.dumps([attrs.asdict(finding) for finding in findings], indent=2, default=str))
+    else:
+        out = console()
+        out.print(describe(loaded))
+        out.print(findings_table(findings) if findings else "no findings")
+    if any(finding.severity == "error" for finding in findings):
+        raise typer.Exit(1)

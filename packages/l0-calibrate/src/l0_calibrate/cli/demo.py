@@ -1,0 +1,80 @@
+"""``demo``: the bundled real problem, end to end."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from l0_calibrate.cli.check import describe, findings_table
+from l0_calibrate.cli.display import comparison, console, progress, worst_targets
+from l0_calibrate.cli.sources import JsonOption
+
+BUDGETS = (300, 600)
+MAX_WEIGHT_RATIO = 5.0
+
+
+def demo(
+    out: Annotated[Path, typer.Option("--out", help="Folder for the files, written whole or not at all.")] = Path(
+        "l0-demo"
+    ),
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")] = False,
+    json_: JsonOption = False,
+) -> None:
+    """5,000 survey records and 167 official US totals: check, dense fit, exact budgets, files and a picture.
+
+    Example: l0-calibrate demo --out demo-run
+    """
+    from l0_calibrate.calibrate import calibrate
+    from l0_calibrate.demo import load_demo
+    from l0_calibrate.problem import preflight
+    from l0_calibrate.result.diagnostics import diagnose
+    from l0_calibrate.result.files import check_writable, folder_transaction
+
+    check_writable(out)
+    problem = load_demo()
+    talk = not (quiet or json_)
+    screen = console()
+    if talk:
+        screen.print("[bold]US national, small[/]: Census CPS records of 2022 and totals of the IRS and USDA")
+        screen.print(describe(problem))
+        screen.print(findings_table(preflight(problem), most=12))
+        screen.print("The first fit on a machine compiles its kernels (cached on disk); the next ones do not.")
+    runs = {}
+    with progress(not talk) as watch:
+        calibrate(problem, keep=min(BUDGETS), time_limit=60)  # compiles, so that the seconds shown are of the work
+        runs["dense"] = calibrate(problem, tol=0.001, watch=watch)
+        for keep in BUDGETS:
+            runs[f"kept {keep}"] = calibrate(problem, keep=keep, max_weight_ratio=MAX_WEIGHT_RATIO, watch=watch)
+    smallest = runs[f"kept {min(BUDGETS)}"]
+    before = diagnose(problem, problem.initial_weights)
+    with folder_transaction(out) as scratch:
+        smallest.save(scratch / "kept")
+        runs["dense"].save(scratch / "dense")
+        names = ["kept", "dense"]
+        try:
+            from l0_calibrate.result.plots import overview
+        except ImportError:
+            picture = "no picture: pip install 'l0-calibrate[report]' brings matplotlib"
+        else:
+            overview(smallest, scratch / "calibration.png")
+            picture = str(out / "calibration.png")
+            names.append("calibration.png")
+    if json_:
+        print(json.dumps({label: run.summary() for label, run in runs.items()}, indent=2))
+        return
+    if quiet:
+        return
+    rows = [("initial", before, None, None, "")]
+    rows += [(label, run.diagnostics, run.gap, run.timings["total"], run.status) for label, run in runs.items()]
+    screen.print(comparison(rows))
+    screen.print(
+        f"ratios: weight / (initial weight x records/kept), at most {MAX_WEIGHT_RATIO:g} in the kept files; "
+        "gap: certified distance of the fit from its optimum"
+    )
+    screen.print(worst_targets(problem, smallest.weights))
+    for folder, what in (("kept", f"{smallest.kept} records"), ("dense", "all records")):
+        screen.print(f"written: {out / folder}/ weights.parquet, targets.parquet, result.json ({what})")
+    screen.print(f"picture: {picture}")

@@ -1,0 +1,135 @@
+"""Tables and progress: a bar on a terminal, plain lines when piped, nothing when quiet."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress as RichProgress
+from rich.table import Table
+
+from l0_calibrate.problem import CalibrationProblem
+from l0_calibrate.result.diagnostics import Diagnostics
+from l0_calibrate.watch import Progress, Watch, unwatched
+
+PLAIN_EVERY = 2.0
+"""Seconds between two plain lines."""
+
+
+def console() -> Console:
+    """Standard output; wide enough for the tables where there is no terminal to ask."""
+    return Console(highlight=False) if sys.stdout.isatty() else Console(highlight=False, width=120)
+
+
+def number(value: float | None, digits: int = 4) -> str:
+    """A number for a table: no NaN, thousands marked."""
+    if value is None or math.isnan(value):
+        return "-"
+    if math.isinf(value):
+        return "inf"
+    if abs(value) >= 1000:
+        return f"{value:,.0f}"
+    return f"{value:.{digits}g}" if abs(value) >= 1 else f"{value:.{digits}f}"
+
+
+@contextmanager
+def progress(quiet: bool) -> Iterator[Watch]:
+    """A watch that shows a run: loss, records kept, time left."""
+    if quiet:
+        yield unwatched
+    elif sys.stderr.isatty():
+        yield from _bar()
+    else:
+        yield _plain_lines()
+
+
+def _loss(event: Progress) -> str:
+    return "-" if event.loss is None else f"{event.loss:.5f}"
+
+
+def _bar() -> Iterator[Watch]:
+    columns = (
+        TextColumn("{task.description:<8}"),
+        BarColumn(bar_width=30),
+        TextColumn("{task.percentage:>3.0f}%  loss {task.fields[loss]}  kept {task.fields[kept]:,}"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with RichProgress(*columns, console=Console(stderr=True), transient=True) as bar:
+        tasks: dict[str, int] = {}
+
+        def show(event: Progress) -> None:
+            if event.stage not in tasks:
+                tasks[event.stage] = int(bar.add_task(event.stage, total=1.0, loss="-", kept=event.kept))
+            bar.update(
+                tasks[event.stage],  # type: ignore[arg-type]
+                completed=min(event.fraction, 1.0),
+                loss=_loss(event),
+                kept=event.kept,
+            )
+
+        yield show
+
+
+def _plain_lines() -> Watch:
+    last = {"stage": "", "seconds": -math.inf}
+
+    def show(event: Progress) -> None:
+        if event.stage == last["stage"] and event.seconds - float(last["seconds"]) < PLAIN_EVERY:
+            return
+        last["stage"], last["seconds"] = event.stage, event.seconds
+        gap = "" if event.gap is None else f"  gap {100 * event.gap:.2f} %"
+        print(
+            f"{event.stage:<8} {100 * min(event.fraction, 1.0):3.0f} %  loss {_loss(event)}{gap}  "
+            f"kept {event.kept:,}  {event.seconds:.1f} s",
+            file=sys.stderr,
+            flush=True,
+        )
+
+    return show
+
+
+def comparison(rows: Sequence[tuple[str, Diagnostics, float | None, float | None, str]]) -> Table:
+    """Weights side by side: (label, diagnostics, gap, seconds, status) a row."""
+    table = Table(title="Weights", title_justify="left")
+    table.add_column("weights")
+    for name in (
+        "records", "loss", "within 10 %", "ESS", "design effect", "largest ratio", "gap", "seconds", "status",
+    ):
+        table.add_column(name, justify="right")
+    for label, d, gap, seconds, status in rows:
+        table.add_row(
+            label,
+            f"{d.kept:,}",
+            f"{d.loss:.4f}",
+            f"{100 * d.within_10_percent:.1f} %",
+            f"{d.ess:,.0f}",
+            number(d.design_effect, 3),
+            number(d.max_ratio, 3),
+            "-" if gap is None else f"{100 * gap:.2f} %",
+            "-" if seconds is None else f"{seconds:.2f}",
+            status,
+        )
+    return table
+
+
+def worst_targets(problem: CalibrationProblem, weights: np.ndarray, count: int = 10) -> Table:
+    """The targets that the weights miss by most, by name."""
+    errors = problem.relative_errors(weights)
+    estimates = problem.estimates(weights)
+    table = Table(title="Worst targets", title_justify="left")
+    for name, justify in (("target", "left"), ("wanted", "right"), ("estimate", "right"), ("relative error", "right")):
+        table.add_column(name, justify=justify)  # type: ignore[arg-type]
+    for i in np.argsort(-np.abs(errors), kind="stable")[:count]:
+        table.add_row(
+            str(problem.target_names[i]),
+            number(float(problem.targets[i])),
+            number(float(estimates[i])),
+            f"{100 * errors[i]:+.1f} %",
+        )
+    return table

@@ -1,0 +1,51 @@
+"""``evaluate``: an independent score of any weight file."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import attrs
+import typer
+
+from l0_calibrate.cli.display import comparison, console, worst_targets
+from l0_calibrate.cli.sources import (
+    JsonOption,
+    MatrixOption,
+    MicrodataOption,
+    ProblemArgument,
+    RecordsOption,
+    TargetsOption,
+    WeightOption,
+    load_problem,
+)
+
+
+def evaluate(
+    weights: Annotated[Path, typer.Argument(help="Weights (.parquet or .csv) with record_id and weight.")],
+    problem: ProblemArgument = None,
+    matrix: MatrixOption = None,
+    targets: TargetsOption = None,
+    records: RecordsOption = None,
+    microdata: MicrodataOption = None,
+    weight: WeightOption = "initial_weight",
+    json_: JsonOption = False,
+) -> None:
+    """Score a weight file against a problem, whoever made it.
+
+    Example: l0-calibrate evaluate run/weights.parquet problem_dir
+    """
+    from l0_calibrate.result.diagnostics import diagnose
+    from l0_calibrate.result.files import read_weights
+
+    loaded = load_problem(problem, matrix, targets, records, microdata, weight)
+    values = read_weights(weights, loaded)
+    scores = diagnose(loaded, values)
+    if json_:
+        print(json.dumps(attrs.asdict(scores), indent=2))
+        return
+    out = console()
+    before = diagnose(loaded, loaded.initial_weights)
+    out.print(comparison([("initial", before, None, None, ""), (weights.name, scores, None, None, "")]))
+    out.print(worst_targets(loaded, values))

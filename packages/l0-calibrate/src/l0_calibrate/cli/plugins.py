@@ -1,0 +1,35 @@
+"""``plugins``: what is installed, from which package, in which state."""
+
+from __future__ import annotations
+
+import json
+
+import attrs
+from l0_core.plugins import PluginState
+from l0_core.plugins import plugins as installed
+from rich.table import Table
+
+from l0_calibrate.cli.display import console
+from l0_calibrate.cli.sources import JsonOption
+
+_COLOUR = {PluginState.OK: "green", PluginState.MISSING: "yellow", PluginState.CONFLICT: "red", PluginState.BROKEN: "red"}
+
+
+def plugins(json_: JsonOption = False) -> None:
+    """List every backend, distribution, gate, penalty, loss, selector and solver.
+
+    Example: l0-calibrate plugins --json
+    """
+    rows = installed()
+    if json_:
+        print(json.dumps([{**attrs.asdict(row), "state": str(row.state)} for row in rows], indent=2))
+        return
+    table = Table()
+    for name in ("kind", "name", "package", "version", "state", "what it is"):
+        table.add_column(name, overflow="fold")
+    for row in rows:
+        colour = _COLOUR[row.state]
+        state = f"[{colour}]{row.state}[/]"
+        what = row.summary if not row.detail else f"{row.summary + ': ' if row.summary else ''}{row.detail}"
+        table.add_row(row.kind or "-", row.name or "-", row.package, row.version, state, what)
+    console().print(table)
