@@ -57,18 +57,19 @@ def _adam(
     moments: Array,
     constants: Array,
 ) -> None:
-    """Adam on log-weights and ``log_alpha``; ``constants`` are rates (bias corrected), the root's correction, decays, price."""
+    """Adam on log-weights and ``log_alpha``.
+
+    ``constants``: both rates, the correction of the root, decays, epsilon, price of a gate, twice the price of a square.
+    """
     weight_rate, gate_rate, correction = constants[0], constants[1], constants[2]
-    keep1, take1, keep2, take2, epsilon, cost = (
-        constants[3],
-        constants[4],
-        constants[5],
-        constants[6],
-        constants[7],
-        constants[8],
-    )
+    keep1, take1, keep2, take2 = constants[3], constants[4], constants[5], constants[6]
+    epsilon, cost, ridge = constants[7], constants[8], constants[9]
+    ridged = ridge > 0.0
     for j in range(free.size):
         g = gradient[j] * gated[j]
+        if ridged:
+            weight = np.exp(free[j])
+            g += ridge * weight * weight
         moments[0, j] = keep1 * moments[0, j] + take1 * g
         moments[1, j] = keep2 * moments[1, j] + take2 * g * g
         free[j] -= weight_rate * moments[0, j] / (np.sqrt(moments[1, j] * correction) + epsilon)
@@ -82,10 +83,26 @@ class FusedHardConcreteState(GateState):
     """Positive weights and Hard Concrete gates of NumPy arrays."""
 
     def __init__(self, weights: Array, log_alpha: Array) -> None:
-        self._free, self._log_alpha = np.log(weights), log_alpha.copy()
-        self._gated, self._slope, self._tilt = (np.empty_like(weights) for _ in range(3))
-        self._moments = np.zeros((4, weights.size), dtype=weights.dtype)
-        self._steps = 0
+        self._adopt(np.log(weights), log_alpha.copy(), np.zeros((4, weights.size), dtype=weights.dtype), 0)
+
+    @classmethod
+    def resume(cls, log_weights: Array, log_alpha: Array, moments: Array, steps: int) -> FusedHardConcreteState:
+        """Where an earlier training stopped, on the given arrays themselves: training changes them in place.
+
+        Parameters
+        ----------
+        moments
+            Shape (4, items): Adam's first and second moments of the log-weights, then of ``log_alpha``.
+        steps
+            How many steps the moments have seen.
+        """
+        state = cls.__new__(cls)
+        state._adopt(log_weights, log_alpha, moments, steps)
+        return state
+
+    def _adopt(self, log_weights: Array, log_alpha: Array, moments: Array, steps: int) -> None:
+        self._free, self._log_alpha, self._moments, self._steps = log_weights, log_alpha, moments, steps
+        self._gated, self._slope, self._tilt = (np.empty_like(log_weights) for _ in range(3))
 
     def open_gates(self, distribution: GateDistribution, uniform: Array | None) -> tuple[Array, float]:
         """(gated weights, expected number of open gates)."""
@@ -106,7 +123,7 @@ class FusedHardConcreteState(GateState):
         total = _open(self._free, self._log_alpha, draws, constants, self._gated, self._slope, self._tilt)
         return self._gated, float(total)
 
-    def update(self, gradient: Array, price: float, rates: tuple[float, float]) -> None:
+    def update(self, gradient: Array, price: float, rates: tuple[float, float], ridge: float = 0.0) -> None:
         """One step of Adam."""
         self._steps += 1
         first = 1.0 - FIRST_DECAY**self._steps
@@ -121,6 +138,7 @@ class FusedHardConcreteState(GateState):
                 1.0 - SECOND_DECAY,
                 EPSILON,
                 price,
+                2.0 * ridge,
             ],
             dtype=self._free.dtype,
         )

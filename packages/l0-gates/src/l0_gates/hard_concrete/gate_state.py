@@ -31,8 +31,8 @@ class GateState(ABC):
         """
 
     @abstractmethod
-    def update(self, gradient: Array, price: float, rates: tuple[float, float]) -> None:
-        """One step of Adam on ``loss(x) + price * expected open gates``.
+    def update(self, gradient: Array, price: float, rates: tuple[float, float], ridge: float = 0.0) -> None:
+        """One step of Adam on ``loss(x) + price * expected open gates + ridge * sum of squared weights``.
 
         Parameters
         ----------
@@ -40,6 +40,8 @@ class GateState(ABC):
             d loss / d x at the latest ``x``, shape (items,).
         rates
             Step sizes of the weights and of ``log_alpha``.
+        ridge
+            Price of a squared weight, of open and closed gates alike.
         """
 
     @abstractmethod
@@ -55,6 +57,15 @@ class Adam:
         self._first = xp.zeros_like(like)
         self._second = xp.zeros_like(like)
         self._steps = 0
+
+    def resume(self, first: Array, second: Array, steps: int) -> None:
+        """Go on from the moments of an earlier training."""
+        self._first, self._second, self._steps = first, second, steps
+
+    @property
+    def moments(self) -> tuple[Array, Array]:
+        """(first, second)."""
+        return self._first, self._second
 
     def step(self, gradient: Array, rate: float) -> Array:
         """What to subtract from the array."""
@@ -81,6 +92,24 @@ class ArrayGateState(GateState):
         self._log_alpha = log_alpha
         self._weight_adam, self._gate_adam = Adam(self._xp, weights), Adam(self._xp, log_alpha)
 
+    @classmethod
+    def resume(
+        cls, backend: Backend, log_weights: Array, log_alpha: Array, moments: Array, steps: int
+    ) -> ArrayGateState:
+        """Positive weights where an earlier training stopped; ``moments`` as in `FusedHardConcreteState.resume`."""
+        state = cls.__new__(cls)
+        state._backend, state._xp, state._positive = backend, backend.xp, True
+        state._free, state._log_alpha = log_weights, log_alpha
+        state._weight_adam, state._gate_adam = Adam(state._xp, log_weights), Adam(state._xp, log_alpha)
+        state._weight_adam.resume(moments[0], moments[1], steps)
+        state._gate_adam.resume(moments[2], moments[3], steps)
+        return state
+
+    def raw(self) -> tuple[Array, Array, Array]:
+        """(log-weights or weights, log_alpha, moments of shape (4, items)), on the device."""
+        stacked = self._xp.stack([*self._weight_adam.moments, *self._gate_adam.moments])
+        return self._free, self._log_alpha, stacked
+
     def open_gates(self, distribution: GateDistribution, uniform: Array | None) -> tuple[Array, float]:
         """(gated weights, expected number of open gates)."""
         self._distribution, self._uniform = distribution, uniform
@@ -91,7 +120,7 @@ class ArrayGateState(GateState):
             self._gates = distribution.sample(self._log_alpha, uniform)
         return self._weights * self._gates, float(self._xp.sum(distribution.open_probability(self._log_alpha)))
 
-    def update(self, gradient: Array, price: float, rates: tuple[float, float]) -> None:
+    def update(self, gradient: Array, price: float, rates: tuple[float, float], ridge: float = 0.0) -> None:
         """One step of Adam."""
         law = self._distribution
         if self._uniform is None:
@@ -100,6 +129,8 @@ class ArrayGateState(GateState):
             slope = law.sample_derivative(self._log_alpha, self._uniform)
         chain = self._weights if self._positive else 1.0
         for_weights = gradient * self._gates * chain
+        if ridge > 0.0:
+            for_weights = for_weights + (2.0 * ridge) * self._weights * chain
         for_gates = gradient * self._weights * slope + price * law.open_probability_derivative(self._log_alpha)
         self._free = self._free - self._weight_adam.step(for_weights, rates[0])
         self._log_alpha = self._log_alpha - self._gate_adam.step(for_gates, rates[1])
