@@ -1,0 +1,115 @@
+"""Independent domains in one call: each value of a column of the records is a problem of its own."""
+
+from __future__ import annotations
+
+import attrs
+import numpy as np
+import pandas as pd
+from l0_core import InputError, Selection
+from l0_core.selection import share_out
+
+from l0_calibrate.calibrate import calibrate
+from l0_calibrate.options import Options
+from l0_calibrate.problem import CalibrationProblem
+from l0_calibrate.result.result import CalibrationResult
+from l0_calibrate.watch import Watch
+
+_GRAVITY = ("optimal", "converged", "stalled", "budget_spent", "infeasible")
+
+
+def _domains(problem: CalibrationProblem, by: str) -> tuple[np.ndarray, np.ndarray]:
+    """(values of the column, the position of each record's value among them)."""
+    info = problem.record_info
+    if info is None or by not in info.columns:
+        have = "none" if info is None else ", ".join(map(str, info.columns))
+        raise InputError(f"the records have no column {by!r}; their columns: {have}")
+    codes, values = pd.factorize(info[by], sort=True)
+    if (codes < 0).any():
+        j = int(np.flatnonzero(codes < 0)[0])
+        raise InputError(f"record {problem.record_ids[j]} has no value in column {by!r}")
+    return np.asarray(values), codes
+
+
+def _rows_of_domains(problem: CalibrationProblem, by: str, codes: np.ndarray) -> np.ndarray:
+    """The domain of each target: the one whose records it touches; -1 for a target that touches none."""
+    matrix = problem.matrix
+    lengths = np.diff(matrix.indptr)
+    rows = np.repeat(np.arange(matrix.shape[0]), lengths)
+    touched = codes[matrix.indices]
+    low = np.full(matrix.shape[0], np.iinfo(np.int64).max)
+    high = np.full(matrix.shape[0], -1)
+    np.minimum.at(low, rows, touched)
+    np.maximum.at(high, rows, touched)
+    mixed = np.flatnonzero((high >= 0) & (low != high))
+    if mixed.size:
+        names = ", ".join(str(problem.target_names[i]) for i in mixed[:5])
+        more = f" and {mixed.size - 5} more" if mixed.size > 5 else ""
+        raise InputError(
+            f"by={by!r} needs targets that each belong to one domain; these touch several: {names}{more}; "
+            "leave them out or calibrate without by"
+        )
+    return np.where(high >= 0, high, -1)
+
+
+def calibrate_domains(
+    problem: CalibrationProblem, by: str, options: Options, *, watch: Watch | None = None
+) -> CalibrationResult:
+    """Calibrate each domain on its own and put the weights together again.
+
+    ``keep`` is shared out over the domains in the proportion of their records, exactly. Every option
+    holds within each domain (ratios against its own records / kept). The status is that of the worst
+    domain; objective and bound are the sums.
+
+    Raises
+    ------
+    InputError
+        The records lack the column, or a target touches records of several domains.
+    """
+    if options.must_keep is not None or options.never_keep is not None:
+        raise InputError("must_keep and never_keep are flags of all records; with by, calibrate the domains yourself")
+    values, codes = _domains(problem, by)
+    row_domain = _rows_of_domains(problem, by, codes)
+    sizes = np.bincount(codes, minlength=values.size)
+    keep = options.budget(problem.n_records)
+    counts: tuple[int | None, ...] = (None,) * values.size
+    if keep is not None:
+        if keep < values.size:
+            raise InputError(f"keep={keep} leaves some of the {values.size} domains without a record")
+        counts = tuple(
+            1 + extra
+            for extra in share_out(
+                keep - values.size,
+                [float(s) for s in np.maximum(sizes - 1, 0)] if sizes.max() > 1 else [1.0] * values.size,
+            )
+        )
+    weights = np.zeros(problem.n_records)
+    dual = np.zeros(problem.n_targets)
+    parts: list[CalibrationResult] = []
+    for d in range(values.size):
+        rows, columns = np.flatnonzero(row_domain == d), np.flatnonzero(codes == d)
+        if rows.size == 0:
+            raise InputError(f"no target belongs to {by} = {values[d]!r}: its records cannot be calibrated")
+        part = problem.subset(rows, columns)
+        result = calibrate(part, attrs.evolve(options, keep=counts[d], share=None), watch=watch)
+        weights[columns] = result.weights
+        if result.dual is not None:
+            dual[rows] = result.dual * rows.size / problem.n_targets
+        parts.append(result)
+    bounds = [part.bound for part in parts]
+    share = [part.problem.n_targets / problem.n_targets for part in parts]
+    stages = {stage for part in parts for stage in part.timings}
+    return CalibrationResult(
+        problem=problem,
+        options=options,
+        weights=weights,
+        selection=Selection(np.flatnonzero(weights > 0), problem.n_records),
+        status=max((part.status for part in parts), key=_GRAVITY.index),
+        objective=float(sum(part.objective * s for part, s in zip(parts, share, strict=True))),
+        bound=None
+        if None in bounds
+        else float(sum(b * s for b, s in zip(bounds, share, strict=True) if b is not None)),
+        dual=dual,
+        spread=parts[0].spread,
+        timings={stage: sum(part.timings.get(stage, 0.0) for part in parts) for stage in sorted(stages)},
+        notes=(f"{values.size} domains of {by} calibrated on their own",),
+    )

@@ -1,0 +1,100 @@
+"""Pictures of a result (matplotlib, extra ``[report]``), drawn without touching pyplot's global state."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from l0_calibrate.result.diagnostics import weight_ratios
+from l0_calibrate.result.result import CalibrationResult
+
+_BEFORE, _AFTER, _GUIDE = "#b0b7bf", "#0b6e99", "#c0392b"
+_FLOOR = 1e-4  # errors below a hundredth of a per cent are drawn there: the axis is logarithmic
+_CEILING = 10.0  # and above 1000 % there
+
+
+def _errors(axes: Axes, before: np.ndarray, after: np.ndarray) -> None:
+    """Each target's |relative error| before against after, both on logarithmic axes."""
+    x, y = (np.clip(np.abs(e), _FLOOR, _CEILING) for e in (before, after))
+    better = y <= x
+    axes.plot([_FLOOR, _CEILING], [_FLOOR, _CEILING], color=_BEFORE, lw=1, zorder=1)
+    axes.scatter(x[better], y[better], s=14, color=_AFTER, alpha=0.6, lw=0, label=f"closer ({int(better.sum())})")
+    axes.scatter(x[~better], y[~better], s=14, color=_GUIDE, alpha=0.7, lw=0, label=f"farther ({int((~better).sum())})")
+    axes.axhline(0.1, color=_GUIDE, lw=0.8, ls=":")
+    axes.set(xscale="log", yscale="log", xlim=(_FLOOR, _CEILING), ylim=(_FLOOR, _CEILING))
+    axes.set_xlabel("|relative error| with the initial weights")
+    axes.set_ylabel("|relative error| after calibration")
+    axes.set_title("Each target, before and after (dotted: 10 %)")
+    axes.legend(loc="upper left", frameon=False)
+
+
+def _sorted_errors(axes: Axes, before: np.ndarray, after: np.ndarray) -> None:
+    share = np.arange(1, before.size + 1) / before.size
+    for errors, colour, label in ((before, _BEFORE, "initial"), (after, _AFTER, "calibrated")):
+        axes.plot(np.sort(np.clip(np.abs(errors), _FLOOR, _CEILING)), share, color=colour, lw=2, label=label)
+    axes.axvline(0.1, color=_GUIDE, lw=0.8, ls=":")
+    axes.set(xscale="log", xlim=(_FLOOR, _CEILING), ylim=(0, 1.02))
+    axes.set_xlabel("|relative error|")
+    axes.set_ylabel("share of targets at most that far off")
+    axes.set_title("Targets met")
+    axes.legend(loc="upper left", frameon=False)
+
+
+def _ratios(axes: Axes, ratios: np.ndarray, bound: float | None) -> None:
+    low = max(float(ratios.min()), 1e-3)
+    high = max(float(ratios.max()), low * 1.01, bound or 0.0)
+    edges = np.geomspace(low * 0.98, high * 1.02, 40)
+    axes.hist(np.clip(ratios, edges[0], edges[-1]), bins=list(edges), color=_AFTER, alpha=0.85)
+    axes.axvline(1.0, color=_BEFORE, lw=1)
+    if bound is not None:
+        axes.axvline(bound, color=_GUIDE, lw=1, ls="--", label=f"bound {bound:g}")
+        axes.legend(frameon=False)
+    axes.set(xscale="log")
+    axes.set_xlabel("weight / (initial weight x records / kept)")
+    axes.set_ylabel("kept records")
+    axes.set_title(f"Weight ratios of {ratios.size:,} records")
+
+
+def overview_figure(result: CalibrationResult) -> Figure:
+    """Errors of the targets before and after, and the distribution of the weight ratios."""
+    problem = result.problem
+    before = problem.relative_errors(problem.initial_weights)
+    after = problem.relative_errors(result.weights)
+    ratios = weight_ratios(result.weights, problem.initial_weights)
+    figure = Figure(figsize=(15, 4.8), layout="constrained")
+    FigureCanvasAgg(figure)
+    left, middle, right = figure.subplots(1, 3)
+    _errors(left, before, after)
+    _sorted_errors(middle, before, after)
+    _ratios(right, ratios[(ratios > 0) & np.isfinite(ratios)], result.options.max_weight_ratio)
+    figure.suptitle(
+        f"{result.kept:,} of {problem.n_records:,} records, {problem.n_targets:,} targets: "
+        f"loss {result.loss:.4f}, ESS {result.ess:,.0f}, largest ratio {result.max_ratio:.3g}"
+    )
+    return figure
+
+
+def overview(result: CalibrationResult, path: Path) -> Path:
+    """Write `overview_figure` as a PNG."""
+    overview_figure(result).savefig(path, dpi=120)
+    return path
+
+
+def frontier_picture(frame: pd.DataFrame, path: Path) -> Path:
+    """Loss, effective sample size and largest ratio against records kept, as a PNG."""
+    figure = Figure(figsize=(14, 4.2), layout="constrained")
+    FigureCanvasAgg(figure)
+    panels = (("loss", "mean |relative error|"), ("ess", "effective sample size"), ("max_ratio", "largest ratio"))
+    for axes, (column, label) in zip(figure.subplots(1, 3), panels, strict=True):
+        axes.plot(frame["keep"], frame[column], color=_AFTER, marker="o")
+        axes.set(xscale="log", xlabel="records kept", ylabel=label)
+        axes.set_ylim(bottom=0)
+        axes.set_xticks(list(frame["keep"]), [f"{k:,}" for k in frame["keep"]], rotation=30)
+        axes.minorticks_off()
+    figure.savefig(path, dpi=120)
+    return path
