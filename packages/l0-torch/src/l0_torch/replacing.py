@@ -22,7 +22,8 @@ def replace_modules(model: nn.Module, make: Callable[[str, nn.Module], nn.Module
             replacement = make(path, module)
             memo[id(module)] = module if replacement is None else replacement
             if replacement is None:
-                for name, child in list(module.named_children()):
+                # Not named_children, which leaves out the second name of a shared module.
+                for name, child in [(n, m) for n, m in module._modules.items() if m is not None]:
                     found = visit(f"{path}.{name}" if path else name, child)
                     if found is not child:
                         setattr(module, name, found)

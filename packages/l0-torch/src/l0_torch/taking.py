@@ -23,7 +23,7 @@ def check_length(data: Any, length: int, axis: int, what: str) -> None:
     if len(shape) <= axis or shape[axis] != length:
         name = "columns" if axis else "rows"
         raise InputError(
-            f"the gate has {length} {what} and the data must have as many {name}; their shape is {tuple(shape)}"
+            f"the data must have {length} {name}, one for each of the {what}; their shape is {tuple(shape)}"
         )
 
 
