@@ -12,6 +12,9 @@ _DESIGNS = "l0_gates.designs.strategy"
 def l0_gates() -> list[PluginRecord]:
     """Gate strategies."""
     return [
+        PluginRecord("sample", "l0_gates.sample:SampleStrategy", "learns which records matter for given totals"),
+        PluginRecord("feature", "l0_gates.feature:FeatureStrategy", "learns which features explain a response"),
+        PluginRecord("hybrid", "l0_gates.hybrid:HybridStrategy", "a learned part and a random part, exact totals"),
         PluginRecord("random", f"{_DESIGNS}:RandomStrategy", "simple random sampling"),
         PluginRecord("poisson", f"{_DESIGNS}:PoissonStrategy", "Poisson sampling given its size (Hajek 1964)"),
         PluginRecord("systematic", f"{_DESIGNS}:SystematicStrategy", "systematic sampling in proportion to size"),

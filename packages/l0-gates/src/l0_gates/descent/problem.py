@@ -143,6 +143,11 @@ class Regression:
         return self.response.size, self.indptr.size - 1
 
     @property
+    def is_sparse(self) -> bool:
+        """Whether only non-zeros are stored (a matrix without any counts as sparse)."""
+        return bool(self.indices.size) or not self.values.size
+
+    @property
     def forced(self) -> npt.NDArray[np.bool_]:
         """Coordinates that may not be zero."""
         return (self.lower > 0.0) | (self.upper < 0.0)
@@ -150,7 +155,7 @@ class Regression:
     def predictor(self, coefficients: FloatArray, intercept: float) -> FloatArray:
         """``X b + a``, shape (rows,)."""
         rows, coordinates = self.shape
-        if self.indices.size or not self.values.size:
+        if self.is_sparse:
             matrix = sp.csc_array((self.values, self.indices, self.indptr), shape=(rows, coordinates))
             return np.asarray(matrix @ coefficients) + intercept
         return np.asarray(self.values.reshape(coordinates, rows).T @ coefficients) + intercept
@@ -165,7 +170,7 @@ class Regression:
         """The columns scaled by the square roots of the row weights, with their weighted means."""
         rows, coordinates = self.shape
         root = np.sqrt(weights)
-        if self.indices.size or not self.values.size:
+        if self.is_sparse:
             data = self.values * root[self.indices]
             scaled = sp.csc_array((data, self.indices, self.indptr), shape=(rows, coordinates))
             means = np.asarray(scaled.T @ root)

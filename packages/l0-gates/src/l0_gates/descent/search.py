@@ -19,7 +19,8 @@ import numpy.typing as npt
 
 from l0_core.errors import InputError
 from l0_core.selection import check_count
-from l0_gates.descent.kernels import Columns, FloatArray, IndexArray, Terms, cycle, gains, swap
+from l0_gates.descent.kernels import FloatArray, IndexArray, gains
+from l0_gates.descent.point import Point, exchange, relax
 from l0_gates.descent.problem import DescentSettings, Regression
 
 _LARGER_MODEL = 200
@@ -55,136 +56,17 @@ class DescentResult:
     status: str
 
 
-class _Point:
-    """Coefficients, intercept and the quadratic around them, moved in place by the kernels."""
-
-    def __init__(self, problem: Regression, coefficients: FloatArray, intercept: float) -> None:
-        self.problem = problem
-        self.coefficients = np.clip(coefficients, problem.lower, problem.upper)
-        self.intercept = intercept
-        self.expand()
-
-    def copy(self) -> _Point:
-        """The same point, to be moved by itself."""
-        return _Point(self.problem, self.coefficients, self.intercept)
-
-    def expand(self) -> None:
-        """Build the quadratic that touches the loss here; for a loss that is quadratic it is built once."""
-        problem = self.problem
-        eta = problem.predictor(self.coefficients, self.intercept)
-        curvature, response = problem.loss.majoriser(eta, problem.response)
-        weights = curvature * problem.row_weights
-        if not (problem.loss.exact and hasattr(self, "columns")):
-            self.columns: Columns = problem.quadratic(weights)
-        self.root = np.sqrt(weights)
-        without = eta - self.intercept
-        self.residual = self.root * (response - without)
-        self.shift = np.array([float(self.root @ self.residual)])
-        self.scale = math.sqrt(float(weights @ problem.response**2)) or 1.0
-        if problem.intercept:
-            self.intercept = self.shift[0] / self.columns.mass
-
-    def settle(self) -> None:
-        """Read the intercept off the kernels' sums."""
-        self.intercept = float(self.shift[0]) / self.columns.mass if self.problem.intercept else 0.0
-
-    def value(self) -> float:
-        """Loss and ridge here."""
-        return self.problem.objective(self.coefficients, self.intercept)
-
-    def terms(self, price: FloatArray) -> Terms:
-        """What the kernels need beside the columns."""
-        return Terms(price, self.problem.ridge, self.problem.lower, self.problem.upper)
-
-    def sacrifices(self) -> FloatArray:
-        """What leaving each coordinate out costs in the quadratic, all others held."""
-        return 0.5 * (self.columns.squares + self.problem.ridge) * self.coefficients**2
-
-
-def _descend(point: _Point, price: FloatArray, order: IndexArray, settings: DescentSettings) -> bool:
-    """Coordinate descent over ``order``, quadratic by quadratic; whether it came to rest."""
-    last = math.inf
-    for _ in range(settings.max_majorisations):
-        _, rests = cycle(
-            point.columns,
-            point.terms(price),
-            order,
-            point.coefficients,
-            point.residual,
-            point.shift,
-            settings.tolerance * point.scale,
-            settings.max_passes,
-        )
-        point.settle()
-        if point.problem.loss.exact:
-            return bool(rests)
-        value = point.value() + float(price @ (point.coefficients != 0.0))
-        point.expand()
-        # The quadratic lies above the loss, so the value never rises; squares of the tolerance are below rounding.
-        if rests and last - value <= max(settings.tolerance, 1e-12) * abs(value):
-            return True
-        last = value
-    return False
-
-
-def _swap_until_still(
-    point: _Point,
-    price: FloatArray,
-    barred: npt.NDArray[np.bool_],
-    settings: DescentSettings,
-    members: npt.NDArray[np.bool_] | None = None,
-) -> bool:
-    """Exchange single coordinates, descending after each, until none lowers the objective.
-
-    With ``members`` the model's size is held: these are the coordinates of the model, updated in place.
-    Returns whether no exchange was left.
-    """
-    everything = np.arange(point.coefficients.size)
-    for _ in range(settings.max_swaps):
-        inside = np.flatnonzero(point.coefficients != 0.0 if members is None else members)
-        inside = inside[~point.problem.forced[inside] & ~barred[inside]]
-        if not inside.size:
-            return True
-        leavers = inside[np.argsort(point.sacrifices()[inside], kind="stable")][: settings.swap_leavers]
-        # Members at zero count as outside of the kernel's test; they are barred so that nothing is let in twice.
-        closed = barred if members is None else barred | members
-        margin = 1e-10 * max(point.value(), 1e-300)
-        before, objective = point.copy(), point.value() + float(price @ (point.coefficients != 0.0))
-        leaver, newcomer = swap(
-            point.columns, point.terms(price), leavers, closed, point.coefficients, point.residual, point.shift, margin
-        )
-        if newcomer < 0:
-            return True
-        point.settle()
-        if members is None:
-            order = everything
-        else:
-            members[leaver], members[newcomer] = False, True
-            order = np.flatnonzero(members)
-        if not point.problem.loss.exact:
-            point.expand()
-        _descend(point, price, order, settings)
-        if point.value() + float(price @ (point.coefficients != 0.0)) >= objective:
-            # Rounding undid the gain: stay where we were, or the search could go round in circles.
-            point.__dict__.update(before.__dict__)
-            if members is not None:
-                members[leaver], members[newcomer] = True, False
-            return True
-    return False
-
-
-def _start(problem: Regression, start: DescentResult | None) -> _Point:
-    """The point of an earlier fit, or zero (where that is allowed)."""
+def _start(problem: Regression, start: DescentResult | FloatArray | None) -> Point:
+    """The point of an earlier fit, given coefficients, or zero (where that is allowed)."""
     if start is None:
-        return _Point(problem, np.zeros(problem.shape[1]), 0.0)
-    if start.coefficients.shape != (problem.shape[1],):
-        raise InputError(
-            f"start has {start.coefficients.size} coefficients, the regression has {problem.shape[1]} coordinates"
-        )
-    return _Point(problem, start.coefficients.copy(), start.intercept)
+        return Point(problem, np.zeros(problem.shape[1]), 0.0)
+    earlier = start.coefficients if isinstance(start, DescentResult) else np.asarray(start, dtype=np.float64)
+    if earlier.shape != (problem.shape[1],) or not np.isfinite(earlier).all():
+        raise InputError(f"start must be {problem.shape[1]} finite coefficients, got shape {earlier.shape}")
+    return Point(problem, earlier.copy(), start.intercept if isinstance(start, DescentResult) else 0.0)
 
 
-def _result(point: _Point, l0: float, rests: bool, members: npt.NDArray[np.bool_] | None = None) -> DescentResult:
+def _result(point: Point, l0: float, rests: bool, members: npt.NDArray[np.bool_] | None = None) -> DescentResult:
     inside = point.coefficients != 0.0 if members is None else members
     return DescentResult(
         point.coefficients.copy(),
@@ -206,12 +88,17 @@ def descend(
     problem: Regression,
     l0: float = 0.0,
     *,
-    start: DescentResult | None = None,
+    start: DescentResult | FloatArray | None = None,
     settings: DescentSettings | None = None,
 ) -> DescentResult:
     """A local minimum of the regression at the price ``l0``: no coordinate, and no exchange of two, lowers it.
 
     Without a price the minimum is global (the problem is convex) up to the tolerance.
+
+    Parameters
+    ----------
+    start
+        An earlier fit, or coefficients, to start from; ``None`` is zero.
     """
     settings = settings or DescentSettings()
     price = _price(problem, l0)
@@ -219,14 +106,14 @@ def descend(
     return _fit(point, price, l0, settings)
 
 
-def _fit(point: _Point, price: FloatArray, l0: float, settings: DescentSettings) -> DescentResult:
+def _fit(point: Point, price: FloatArray, l0: float, settings: DescentSettings) -> DescentResult:
     problem = point.problem
     nobody = np.zeros(problem.shape[1], dtype=bool)
     # The most promising first: sweeps in the given order end in poorer local minima.
     worth = gains(point.columns, point.terms(np.zeros_like(price)), point.coefficients, point.residual, point.shift)
-    rests = _descend(point, price, np.argsort(-worth, kind="stable"), settings)
+    rests = relax(point, price, np.argsort(-worth, kind="stable"), settings)
     if l0 > 0.0 and settings.max_swaps:
-        rests = _swap_until_still(point, price, nobody, settings) and rests
+        rests = exchange(point, price, nobody, settings) and rests
     return _result(point, l0, rests)
 
 
@@ -272,7 +159,7 @@ def path(
 def _highest_price(problem: Regression) -> float:
     """The price from which nothing that may be zero enters a model that has nothing else in it."""
     point = _start(problem, None)
-    _descend(point, np.zeros(problem.shape[1]), np.flatnonzero(problem.forced), DescentSettings())
+    relax(point, np.zeros(problem.shape[1]), np.flatnonzero(problem.forced), DescentSettings())
     out = gains(point.columns, point.terms(np.zeros(problem.shape[1])), point.coefficients, point.residual, point.shift)
     return max(float(out.max(initial=0.0)), 0.0)
 
@@ -308,7 +195,7 @@ def best_subset(
         point, members = _grown(problem, pinned, size, rounds, settings)
         _cut_back(point, members, pinned, keep, settings)
         _splice(point, members, pinned, settings)
-        rests = _swap_until_still(point, np.zeros(members.size), pinned, settings, members)
+        rests = exchange(point, np.zeros(members.size), pinned, settings, members)
         fit = _result(point, 0.0, rests, members)
         if best is None or fit.objective < best.objective:
             best = fit
@@ -323,7 +210,7 @@ def _positions(values: Any, total: int) -> IndexArray:
     return positions.ravel()
 
 
-def _ranked(point: _Point, candidates: npt.NDArray[np.bool_]) -> IndexArray:
+def _ranked(point: Point, candidates: npt.NDArray[np.bool_]) -> IndexArray:
     """The candidates that are zero, by falling gain; those without any come last, in their order."""
     free = np.zeros(candidates.size)
     worth = gains(point.columns, point.terms(free), point.coefficients, point.residual, point.shift)
@@ -333,23 +220,23 @@ def _ranked(point: _Point, candidates: npt.NDArray[np.bool_]) -> IndexArray:
 
 def _grown(
     problem: Regression, pinned: npt.NDArray[np.bool_], size: int, rounds: int, settings: DescentSettings
-) -> tuple[_Point, npt.NDArray[np.bool_]]:
+) -> tuple[Point, npt.NDArray[np.bool_]]:
     """A model of the size asked for: at each of ``rounds`` an equal share of what is missing comes in."""
     point, members = _start(problem, None), pinned.copy()
     free = np.zeros(members.size)
     if members.any():
-        _descend(point, free, np.flatnonzero(members), settings)
+        relax(point, free, np.flatnonzero(members), settings)
     for rounds_left in range(rounds, 0, -1):
         missing = size - int(members.sum())
         if not missing:
             break
         members[_ranked(point, ~members)[: math.ceil(missing / rounds_left)]] = True
-        _descend(point, free, np.flatnonzero(members), settings)
+        relax(point, free, np.flatnonzero(members), settings)
     return point, members
 
 
 def _cut_back(
-    point: _Point,
+    point: Point,
     members: npt.NDArray[np.bool_],
     pinned: npt.NDArray[np.bool_],
     keep: int,
@@ -362,17 +249,17 @@ def _cut_back(
         leavers = inside[np.argsort(point.sacrifices()[inside], kind="stable")][: max(1, surplus // 4)]
         members[leavers] = False
         _without(point, leavers)
-        _descend(point, free, np.flatnonzero(members), settings)
+        relax(point, free, np.flatnonzero(members), settings)
 
 
-def _without(point: _Point, leavers: IndexArray) -> None:
+def _without(point: Point, leavers: IndexArray) -> None:
     """Set coordinates to zero."""
     point.coefficients[leavers] = 0.0
     point.expand()
 
 
 def _splice(
-    point: _Point, members: npt.NDArray[np.bool_], pinned: npt.NDArray[np.bool_], settings: DescentSettings
+    point: Point, members: npt.NDArray[np.bool_], pinned: npt.NDArray[np.bool_], settings: DescentSettings
 ) -> None:
     """Exchange the least useful members for the most promising others, many at first, while the loss falls."""
     free = np.zeros(members.size)
@@ -385,7 +272,7 @@ def _splice(
         _without(trial, leavers)
         changed = members.copy()
         changed[leavers], changed[newcomers] = False, True
-        _descend(trial, free, np.flatnonzero(changed), settings)
+        relax(trial, free, np.flatnonzero(changed), settings)
         if trial.value() < point.value() * (1.0 - 1e-10):
             point.__dict__.update(trial.__dict__)
             members[:] = changed

@@ -1,4 +1,4 @@
-"""A linear map whose columns visit the device a block at a time."""
+"""Linear maps made of others: columns that visit the device a block at a time, and centred columns."""
 
 from __future__ import annotations
 
@@ -45,3 +45,29 @@ class ColumnBlocks(LinearMap):
     def rmatvec(self, y: Array) -> Array:
         """``A.T @ y``: the blocks' products one after another."""
         return self._backend.xp.concat([self._map(block).rmatvec(y) for block in self._blocks])
+
+
+class CentredColumns(LinearMap):
+    """``A - 1 means'`` without forming it: a sparse ``A`` stays sparse.
+
+    Parameters
+    ----------
+    means
+        Shape (columns,), on the backend.
+    """
+
+    def __init__(self, backend: Backend, linear: LinearMap, means: Array) -> None:
+        self._xp, self._linear, self._means = backend.xp, linear, means
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(rows, columns)."""
+        return self._linear.shape
+
+    def matvec(self, x: Array) -> Array:
+        """``A x - 1 (means'x)``."""
+        return self._linear.matvec(x) - self._xp.sum(self._means * x)
+
+    def rmatvec(self, y: Array) -> Array:
+        """``A'y - means (1'y)``."""
+        return self._linear.rmatvec(y) - self._means * self._xp.sum(y)

@@ -59,7 +59,7 @@ def _adam(
 ) -> None:
     """Adam on log-weights and ``log_alpha``.
 
-    ``constants``: both rates, the correction of the root, decays, epsilon, price of a gate, twice the price of a square.
+    ``constants``: both rates, the correction of the root, decays, epsilon, the price of a gate, twice that of a square.
     """
     weight_rate, gate_rate, correction = constants[0], constants[1], constants[2]
     keep1, take1, keep2, take2 = constants[3], constants[4], constants[5], constants[6]

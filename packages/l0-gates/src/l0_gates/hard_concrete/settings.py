@@ -46,8 +46,8 @@ class TrainingSettings:
         Columns of the matrix that are on the device at a time; ``None`` is all of them.
     """
 
-    steps: int = attrs.field(default=600, validator=[attrs.validators.instance_of(int), attrs.validators.ge(1)])
-    weight_rate: float = attrs.field(default=0.03, converter=float, validator=_above_zero)
+    steps: int = attrs.field(default=1_000, validator=[attrs.validators.instance_of(int), attrs.validators.ge(1)])
+    weight_rate: float = attrs.field(default=0.05, converter=float, validator=_above_zero)
     gate_rate: float = attrs.field(default=0.05, converter=float, validator=_above_zero)
     loss: str = attrs.field(default="absolute", validator=attrs.validators.in_(tuple(GATE_LOSSES)))
     gates: str = attrs.field(default="stochastic", validator=attrs.validators.in_(("stochastic", "median")))

@@ -15,7 +15,7 @@ from l0_core.distributions.hard_concrete import HardConcrete
 from l0_core.errors import InputError
 from l0_core.plugins import get_distribution
 from l0_core.sparsity_control import ControlSettings, SparsityController
-from l0_gates.hard_concrete.blocks import ColumnBlocks
+from l0_gates.hard_concrete.blocks import CentredColumns, ColumnBlocks
 from l0_gates.hard_concrete.fused import FusedHardConcreteState
 from l0_gates.hard_concrete.gate_state import ArrayGateState, GateState
 from l0_gates.hard_concrete.losses import GATE_LOSSES
@@ -26,7 +26,7 @@ FloatArray = npt.NDArray[np.float64]
 
 @attrs.frozen(eq=False)
 class GateProblem:
-    """What gates are trained on: ``matrix @ (weights * gates)`` should meet ``targets``.
+    """What gates are trained on: ``offset + matrix @ (weights * gates)`` should meet ``targets``.
 
     Parameters
     ----------
@@ -38,12 +38,18 @@ class GateProblem:
         Shape (items,), where training starts.
     positive
         Whether weights stay positive (log-weights are trained).
+    centred
+        Whether each column's mean is taken off it (without making a sparse matrix dense).
+    offset
+        Added to every estimate.
     """
 
     matrix: sp.csr_array
     targets: FloatArray
     weights: FloatArray
     positive: bool = True
+    centred: bool = False
+    offset: float = 0.0
 
 
 def train_gates(
@@ -93,7 +99,7 @@ def train_gates(
         if settings.gates == "stochastic":
             uniform = backend.asarray(host.uniform(rng, (items,), settings.dtype))
         gated, expected = state.open_gates(law, uniform)
-        value, slope = loss_of(xp, linear.matvec(gated), targets)
+        value, slope = loss_of(xp, linear.matvec(gated) + problem.offset, targets)
         loss = float(value)
         if controller is None:
             controller = _controller(keep, items, settings, loss)
@@ -107,8 +113,11 @@ def train_gates(
 
 
 def _controller(keep: int, items: int, settings: TrainingSettings, loss: float) -> SparsityController:
-    # Two thirds of the steps lead to the count, the last third stays there.
-    control = ControlSettings(warmup=2 * settings.steps // 3, loss_scale=loss if loss > 0.0 else 1.0)
+    # Two thirds of the steps lead to the count, the last third stays there. Rate and stiffness: Adam's steps
+    # answer the price late, so the dual ascent must be slow and well damped to end at the count.
+    control = ControlSettings(
+        warmup=2 * settings.steps // 3, rate=0.01, stiffness=5.0, loss_scale=loss if loss > 0.0 else 1.0
+    )
     return SparsityController(keep, items, control)
 
 
@@ -134,6 +143,12 @@ def _state(
 
 
 def _linear_map(problem: GateProblem, backend: Backend, settings: TrainingSettings) -> LinearMap:
+    linear: LinearMap
     if settings.block_size is not None and settings.block_size < problem.matrix.shape[1]:
-        return ColumnBlocks(backend, problem.matrix, settings.dtype, settings.block_size)
-    return backend.linear_map(problem.matrix, settings.dtype)
+        linear = ColumnBlocks(backend, problem.matrix, settings.dtype, settings.block_size)
+    else:
+        linear = backend.linear_map(problem.matrix, settings.dtype)
+    if not problem.centred:
+        return linear
+    means = np.asarray(problem.matrix.mean(axis=0)).ravel()
+    return CentredColumns(backend, linear, backend.asarray(means, settings.dtype))

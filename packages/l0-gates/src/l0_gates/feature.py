@@ -1,0 +1,168 @@
+"""The strategy that learns which features explain a response."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import attrs
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse as sp
+
+from l0_core.errors import InputError
+from l0_core.plugins import get_backend
+from l0_gates.descent import DescentResult, DescentSettings, Regression, best_subset, descend
+from l0_gates.descent.losses import descent_loss
+from l0_gates.hard_concrete import GateProblem, TrainingResult, TrainingSettings, train_gates
+from l0_gates.learning import LearningStrategy, Learnt
+from l0_gates.system import LinearSystem
+
+FloatArray = npt.NDArray[np.float64]
+
+METHODS = ("descent", "hard_concrete")
+
+
+def column_scales(columns: sp.csr_array) -> FloatArray:
+    """Standard deviation of each column, 1 for constant ones: what makes coefficients comparable."""
+    rows = columns.shape[0]
+    mean = np.asarray(columns.mean(axis=0)).ravel()
+    square = np.asarray(columns.multiply(columns).sum(axis=0)).ravel() / rows
+    variance = square - mean**2
+    # What rounding leaves of a constant column's variance is no scale.
+    return np.sqrt(np.where(variance > 1e-12 * square, variance, 1.0))
+
+
+class FeatureStrategy(LearningStrategy):
+    """Keeps the features (columns) with which a linear model explains the response best.
+
+    The ``totals`` of `fit` are the response, one for each row. Features are standardised, an intercept is always in.
+    A feature whose ``reference`` is 0 is never chosen before one that has a positive one.
+
+    Parameters
+    ----------
+    max_features
+        How many features; ``None`` leaves it to each `select`.
+    method
+        ``"descent"``: L0 coordinate descent with exchanges (`best_subset`); ``"hard_concrete"``: gates and coefficients
+        trained together, then ranked by open probability.
+    loss
+        ``"squared"`` or ``"logistic"`` (responses 0 and 1).
+    l2
+        Ridge on the standardised coefficients, per row.
+    backend
+        Name of the backend on which gates are trained.
+    seed
+        Of the training noise and of ties.
+    settings
+        Of the descent, or of the training of gates.
+    """
+
+    def __init__(
+        self,
+        max_features: int | None = None,
+        method: str = "descent",
+        loss: str = "squared",
+        l2: float = 1e-6,
+        backend: str = "numpy",
+        seed: int = 0,
+        settings: DescentSettings | TrainingSettings | None = None,
+    ) -> None:
+        super().__init__(max_features, seed)
+        if method not in METHODS:
+            raise InputError(f"unknown method {method!r}; known: {', '.join(METHODS)}")
+        descent_loss(loss)
+        kind = DescentSettings if method == "descent" else TrainingSettings
+        if settings is not None and not isinstance(settings, kind):
+            raise InputError(f"settings of method {method!r} must be {kind.__name__}, got {type(settings).__name__}")
+        self.max_features = max_features
+        self.method = method
+        self.loss = loss
+        self.l2 = l2
+        self.backend = backend
+        self.settings = settings
+
+    def _check_system(self, system: LinearSystem) -> None:
+        descent_loss(self.loss).check(system.totals)
+
+    def importances(self, keep: int | None = None) -> FloatArray:
+        """How much of the loss of the model without features comes back when one is left out: (features,), in [0, 1].
+
+        Features outside of the model have 0. The same for the same data, whatever the seed, under ``"descent"``.
+        """
+        count = keep if keep is not None else self.max_features
+        if count is None:
+            raise InputError("importances are for a count: give keep here or max_features at construction")
+        return np.asarray(self.learnt(count).detail.importances)
+
+    def _learn(self, system: LinearSystem, keep: int) -> Learnt:
+        scaled = sp.csr_array(system.columns @ sp.diags_array(1.0 / column_scales(system.columns)))
+        if self.method == "descent":
+            usable = np.flatnonzero(system.reference > 0.0)
+            first = usable if usable.size >= keep else np.arange(system.items)
+            problem = self._regression(scaled[:, first], system)
+            settings = self.settings if isinstance(self.settings, DescentSettings) else None
+            fit = best_subset(problem, keep, settings=settings)
+            chosen = first[fit.support]
+            worth = np.zeros(system.items)
+            worth[first] = leave_one_out(problem, fit)
+            # The model first, then the rest alike: scores above 1 mark its members.
+            scores = worth.copy()
+            scores[chosen] += 1.0
+            return Learnt(scores, FeatureDetail(worth, fit))
+        trained = self._train(scaled, system, keep)
+        usable_gate = np.where(system.reference > 0.0, trained.log_alpha, trained.log_alpha.min() - 1.0)
+        return Learnt(usable_gate, FeatureDetail(trained.open_probabilities, trained))
+
+    def _regression(self, columns: sp.csr_array, system: LinearSystem) -> Regression:
+        # A matrix that is mostly full is quicker as a dense one.
+        matrix: Any = columns.toarray() if columns.nnz > 0.5 * columns.shape[0] * columns.shape[1] else columns
+        return Regression(matrix, system.totals, loss=self.loss, l2=self.l2, mean=True, intercept=True)
+
+    def _train(self, scaled: sp.csr_array, system: LinearSystem, keep: int) -> TrainingResult:
+        settings = self.settings if isinstance(self.settings, TrainingSettings) else TrainingSettings()
+        if settings.loss != self.loss:
+            settings = attrs.evolve(settings, loss=self.loss)
+        totals, offset = system.totals, 0.0
+        if self.loss == "squared":
+            # In units of the response's spread, so that step sizes mean the same for every response.
+            totals = (totals - totals.mean()) / (float(totals.std()) or 1.0)
+        else:
+            # Half a row of each kind, so that a response that is all 0 or all 1 has finite odds too.
+            share = (totals.sum() + 0.5) / (totals.size + 1.0)
+            offset = math.log(share / (1.0 - share))
+        problem = GateProblem(scaled, totals, np.zeros(system.items), positive=False, centred=True, offset=offset)
+        return train_gates(problem, keep, backend=get_backend(self.backend), seed=self.seed, settings=settings)
+
+
+@attrs.frozen(eq=False)
+class FeatureDetail:
+    """What was learnt about features: importances in [0, 1] and the fit behind them."""
+
+    importances: FloatArray
+    fit: DescentResult | TrainingResult
+
+
+def leave_one_out(problem: Regression, fit: DescentResult) -> FloatArray:
+    """For each member of the model, the rise of the objective when it is set to zero, over that of the empty model.
+
+    The others are held, which bounds the refitted rise from above; in [0, 1].
+    """
+    empty = best_constant(problem)
+    result = np.zeros(problem.shape[1])
+    for j in fit.support:
+        without = fit.coefficients.copy()
+        without[j] = 0.0
+        rise = problem.objective(without, fit.intercept) - fit.objective
+        result[j] = min(max(rise / empty, 0.0), 1.0) if empty > 0.0 else 0.0
+    return result
+
+
+def best_constant(problem: Regression) -> float:
+    """The objective of the best model without features."""
+    nothing = sp.csc_array((problem.shape[0], 1))
+    name = "squared" if problem.loss.exact else "logistic"
+    only = Regression(
+        nothing, problem.response, loss=name, row_weights=problem.row_weights, intercept=problem.intercept
+    )
+    return descend(only).objective
