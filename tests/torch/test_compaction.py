@@ -107,6 +107,16 @@ def test_a_silent_first_layer_is_taken_out_where_nothing_pads():
     assert small[0].out_channels == small[1].num_features == small[3].in_channels == 1
 
 
+@pytest.mark.parametrize("padding_mode", ["zeros", "reflect"])
+def test_a_constant_before_a_padded_convolution_stays_unless_the_padding_repeats_it(padding_mode):
+    model = nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU(), nn.Conv2d(4, 2, 3, padding=1, padding_mode=padding_mode))
+    with torch.no_grad():
+        model[0].weight[:2] = 0.0
+        model[0].bias[:2] = torch.tensor([1.5, -1.5])  # behind ReLU one channel is 1.5 everywhere and one is 0
+    small = compact(model, torch.randn(2, 3, 6, 6))
+    assert small[0].out_channels == (3 if padding_mode == "zeros" else 2)
+
+
 def test_weights_that_nobody_reads_are_followed_back_through_the_network():
     model = SparseMLP(10, 6, 3)
     with torch.no_grad():
