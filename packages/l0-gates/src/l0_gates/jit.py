@@ -13,19 +13,25 @@ _NO_PLACE = "no locator available"
 """How numba words that neither the package's folder nor the user's cache folder can be written."""
 
 
-def jit(function: Kernel) -> Kernel:
+def jit(function: Kernel, fastmath: bool = False) -> Kernel:
     """Compile a kernel at its first call: without the interpreter, the lock released, cached where possible.
 
     On a read-only installation whose user has no writable cache folder numba refuses to decorate
     with ``cache=True``; the kernel is then compiled once in every process instead of failing at import.
 
-    Kernels are compiled without ``fastmath`` and without threads, so that sums are added in the order
-    in which they are written and equal input gives bit-equal output.
+    Kernels are compiled without threads and, unless asked for, without ``fastmath``, so that sums are added
+    in the order in which they are written. ``fastmath`` lets the compiler regroup sums (for vector units):
+    equal input still gives bit-equal output on one machine, NaN and infinity must not occur.
     """
     try:
-        compiled: Kernel = numba.njit(cache=True, nogil=True)(function)
+        compiled: Kernel = numba.njit(cache=True, nogil=True, fastmath=fastmath)(function)
     except RuntimeError as error:
         if _NO_PLACE not in str(error):
             raise
-        compiled = numba.njit(nogil=True)(function)
+        compiled = numba.njit(nogil=True, fastmath=fastmath)(function)
     return compiled
+
+
+def fast_jit(function: Kernel) -> Kernel:
+    """`jit` with ``fastmath``."""
+    return jit(function, fastmath=True)

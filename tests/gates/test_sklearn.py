@@ -1,0 +1,75 @@
+"""The scikit-learn face of feature selection."""
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+
+from l0_core import InputError
+
+pytest.importorskip("sklearn")
+
+from sklearn.base import clone
+from sklearn.datasets import make_classification, make_regression
+from sklearn.exceptions import NotFittedError
+from sklearn.linear_model import LinearRegression
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from l0_gates.sklearn import L0FeatureSelector
+
+
+@parametrize_with_checks([L0FeatureSelector()])
+def test_it_is_an_estimator(estimator, check):
+    check(estimator)
+
+
+@pytest.mark.parametrize("method", ["descent", "hard_concrete"])
+def test_it_finds_informative_features(method):
+    features, response, truth = make_regression(120, 20, n_informative=4, coef=True, noise=1.0, random_state=0)
+    selector = L0FeatureSelector(4, method=method, random_state=0).fit(features, response)
+    np.testing.assert_array_equal(selector.get_support(indices=True), np.flatnonzero(truth))
+    assert ((selector.importances_ >= 0) & (selector.importances_ <= 1)).all()
+    again = clone(selector).fit(features, response)
+    np.testing.assert_array_equal(again.importances_, selector.importances_)
+
+
+def test_classes_of_any_label():
+    features, codes = make_classification(
+        200, 10, n_informative=2, n_redundant=0, n_clusters_per_class=1, shuffle=False, random_state=1
+    )
+    labels = np.where(codes == 1, "yes", "no")
+    selector = L0FeatureSelector(2, loss="logistic").fit(features, labels)
+    assert list(selector.classes_) == ["no", "yes"]
+    assert 0 in selector.get_support(indices=True) or 1 in selector.get_support(indices=True)
+    with pytest.raises(InputError, match="3 classes"):
+        selector.fit(features, np.arange(200) % 3)
+
+
+def test_sparse_stays_sparse_frames_keep_their_names_and_pipelines_search():
+    pandas = pytest.importorskip("pandas")
+    features, response = make_regression(80, 8, n_informative=3, random_state=0)
+    kept = L0FeatureSelector(3).fit(sp.csr_matrix(features), response).transform(sp.csr_matrix(features))
+    assert sp.issparse(kept)
+    assert kept.shape == (80, 3)
+    frame = pandas.DataFrame(features, columns=[f"x{i}" for i in range(8)])
+    selector = L0FeatureSelector(3).set_output(transform="pandas").fit(frame, response)
+    out = selector.transform(frame)
+    assert list(out.columns) == list(selector.get_feature_names_out())
+    search = GridSearchCV(
+        make_pipeline(L0FeatureSelector(), LinearRegression()),
+        {"l0featureselector__n_features_to_select": [1, 3]},
+        cv=3,
+    )
+    search.fit(features, response)
+    assert search.best_params_ == {"l0featureselector__n_features_to_select": 3}
+
+
+def test_before_fit_and_bad_counts():
+    with pytest.raises(NotFittedError):
+        L0FeatureSelector().transform(np.ones((2, 2)))
+    features, response = make_regression(20, 5, random_state=0)
+    assert L0FeatureSelector(0.4).fit(features, response).support_.sum() == 2
+    for wrong in (0, 6, -1, 1.5, True, "two"):
+        with pytest.raises(InputError, match="n_features_to_select"):
+            L0FeatureSelector(wrong).fit(features, response)
