@@ -23,8 +23,16 @@ class Point:
         self.expand()
 
     def copy(self) -> Point:
-        """The same point, to be moved by itself."""
-        return Point(self.problem, self.coefficients, self.intercept)
+        """The same point, to be moved by itself; the columns are shared, since no move changes them."""
+        twin = object.__new__(Point)
+        twin.become(self)
+        twin.coefficients = self.coefficients.copy()
+        twin.residual, twin.shift = self.residual.copy(), self.shift.copy()
+        return twin
+
+    def become(self, other: Point) -> None:
+        """Be at the other point; it must not be moved any more."""
+        self.__dict__.update(other.__dict__)
 
     def expand(self) -> None:
         """Build the quadratic that touches the loss here; for a loss that is quadratic it is built once."""
@@ -166,7 +174,7 @@ def exchange(
         relax(point, price, order, settings)
         if point.value() + float(price @ (point.coefficients != 0.0)) >= objective:
             # Rounding undid the gain: stay where we were, or the search could go round in circles.
-            point.__dict__.update(before.__dict__)
+            point.become(before)
             if members is not None:
                 members[leaver], members[newcomer] = True, False
             return True

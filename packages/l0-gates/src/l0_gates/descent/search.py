@@ -274,7 +274,7 @@ def _splice(
         changed[leavers], changed[newcomers] = False, True
         relax(trial, free, np.flatnonzero(changed), settings)
         if trial.value() < point.value() * (1.0 - 1e-10):
-            point.__dict__.update(trial.__dict__)
+            point.become(trial)
             members[:] = changed
         else:
             count //= 2
