@@ -12,6 +12,7 @@ from scipy.optimize import lsq_linear, minimize, nnls
 from l0_core import InputError
 from l0_gates.descent import DescentSettings, Regression, best_subset, descend, path
 from l0_gates.descent.kernels import coordinate_minimiser
+from l0_gates.descent.losses import LogisticLoss
 
 
 def data(seed, rows=30, coordinates=8, support=3, noise=0.3):
@@ -95,6 +96,46 @@ def test_correlated_columns_need_the_swaps():
     without = descend(problem, 1.0, settings=DescentSettings(max_swaps=0))
     assert 0 in without.support
     np.testing.assert_array_equal(best_subset(problem, 2).support, [1, 2])
+
+
+def best_exchange(seed, max_swaps):
+    """By brute force, the most that the exchange of one coordinate would lower the objective, the others held."""
+    rng = np.random.default_rng(seed)
+    common = rng.normal(size=(50, 1))
+    matrix = 0.3 * rng.normal(size=(50, 30)) + common
+    response = matrix[:, [3, 17, 22]] @ np.array([1.0, 1.0, -2.0]) + 0.1 * rng.normal(size=50)
+    price = 0.2
+    fit = descend(Regression(matrix, response), price, settings=DescentSettings(max_swaps=max_swaps))
+    residual = response - matrix @ fit.coefficients
+    gains = []
+    for leaver, newcomer in itertools.product(fit.support, np.setdiff1d(np.arange(30), fit.support)):
+        without = residual + matrix[:, leaver] * fit.coefficients[leaver]
+        column = matrix[:, newcomer]
+        after = 0.5 * (without @ without - (column @ without) ** 2 / (column @ column))
+        gains.append(0.5 * residual @ residual - after)
+    return max(gains)
+
+
+def test_after_the_swaps_no_exchange_lowers_the_objective():
+    assert all(best_exchange(seed, 200) <= 1e-8 for seed in range(6))
+    assert any(best_exchange(seed, 0) > 1e-3 for seed in range(6))
+
+
+@settings(deadline=None)
+@given(eta=st.floats(-30, 30), other=st.floats(-60, 60), response=st.sampled_from([0.0, 1.0]))
+def test_the_logistic_majoriser_touches_and_lies_above(eta, other, response):
+    loss = LogisticLoss()
+    at, y = np.array([eta]), np.array([response])
+    curvature, middle = loss.majoriser(at, y)
+
+    def quadratic(e):
+        return loss.values(at, y) + curvature / 2 * ((e - middle) ** 2 - (eta - middle) ** 2)
+
+    # Rounding: the squares are of the order of 1e4 and cancel.
+    assert quadratic(other)[0] >= loss.values(np.array([other]), y)[0] - 1e-9
+    step = 1e-5
+    slope = (loss.values(at + step, y) - loss.values(at - step, y)) / (2 * step)
+    assert (quadratic(eta + step) - quadratic(eta - step))[0] / (2 * step) == pytest.approx(slope[0], abs=1e-6)
 
 
 def test_without_a_price_it_is_nnls_and_lsq_linear():

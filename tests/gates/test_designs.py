@@ -229,6 +229,13 @@ def test_strata_have_their_counts_and_groups_come_whole(name):
         assert selection.inclusion_probabilities.sum() == pytest.approx(100)
 
 
+def test_a_stratum_too_small_for_one_has_none():
+    strata = ["large"] * 50 + ["small"]
+    selection = get_gate("sampford", strata=strata).select(51, keep=3)
+    assert selection.inclusion_probabilities[50] == 0.0
+    assert selection.inclusion_probabilities[:50].sum() == pytest.approx(3)
+
+
 def test_bad_input():
     with pytest.raises(InputError, match="only 2 units"):
         inclusion_probabilities([1.0, 0.0, 1.0], 3)

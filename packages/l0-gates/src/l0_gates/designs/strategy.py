@@ -36,7 +36,8 @@ class DesignStrategy(GateStrategy):
     must_keep
         Positions of items that are kept with certainty (with all that is linked to them).
     strata
-        Shape (items,), labels: each stratum has a fixed count in proportion to its sizes.
+        Shape (items,), labels: each stratum has a fixed count in proportion to its sizes (by largest remainders;
+        one whose share rounds to nothing has none, and its items have inclusion probability 0).
     groups
         Shape (items,), labels: items with one label are kept or dropped together.
     seed
