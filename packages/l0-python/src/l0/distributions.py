@@ -1,0 +1,19 @@
+"""The gate distribution as a module."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from l0._lazy import lazy
+
+if TYPE_CHECKING:
+    from l0_torch.hard_concrete import HardConcrete
+
+__all__ = ["HardConcrete"]
+
+__getattr__, __dir__ = lazy(
+    globals(),
+    {
+        "l0_torch.hard_concrete": ("HardConcrete",),
+    },
+)

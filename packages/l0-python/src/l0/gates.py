@@ -1,0 +1,24 @@
+"""Gates on records and features."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from l0._lazy import lazy
+
+if TYPE_CHECKING:
+    from l0_torch.gates import FeatureGate, HybridGate, L0Gate, SampleGate
+
+__all__ = ["FeatureGate", "HybridGate", "L0Gate", "SampleGate"]
+
+__getattr__, __dir__ = lazy(
+    globals(),
+    {
+        "l0_torch.gates": (
+            "FeatureGate",
+            "HybridGate",
+            "L0Gate",
+            "SampleGate",
+        ),
+    },
+)

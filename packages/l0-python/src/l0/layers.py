@@ -1,0 +1,26 @@
+"""Layers with gates on their weights, and pruning."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from l0._lazy import lazy
+
+if TYPE_CHECKING:
+    from l0_torch.layers import L0Conv2d, L0DepthwiseConv2d, L0Linear, SparseMLP
+    from l0_torch.pruning import prune_model
+
+__all__ = ["L0Conv2d", "L0DepthwiseConv2d", "L0Linear", "SparseMLP", "prune_model"]
+
+__getattr__, __dir__ = lazy(
+    globals(),
+    {
+        "l0_torch.layers": (
+            "L0Conv2d",
+            "L0DepthwiseConv2d",
+            "L0Linear",
+            "SparseMLP",
+        ),
+        "l0_torch.pruning": ("prune_model",),
+    },
+)
