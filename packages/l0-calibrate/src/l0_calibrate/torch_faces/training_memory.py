@@ -58,9 +58,18 @@ class TrainingMemory:
 
     def uniform(self, count: int, dtype: str) -> npt.NDArray[Any]:
         """The draws of the epoch that comes next, shape (count,), strictly inside (0, 1)."""
+        return NumpyBackend().uniform(self._generator(0), (count,), dtype)
+
+    def shown(self, count: int, dropout: float, dtype: str) -> npt.NDArray[Any] | None:
+        """What the weights count for in the epoch that comes next: 0 or ``1 / (1 - dropout)``; None without dropout."""
+        if dropout == 0.0:
+            return None
+        kept = self._generator(1).random(count) >= dropout
+        return (kept / (1.0 - dropout)).astype(dtype)
+
+    def _generator(self, stream: int) -> np.random.Generator:
         key = np.random.SeedSequence(self.seed).generate_state(2, np.uint64)
-        bits = np.random.Philox(key=key, counter=[0, 0, 0, self.epochs])
-        return NumpyBackend().uniform(np.random.Generator(bits), (count,), dtype)
+        return np.random.Generator(np.random.Philox(key=key, counter=[0, 0, stream, self.epochs]))
 
     def state(self) -> dict[str, Any]:
         """A copy as plain tensors and numbers, which `torch.save` writes and ``weights_only`` reads."""

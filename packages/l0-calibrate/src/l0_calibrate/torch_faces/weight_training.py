@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import attrs
+import scipy.sparse as sp
 import torch
 from torch import Tensor
 
@@ -14,6 +15,7 @@ from l0_calibrate.torch_faces.training_memory import TrainingMemory
 from l0_core import Backend, HardConcrete
 from l0_core.backends.base import LinearMap
 from l0_core.backends.numpy import NumpyBackend
+from l0_gates.hard_concrete.blocks import ColumnBlocks
 from l0_gates.hard_concrete.fused import FusedHardConcreteState
 from l0_gates.hard_concrete.gate_state import ArrayGateState
 from l0_torch.backend import TorchBackend
@@ -33,11 +35,15 @@ class TrainingPrices:
         Price of a squared weight.
     rate
         Adam's step size of log-weights and ``log_alpha``.
+    dropout
+        The share of weights that is left out of each epoch's estimates, the others scaled up in turn. The
+        weights themselves are never touched by it.
     """
 
     gate: float
     square: float
     rate: float
+    dropout: float = 0.0
 
 
 @attrs.frozen(eq=False)
@@ -50,19 +56,27 @@ class WeightProblem:
         Shape (targets, items), ndarray or scipy sparse.
     targets, scales, weights
         Shape (targets,): see `squared_error`.
+    block_size
+        Items whose columns are on the device at a time; None is all of them.
     """
 
     matrix: Any
     targets: Any
     scales: Any
     weights: Any
+    block_size: int | None = None
 
     def on(self, backend: Backend, dtype: str) -> tuple[LinearMap, SquaredError]:
         """The linear map and the loss on a backend."""
+        linear: LinearMap
+        if self.block_size is not None and self.block_size < self.matrix.shape[1]:
+            linear = ColumnBlocks(backend, sp.csr_array(self.matrix), dtype, self.block_size)
+        else:
+            linear = backend.linear_map(self.matrix, dtype)
         error = SquaredError(
             *(backend.asarray(values, dtype) for values in (self.targets, 1.0 / self.scales, self.weights))
         )
-        return backend.linear_map(self.matrix, dtype), error
+        return linear, error
 
 
 @attrs.frozen(eq=False)
@@ -137,8 +151,12 @@ def _train_fused(
     )
     for epoch in range(epochs):
         gated, _ = state.open_gates(model.law, model.draws())
-        slope = error.slope(linear.matvec(gated))
-        state.update(linear.rmatvec(slope), prices.gate, (prices.rate, prices.rate), prices.square)
+        shown = memory.shown(gated.size, prices.dropout, model.dtype)
+        slope = error.slope(linear.matvec(gated if shown is None else gated * shown))
+        gradient = linear.rmatvec(slope)
+        if shown is not None:
+            gradient = gradient * shown
+        state.update(gradient, prices.gate, (prices.rate, prices.rate), prices.square)
         memory.advance()
         watch(epoch + 1)
 
@@ -156,8 +174,10 @@ def _train_on_backend(
     for epoch in range(epochs):
         draws = model.draws()
         gated, _ = state.open_gates(model.law, None if draws is None else backend.asarray(draws))
-        slope = error.slope(linear.matvec(gated))
-        state.update(linear.rmatvec(slope), prices.gate, (prices.rate, prices.rate), prices.square)
+        shown = memory.shown(model.log_weight.numel(), prices.dropout, model.dtype)
+        factor = 1.0 if shown is None else backend.asarray(shown)
+        slope = error.slope(linear.matvec(gated * factor))
+        state.update(linear.rmatvec(slope) * factor, prices.gate, (prices.rate, prices.rate), prices.square)
         log_weight, log_alpha, memory.moments = state.raw()
         model.log_weight.copy_(log_weight)
         if model.log_alpha is not None:
