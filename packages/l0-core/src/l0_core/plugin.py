@@ -21,6 +21,16 @@ def l0_distributions() -> list[PluginRecord]:
             "l0_core.distributions.hard_concrete:HardConcrete",
             "stretched and clipped binary concrete (Louizos, Welling & Kingma 2018)",
         ),
+        PluginRecord(
+            "gaussian",
+            "l0_core.distributions.gaussian:GaussianGate",
+            "clipped normal stochastic gates (Yamada et al. 2020)",
+        ),
+        PluginRecord(
+            "straight_through",
+            "l0_core.distributions.straight_through:StraightThrough",
+            "hard 0/1 gates with a straight-through gradient (Bengio et al. 2013)",
+        ),
     ]
 
 

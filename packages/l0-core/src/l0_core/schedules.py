@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 
 import attrs
 
@@ -56,7 +57,7 @@ class ExponentialSchedule(TemperatureSchedule):
     """``start (end / start)^p``: the same factor in every step."""
 
     def _between(self, progress: float) -> float:
-        return self.start * (self.end / self.start) ** progress
+        return self.start * math.pow(self.end / self.start, progress)
 
 
 @attrs.frozen
@@ -67,7 +68,11 @@ class CosineSchedule(TemperatureSchedule):
         return self.end + (self.start - self.end) * 0.5 * (1.0 + math.cos(math.pi * progress))
 
 
-_SCHEDULES = {"linear": LinearSchedule, "exponential": ExponentialSchedule, "cosine": CosineSchedule}
+_SCHEDULES: dict[str, Callable[[float, float], TemperatureSchedule]] = {
+    "linear": LinearSchedule,
+    "exponential": ExponentialSchedule,
+    "cosine": CosineSchedule,
+}
 
 
 def schedule(name: str, start: float, end: float) -> TemperatureSchedule:

@@ -36,7 +36,8 @@ class NumpyLinearMap(LinearMap):
     @property
     def dtype(self) -> np.dtype[Any]:
         """Of the stored values; that of the vectors must be the same."""
-        return np.dtype(self._matrix.dtype)
+        dtype: np.dtype[Any] = self._matrix.dtype
+        return dtype
 
     def matvec(self, x: Array) -> Array:
         """``A @ x`` for x of shape (columns,) and the map's dtype, result (rows,)."""
@@ -57,7 +58,7 @@ class NumpyLinearMap(LinearMap):
             raise InputError(f"the vector is {vector.dtype} and the linear map {self.dtype}; use backend.asarray")
 
 
-def row_stored(matrix: Any, dtype: npt.DTypeLike = None, copy: bool = True) -> Any:
+def row_stored(matrix: Any, dtype: npt.DTypeLike | None = None, copy: bool = True) -> Any:
     """The matrix by rows (CSR with int32 indices where they fit, C order where it is dense).
 
     With ``copy`` it shares no memory with the one given.

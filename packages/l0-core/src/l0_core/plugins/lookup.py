@@ -20,7 +20,7 @@ def get_backend(name: str, **settings: Any) -> Backend:
 
 
 def get_distribution(name: str, **settings: Any) -> GateDistribution:
-    """The gate distribution of that name with its settings, e.g. ``get_distribution("hard_concrete", temperature=0.5)``."""
+    """The gate distribution of that name, e.g. ``get_distribution("hard_concrete", temperature=0.5)``."""
     return cast("GateDistribution", registry().get("distribution", name, **settings))
 
 

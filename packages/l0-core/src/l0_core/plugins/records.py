@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from enum import Enum
+from enum import StrEnum
 
 import attrs
 
@@ -72,16 +72,13 @@ class PluginKind:
     homes: dict[str, str] = attrs.field(factory=dict)
 
 
-class PluginState(str, Enum):
+class PluginState(StrEnum):
     """Whether a plugin can be used."""
 
     OK = "ok"
     MISSING = "missing dependency"
     CONFLICT = "conflict"
     BROKEN = "broken"
-
-    def __str__(self) -> str:
-        return self.value
 
 
 @attrs.frozen
