@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from enum import StrEnum
 
 import attrs
@@ -18,6 +19,12 @@ def _matches(pattern: re.Pattern[str], shape: str):  # type: ignore[no-untyped-d
             raise ValueError(f"{attribute.name} must look like {shape}, got {value!r}")
 
     return check
+
+
+def _names(values: Iterable[str]) -> tuple[str, ...]:
+    if isinstance(values, str):
+        raise ValueError(f"requires must be several names, such as ({values!r},), got the text {values!r}")
+    return tuple(values)
 
 
 @attrs.frozen
@@ -44,7 +51,7 @@ class PluginRecord:
     summary: str = attrs.field(validator=attrs.validators.instance_of(str))
     requires: tuple[str, ...] = attrs.field(
         default=(),
-        converter=tuple,
+        converter=_names,
         validator=attrs.validators.deep_iterable(_matches(_DISTRIBUTION, "a distribution's name")),
     )
     install: str = ""

@@ -168,7 +168,6 @@ class Registry:
                 yield impl.plugin_name, item
 
     def _add_kinds(self) -> None:
-        specified: list[object] = []
         for key, item in self._call("l0_kinds"):
             try:
                 kind, spec = item
