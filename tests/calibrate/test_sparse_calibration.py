@@ -314,8 +314,9 @@ def test_group_weights():
     np.testing.assert_allclose(group_weights(2, ["nation", "state"], True, {"nation": 4.0}), [4, 1])
     with pytest.raises(InputError, match="group 3, which no target has"):
         group_weights(6, GROUPS, True, {3: 1.0})
-    with pytest.raises(InputError, match="must be positive"):
-        group_weights(6, GROUPS, True, {7: 0.0})
+    np.testing.assert_allclose(group_weights(6, GROUPS, False, {7: 0.0}), [1, 1, 1, 0, 0, 1])
+    with pytest.raises(InputError, match="not negative"):
+        group_weights(6, GROUPS, True, {7: -1.0})
     with pytest.raises(InputError, match=r"shape \(5,\)"):
         group_weights(5, GROUPS, True, None)
     with pytest.raises(InputError, match="need target_groups"):

@@ -41,7 +41,7 @@ def group_weights(count: int, groups: Any | None, normalize: bool, multipliers: 
     Raises
     ------
     InputError
-        Groups of a wrong shape, multipliers without groups, for a group that no target has, or not positive.
+        Groups of a wrong shape, multipliers without groups, for a group that no target has, or negative.
     """
     if groups is None:
         if multipliers:
@@ -57,8 +57,8 @@ def group_weights(count: int, groups: Any | None, normalize: bool, multipliers: 
             raise InputError(
                 f"group_multipliers names group {name!r}, which no target has; groups: {list(factor)[:20]}"
             )
-        if not (np.isfinite(value) and value > 0):
-            raise InputError(f"the multiplier of group {name!r} must be positive and finite, got {value!r}")
+        if not (np.isfinite(value) and value >= 0):
+            raise InputError(f"the multiplier of group {name!r} must be finite and not negative, got {value!r}")
         factor[name] = float(value)
     each = np.array([factor[name] for name in names.tolist()])
     return np.asarray((each / sizes if normalize else each)[member], dtype=np.float64)
