@@ -7,9 +7,13 @@ and the residual of target i, ``r_i = (A u - b)_i``, is its relative error.
 
 from __future__ import annotations
 
+from typing import Any
+
 import attrs
 import numpy as np
 import numpy.typing as npt
+from l0_core import InputError
+from l0_gates.jit import jit
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -73,3 +77,106 @@ class ScaledSystem:
     def records(self) -> int:
         """n."""
         return int(self.reference.size)
+
+
+@jit
+def _count_columns(indptr, indices, data, row_factor, column_factor, counts):  # type: ignore[no-untyped-def]
+    for i in range(row_factor.size):
+        for p in range(indptr[i], indptr[i + 1]):
+            j = indices[p]
+            if data[p] != 0.0 and column_factor[j] != 0.0:
+                counts[j + 1] += 1
+
+
+@jit
+def _fill_columns(  # type: ignore[no-untyped-def]
+    indptr, indices, data, row_factor, column_factor, fill, out_indices, out_values, row_sums, column_sums
+):
+    largest = 0.0
+    for i in range(row_factor.size):
+        for p in range(indptr[i], indptr[i + 1]):
+            j = indices[p]
+            if data[p] != 0.0 and column_factor[j] != 0.0:
+                value = np.float64(data[p]) * row_factor[i] * column_factor[j]
+                q = fill[j]
+                fill[j] = q + 1
+                out_indices[q] = i
+                out_values[q] = value
+                size = abs(value)
+                row_sums[i] += size
+                column_sums[j] += size
+                largest = max(largest, size)
+    return largest
+
+
+_LARGEST = 1e30
+"""Scaled entries above it leave no room in float32 for sums and products."""
+
+
+def build_system(matrix: Any, targets: FloatArray, reference: FloatArray) -> ScaledSystem:
+    """Scale a problem once: rows by ``1 / max(|t|, 1)``, columns by the reference weights.
+
+    Parameters
+    ----------
+    matrix
+        scipy CSR matrix or array, shape (m, n), without duplicate entries, finite.
+    targets, reference
+        Shapes (m,) and (n,); ``reference`` is non-negative.
+
+    Raises
+    ------
+    InputError
+        A scaled entry is too large for the kernels' float32 values: the units of a target are far from
+        those of its records.
+
+    Notes
+    -----
+    One pass counts, one pass fills: beside the result (12 bytes a non-zero: 4 of value, 4 of row, and
+    the pointers) nothing of the size of the matrix is made.
+    """
+    m, n = matrix.shape
+    scale = np.maximum(np.abs(targets), 1.0)
+    counts = np.zeros(n + 1, dtype=np.int64)
+    reference = np.ascontiguousarray(reference, dtype=np.float64)
+    _count_columns(matrix.indptr, matrix.indices, matrix.data, scale, reference, counts)
+    indptr = np.cumsum(counts)
+    indices = np.empty(int(indptr[-1]), dtype=np.uint32)
+    values = np.empty(indices.size, dtype=np.float32)
+    row_sums, column_sums = np.zeros(m), np.zeros(n)
+    with np.errstate(over="ignore"):
+        largest = _fill_columns(
+            matrix.indptr, matrix.indices, matrix.data, 1.0 / scale, reference, indptr[:-1].copy(),
+            indices, values, row_sums, column_sums,
+        )  # fmt: skip
+    if not largest <= _LARGEST:
+        i = int(np.argmax(row_sums))
+        raise InputError(
+            f"target {i} is reached {row_sums[i]:.3g} times over by the initial weights: entries of its row and the "
+            "target are in different units, or a weight is far out of range; rescale them"
+        )
+    columns = Columns(indptr.astype(np.uint64), indices, values, m)
+    return ScaledSystem(columns, targets / scale, scale, reference, row_sums, column_sums)
+
+
+@jit
+def _gather(indptr, indices, values, support, new_indptr, new_indices, new_values, row_sums):  # type: ignore[no-untyped-def]
+    for k in range(support.size):
+        start = indptr[support[k]]
+        out = new_indptr[k]
+        for p in range(new_indptr[k + 1] - out):
+            row, value = indices[start + p], values[start + p]
+            new_indices[out + p] = row
+            new_values[out + p] = value
+            row_sums[row] += abs(value)
+
+
+def take_columns(columns: Columns, support: IntArray) -> tuple[Columns, FloatArray]:
+    """The columns of a support, and the sums of absolute entries of each row over them, shape (m,)."""
+    indptr = columns.indptr.astype(np.int64)
+    lengths = np.diff(indptr)[support]
+    new_indptr = np.concatenate(([0], np.cumsum(lengths))).astype(np.int64)
+    indices = np.empty(int(new_indptr[-1]), dtype=np.uint32)
+    values = np.empty(indices.size, dtype=np.float32)
+    row_sums = np.zeros(columns.rows)
+    _gather(indptr, columns.indices, columns.values, support, new_indptr, indices, values, row_sums)
+    return Columns(new_indptr.astype(np.uint64), indices, values, columns.rows), row_sums

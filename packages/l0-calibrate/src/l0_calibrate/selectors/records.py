@@ -1,0 +1,40 @@
+"""Which records a budget may, must and must not keep."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from l0_core import InputError
+
+from l0_calibrate.selectors.base import Budget
+
+BoolArray = npt.NDArray[np.bool_]
+
+
+def usable_records(budget: Budget) -> BoolArray:
+    """Records that can get weight and are not ruled out, shape (n,).
+
+    Raises
+    ------
+    InputError
+        When fewer than ``keep`` are left, or more than ``keep`` must be kept, or one both must and must not.
+    """
+    usable = budget.system.reference > 0
+    must, never = budget.must_keep, budget.never_keep
+    if never is not None:
+        usable = usable & ~never
+    if must is not None:
+        clash = np.flatnonzero(must & ~usable)
+        if clash.size:
+            raise InputError(
+                f"record {budget.problem.record_ids[clash[0]]} must be kept, yet is ruled out by never_keep "
+                "or has no initial weight"
+            )
+        if int(must.sum()) > budget.keep:
+            raise InputError(f"{int(must.sum())} records must be kept, more than keep={budget.keep}")
+    if int(usable.sum()) < budget.keep:
+        raise InputError(
+            f"keep={budget.keep} is above the {int(usable.sum())} records that have an initial weight "
+            "and are not ruled out"
+        )
+    return usable

@@ -1,0 +1,23 @@
+"""``solver="auto"``: which solver for which task."""
+
+from __future__ import annotations
+
+from l0_core import InputError
+from l0_core.plugins import registry
+
+from l0_calibrate.solvers.base import Machine, Solver, Task
+
+
+def solver_for(name: str, task: Task, machine: Machine, *, warm: bool = False) -> Solver:
+    """The solver of that name, or the primal-dual one for ``"auto"``; refused before any work if it cannot take the task.
+
+    Parameters
+    ----------
+    warm
+        Whether the fit starts near its answer, as a refit does.
+    """
+    solver: Solver = registry().get("solver", "primal_dual" if name == "auto" else name)
+    refusal = solver.refusal(task)
+    if refusal is not None:
+        raise InputError(f"solver {name!r} cannot take this problem: {refusal}")
+    return solver

@@ -1,0 +1,63 @@
+"""When a restarted primal-dual method restarts, and the primal weight it goes on with.
+
+Plain numbers in and out, so that every backend follows one rule (restarts after Applegate et al. 2021,
+PDLP, section 4, for the reflected Halpern iteration of Lu & Yang 2024).
+"""
+
+from __future__ import annotations
+
+import math
+
+import attrs
+
+SUFFICIENT = 0.2
+"""Restart when the residual has fallen to this part of the first since the restart."""
+NECESSARY = 0.8
+"""... or to this part, and it has begun to grow again."""
+ARTIFICIAL = 0.36
+"""... or when the stretch since the restart is this part of all iterations of the fit."""
+SHORTEST = 200
+"""Iterations before the last rule applies."""
+COLD_WEIGHT = 4.0
+"""Primal weight (omega) of a cold start."""
+
+
+@attrs.define
+class RestartRule:
+    """Counts iterations since the last restart and says when the next is due."""
+
+    omega: float = COLD_WEIGHT
+    since: int = 0
+    total: int = 0
+    _first: float = math.inf
+    _previous: float = math.inf
+
+    def begin(self) -> float:
+        """Count an iteration; the weight of the new point in its Halpern average, ``k / (k + 1)``."""
+        self.since += 1
+        self.total += 1
+        return self.since / (self.since + 1.0)
+
+    def due(self, residual: float) -> bool:
+        """Whether to restart after an iteration with this fixed-point residual."""
+        if self.since == 1:
+            self._first = residual
+            self._previous = residual
+            return residual == 0.0
+        due = (
+            residual <= SUFFICIENT * self._first
+            or (residual <= NECESSARY * self._first and residual > self._previous)
+            or (self.since > SHORTEST and self.since >= ARTIFICIAL * self.total)
+        )
+        self._previous = residual
+        return due
+
+    def restart(self, primal_travel: float, dual_travel: float) -> None:
+        """Start anew; omega moves half way (on the log scale) to the ratio of the travels since the last restart.
+
+        The travels are the weighted norms ``|u1 - u_anchor|_T`` and ``|y1 - y_anchor|_R``.
+        """
+        self.since = 0
+        if primal_travel > 0.0 and dual_travel > 0.0:
+            wanted = 0.5 * math.log(primal_travel / dual_travel) + 0.5 * math.log(self.omega)
+            self.omega = math.exp(min(max(wanted, -30.0), 30.0))

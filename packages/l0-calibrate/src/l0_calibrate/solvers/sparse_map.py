@@ -1,0 +1,83 @@
+"""Products with the columns of a fit, on one thread or several."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import attrs
+import numpy as np
+import numpy.typing as npt
+
+from l0_calibrate.solvers.kernels import multiply, multiply_transposed
+from l0_calibrate.system import Columns
+
+FloatArray = npt.NDArray[np.float64]
+
+
+def _cuts(columns: Columns, parts: int) -> list[tuple[int, int]]:
+    """Ranges of columns with about equal numbers of entries (each column counts a little for itself)."""
+    work = columns.indptr.astype(np.float64) + 4.0 * np.arange(columns.count + 1)
+    edges = np.searchsorted(work, np.linspace(0.0, work[-1], parts + 1)[1:-1])
+    bounds = [0, *(int(e) for e in edges), columns.count]
+    return list(zip(bounds[:-1], bounds[1:], strict=True))
+
+
+@attrs.define(eq=False)
+class ColumnMap:
+    """``A`` as columns, with a fixed share of them for each thread.
+
+    Threads add into private row buffers that are summed in the order of the threads, so results are
+    bit-equal for equal numbers of threads.
+    """
+
+    columns: Columns
+    threads: int = 1
+    _ranges: list[tuple[int, int]] = attrs.field(init=False)
+    _buffers: list[FloatArray] = attrs.field(init=False)
+    _pool: ThreadPoolExecutor | None = attrs.field(init=False, default=None)
+
+    def __attrs_post_init__(self) -> None:
+        self._ranges = _cuts(self.columns, self.threads)
+        self._buffers = [np.zeros(self.columns.rows) for _ in self._ranges[1:]]
+        if self.threads > 1:
+            self._pool = ThreadPoolExecutor(self.threads - 1)
+
+    def close(self) -> None:
+        """End the threads."""
+        if self._pool is not None:
+            self._pool.shutdown()
+
+    def sweep(self, kernel: Callable[..., Any], product: FloatArray, *arguments: Any) -> float:
+        """Run ``kernel(first, last, indptr, indices, values, *arguments, product)`` over all columns.
+
+        ``product`` is set to the sum of what the ranges add; the sum of what the kernel returns is returned.
+        """
+        c = self.columns
+        arrays = (c.indptr, c.indices, c.values, *arguments)
+        product[:] = 0.0
+        if self._pool is None:
+            return float(kernel(0, c.count, *arrays, product) or 0.0)
+        jobs = []
+        for (first, last), buffer in zip(self._ranges[1:], self._buffers, strict=True):
+            buffer[:] = 0.0
+            jobs.append(self._pool.submit(kernel, first, last, *arrays, buffer))
+        total = float(kernel(*self._ranges[0], *arrays, product) or 0.0)
+        for job, buffer in zip(jobs, self._buffers, strict=True):
+            total += float(job.result() or 0.0)
+            product += buffer
+        return total
+
+    def matvec(self, u: FloatArray) -> FloatArray:
+        """``A u``, shape (m,)."""
+        product = np.empty(self.columns.rows)
+        self.sweep(multiply, product, u)
+        return product
+
+    def rmatvec(self, y: FloatArray) -> FloatArray:
+        """``A'y``, shape (k,)."""
+        c = self.columns
+        g = np.empty(c.count)
+        multiply_transposed(0, c.count, c.indptr, c.indices, c.values, y, g)
+        return g
