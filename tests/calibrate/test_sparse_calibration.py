@@ -420,3 +420,16 @@ def test_without_gates_every_weight_counts():
     assert torch.equal(model.get_weights(), model.get_weights(deterministic=True))
     assert torch.equal(model.get_deterministic_gates(), torch.ones(30))
     assert model.get_l0_penalty().item() == 30.0
+
+
+def test_each_epoch_has_noise_of_its_own():
+    draws = np.array(noise_of(SparseCalibrationWeights(2000, seed=3).double(), 5))
+    # Five independent uniform samples: correlations of some 1/sqrt(2000), means within 4 standard errors.
+    assert np.abs(np.corrcoef(draws) - np.eye(5)).max() < 4 / np.sqrt(2000)
+    assert np.abs(draws.mean(axis=1) - 0.5).max() < 4 / np.sqrt(12 * 2000)
+    memory = SparseCalibrationWeights(2000, seed=3)._memory
+    hidden = memory.shown(2000, 0.25, "float64")
+    assert memory.shown(2000, 0.0, "float64") is None
+    assert set(np.unique(hidden)) == {0.0, 1 / 0.75}
+    assert abs((hidden == 0).mean() - 0.25) < 4 * np.sqrt(0.25 * 0.75 / 2000)
+    assert abs(np.corrcoef(hidden, memory.uniform(2000, "float64"))[0, 1]) < 4 / np.sqrt(2000)
