@@ -98,10 +98,10 @@ class NumpyBackend(Backend):
         return array
 
     def to_numpy(self, array: Any) -> Array:
-        """The array itself."""
-        if not isinstance(array, np.ndarray):
+        """The array itself (of the scalar that NumPy makes of a sum, an array without dimensions)."""
+        if not isinstance(array, (np.ndarray, np.generic)):
             raise InputError(f"the numpy backend holds numpy arrays, got {type(array).__name__}")
-        return array
+        return np.asarray(array)
 
     def generator(self, seed: int) -> np.random.Generator:
         """A PCG64 generator of its own; the same seed gives the same draws on every platform."""
