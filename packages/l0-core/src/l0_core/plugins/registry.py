@@ -173,7 +173,11 @@ class Registry:
                 kind, spec = item
                 if kind.name in self._kinds:
                     raise ValueError(f"the kind {kind.name!r} exists already")
-                self._manager.add_hookspecs(spec)
+                if any(kind.hook == other.hook for other in self._kinds.values()):
+                    raise ValueError(f"the hook {kind.hook} is that of another kind")
+                caller = getattr(self._manager.hook, kind.hook, None)
+                if caller is None or not caller.has_spec():  # kinds may share one object of specifications
+                    self._manager.add_hookspecs(spec)
                 if not getattr(self._manager.hook, kind.hook, None):
                     raise ValueError(f"{spec!r} specifies no hook {kind.hook}")
             except Exception as error:
