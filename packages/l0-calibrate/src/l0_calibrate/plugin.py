@@ -26,7 +26,9 @@ def l0_losses() -> list[PluginRecord]:
 def l0_selectors() -> list[PluginRecord]:
     """Selectors of l0-calibrate."""
     return [
-        PluginRecord("prune", "l0_calibrate.selectors.prune:PruneSelector", "gradual pruning by contribution"),
+        PluginRecord("prune", "l0_calibrate.selectors.prune:PruneSelector", "gradual pruning by contribution (the default)"),
+        PluginRecord("exchange", "l0_calibrate.selectors.exchange:ExchangeSelector", "prune, then exchange in rounds"),
+        PluginRecord("random", "l0_calibrate.selectors.random:RandomSelector", "a simple random sample: the baseline"),
     ]
 
 

@@ -7,16 +7,40 @@ and the residual of target i, ``r_i = (A u - b)_i``, is its relative error.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import attrs
 import numpy as np
 import numpy.typing as npt
+
 from l0_core import InputError
 from l0_gates.jit import jit
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
+
+
+class ColumnArrays(NamedTuple):
+    """`Columns` as compiled kernels take them."""
+
+    indptr: npt.NDArray[np.uint64]
+    indices: npt.NDArray[np.uint32]
+    values: npt.NDArray[np.float32]
+
+
+class _RowArrays(NamedTuple):
+    """A matrix by rows (CSR), as scipy has it."""
+
+    indptr: npt.NDArray[Any]
+    indices: npt.NDArray[Any]
+    data: npt.NDArray[Any]
+
+
+class _Sums(NamedTuple):
+    """Sums of absolute entries by rows and by columns."""
+
+    rows: FloatArray
+    columns: FloatArray
 
 
 @attrs.frozen(eq=False)
@@ -41,6 +65,11 @@ class Columns:
     def nnz(self) -> int:
         """Number of stored entries."""
         return int(self.values.size)
+
+    @property
+    def arrays(self) -> ColumnArrays:
+        """For compiled kernels."""
+        return ColumnArrays(self.indptr, self.indices, self.values)
 
 
 @attrs.frozen(eq=False)
@@ -80,8 +109,9 @@ class ScaledSystem:
 
 
 @jit
-def _count_columns(indptr, indices, data, row_factor, column_factor, counts):  # type: ignore[no-untyped-def]
-    for i in range(row_factor.size):
+def _count_columns(rows: _RowArrays, column_factor: FloatArray, counts: IntArray) -> None:
+    indptr, indices, data = rows
+    for i in range(indptr.size - 1):
         for p in range(indptr[i], indptr[i + 1]):
             j = indices[p]
             if data[p] != 0.0 and column_factor[j] != 0.0:
@@ -89,20 +119,29 @@ def _count_columns(indptr, indices, data, row_factor, column_factor, counts):  #
 
 
 @jit
-def _fill_columns(  # type: ignore[no-untyped-def]
-    indptr, indices, data, row_factor, column_factor, fill, out_indices, out_values, row_sums, column_sums
-):
+def _fill_columns(
+    rows: _RowArrays,
+    row_factor: FloatArray,
+    column_factor: FloatArray,
+    fill: IntArray,
+    out_indices: npt.NDArray[np.uint32],
+    out_values: npt.NDArray[np.float32],
+    sums: _Sums,
+) -> float:
+    """Scale and transpose; ``fill`` has the place of each column's next entry. Returns the largest absolute entry."""
+    indptr, indices, data = rows
+    row_sums, column_sums = sums
     largest = 0.0
     for i in range(row_factor.size):
         for p in range(indptr[i], indptr[i + 1]):
             j = indices[p]
             if data[p] != 0.0 and column_factor[j] != 0.0:
-                value = np.float64(data[p]) * row_factor[i] * column_factor[j]
+                value = np.float32(np.float64(data[p]) * row_factor[i] * column_factor[j])
                 q = fill[j]
                 fill[j] = q + 1
                 out_indices[q] = i
                 out_values[q] = value
-                size = abs(value)
+                size = np.float64(abs(value))
                 row_sums[i] += size
                 column_sums[j] += size
                 largest = max(largest, size)
@@ -138,16 +177,14 @@ def build_system(matrix: Any, targets: FloatArray, reference: FloatArray) -> Sca
     scale = np.maximum(np.abs(targets), 1.0)
     counts = np.zeros(n + 1, dtype=np.int64)
     reference = np.ascontiguousarray(reference, dtype=np.float64)
-    _count_columns(matrix.indptr, matrix.indices, matrix.data, scale, reference, counts)
+    rows = _RowArrays(matrix.indptr, matrix.indices, matrix.data)
+    _count_columns(rows, reference, counts)
     indptr = np.cumsum(counts)
     indices = np.empty(int(indptr[-1]), dtype=np.uint32)
     values = np.empty(indices.size, dtype=np.float32)
     row_sums, column_sums = np.zeros(m), np.zeros(n)
-    with np.errstate(over="ignore"):
-        largest = _fill_columns(
-            matrix.indptr, matrix.indices, matrix.data, 1.0 / scale, reference, indptr[:-1].copy(),
-            indices, values, row_sums, column_sums,
-        )  # fmt: skip
+    sums = _Sums(row_sums, column_sums)
+    largest = _fill_columns(rows, 1.0 / scale, reference, indptr[:-1].copy(), indices, values, sums)
     if not largest <= _LARGEST:
         i = int(np.argmax(row_sums))
         raise InputError(
@@ -159,9 +196,17 @@ def build_system(matrix: Any, targets: FloatArray, reference: FloatArray) -> Sca
 
 
 @jit
-def _gather(indptr, indices, values, support, new_indptr, new_indices, new_values, row_sums):  # type: ignore[no-untyped-def]
+def _gather(
+    source: ColumnArrays,
+    support: IntArray,
+    new_indptr: IntArray,
+    new_indices: Any,
+    new_values: Any,
+    row_sums: FloatArray,
+) -> None:
+    indptr, indices, values = source
     for k in range(support.size):
-        start = indptr[support[k]]
+        start = np.int64(indptr[support[k]])
         out = new_indptr[k]
         for p in range(new_indptr[k + 1] - out):
             row, value = indices[start + p], values[start + p]
@@ -178,5 +223,5 @@ def take_columns(columns: Columns, support: IntArray) -> tuple[Columns, FloatArr
     indices = np.empty(int(new_indptr[-1]), dtype=np.uint32)
     values = np.empty(indices.size, dtype=np.float32)
     row_sums = np.zeros(columns.rows)
-    _gather(indptr, columns.indices, columns.values, support, new_indptr, indices, values, row_sums)
+    _gather(columns.arrays, support, new_indptr, indices, values, row_sums)
     return Columns(new_indptr.astype(np.uint64), indices, values, columns.rows), row_sums

@@ -9,6 +9,8 @@ import attrs
 import numpy as np
 import numpy.typing as npt
 
+from l0_calibrate.losses.row_kernels import row_costs
+
 if TYPE_CHECKING:
     from l0_calibrate.problem import CalibrationProblem
 
@@ -55,12 +57,9 @@ class RowPrice:
 
     def values(self, residuals: FloatArray) -> FloatArray:
         """``h_i(r_i)``, shape (m,); ``inf`` where a hard row is violated."""
-        excess = np.maximum(np.abs(residuals) - self.dead_zone, 0.0)
-        with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
-            linear = np.where(excess > 0, self.cap * excess - 0.5 * self.curvature * self.cap**2, 0.0)
-            inner = np.where(self.curvature > 0, excess**2 / (2.0 * self.curvature), np.inf)
-        quadratic = (self.curvature > 0) & (excess <= self.curvature * self.cap)
-        return np.where(quadratic, inner, np.where(excess > 0, linear, 0.0))
+        out = np.empty(residuals.size)
+        row_costs(np.ascontiguousarray(residuals), self.cap, self.dead_zone, self.curvature, out)
+        return out
 
     def total(self, residuals: FloatArray) -> float:
         """``sum_i h_i(r_i)``."""

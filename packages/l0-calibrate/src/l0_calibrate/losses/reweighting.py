@@ -33,5 +33,5 @@ def solve_priced(
             break
         price = following
         task = attrs.evolve(task, price=price)
-        solution = solver.solve(task, stop, Start(solution.u, solution.y), machine, watch)
+        solution = solver.solve(task, stop, solution.start(), machine, watch)
     return solution

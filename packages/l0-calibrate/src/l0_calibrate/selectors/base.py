@@ -8,18 +8,19 @@ from typing import TYPE_CHECKING
 import attrs
 import numpy as np
 import numpy.typing as npt
-from l0_core import Selection
 
 from l0_calibrate.losses.base import RowPrice
 from l0_calibrate.solvers.base import Machine, Start
 from l0_calibrate.system import ScaledSystem
 from l0_calibrate.watch import Watch, unwatched
+from l0_core import Selection
 
 if TYPE_CHECKING:
     from l0_calibrate.problem import CalibrationProblem
 
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
+IntArray = npt.NDArray[np.int64]
 
 
 @attrs.frozen(eq=False)
@@ -73,19 +74,23 @@ class Budget:
         """c = n / K: what the reference weights are multiplied by so that K records stand for all n."""
         return self.system.records / self.keep
 
-    def upper(self, support: npt.NDArray[np.int64]) -> FloatArray:
+    def upper(self, support: IntArray) -> FloatArray:
         """Largest ratio of each record of a support: ``R n / K``, and never above its absolute cap."""
         bound = np.full(support.size, self.ratio_bound * self.scale_up)
         return bound if self.caps is None else np.minimum(bound, self.caps[support])
 
-    def spread_on(self, support: npt.NDArray[np.int64]) -> FloatArray:
-        """``kappa_j = mu m w0_j^2 / (c_S^2 sum_S w0^2)`` with ``c_S = n / |S|``: a price on a low effective sample size."""
-        w0 = self.system.reference[support]
+    def spread_on(self, support: IntArray, columns: IntArray | None = None) -> FloatArray:
+        """A price on a low effective sample size: ``kappa_j = mu m w0_j^2 / (c_S^2 sum_S w0^2)``, ``c_S = n / |S|``.
+
+        Of the support itself, or of other ``columns`` as if they were to join it.
+        """
+        w0 = self.system.reference
         c = self.system.records / support.size
-        total = float(w0 @ w0)
+        total = float(w0[support] @ w0[support])
+        wanted = w0[support if columns is None else columns]
         if self.spread == 0.0 or total == 0.0:
-            return np.zeros(support.size)
-        return self.spread * self.system.targets * w0**2 / (c * c * total)
+            return np.zeros(wanted.size)
+        return self.spread * self.system.targets * wanted**2 / (c * c * total)
 
 
 @attrs.frozen(eq=False)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import time
+
+import attrs
 import numpy as np
 import numpy.typing as npt
 
 from l0_calibrate.selectors.base import Budget, Selected
 from l0_calibrate.solvers.base import Machine, Solution, Start, Stop, Task
 from l0_calibrate.solvers.primal_dual import PrimalDualSolver
-from l0_calibrate.watch import Watch, unwatched
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -19,29 +21,15 @@ MOVES = 0.01
 """... unless that would move some target by more than this relative error: then as much as moves it so far."""
 
 
-def free_task(budget: Budget, support: IntArray) -> Task:
-    """The budgeted fit on a support in which weights may vanish (inside a selection)."""
-    return Task(
-        system=budget.system,
-        price=budget.price,
-        support=support,
-        lower=np.zeros(support.size),
-        upper=budget.upper(support),
-        spread=budget.spread_on(support),
-        centre=0.0,
-        mass=budget.mass,
-    )
-
-
 def largest_entries(budget: Budget, support: IntArray) -> FloatArray:
     """``max_i |a_ij|`` of each column of a support; 0 for an empty one."""
     columns = budget.system.columns
     indptr = columns.indptr.astype(np.int64)
-    lengths = np.diff(indptr)
+    filled = np.flatnonzero(np.diff(indptr))
     out = np.zeros(columns.count)
-    filled = np.flatnonzero(lengths)
-    out[filled] = np.maximum.reduceat(np.abs(columns.values), indptr[filled]) if filled.size else 0.0
-    return out[support]
+    if filled.size:
+        out[filled] = np.maximum.reduceat(np.abs(columns.values), indptr[filled])
+    return np.asarray(out[support])
 
 
 def floors(budget: Budget, support: IntArray) -> FloatArray:
@@ -57,15 +45,9 @@ def floors(budget: Budget, support: IntArray) -> FloatArray:
     return np.minimum(np.maximum(floor, budget.lower_ratio * c), budget.upper(support))
 
 
-def refit_task(budget: Budget, selected: Selected) -> tuple[Task, Start | None]:
-    """The fit on the selected records that leaves exactly ``keep`` positive weights, and where to begin.
-
-    A selector's own warm start is used where it has one; otherwise every record begins at its
-    scaled-up reference weight.
-    """
-    support = selected.selection.indices
-    lower = floors(budget, support)
-    task = Task(
+def support_task(budget: Budget, support: IntArray, lower: FloatArray) -> Task:
+    """The budgeted fit on a support; ``lower`` is 0 inside a selection, where weights may vanish."""
+    return Task(
         system=budget.system,
         price=budget.price,
         support=support,
@@ -75,20 +57,48 @@ def refit_task(budget: Budget, selected: Selected) -> tuple[Task, Start | None]:
         centre=0.0,
         mass=budget.mass,
     )
+
+
+def refit_task(budget: Budget, selected: Selected) -> tuple[Task, Start]:
+    """The fit on the selected records that leaves exactly ``keep`` positive weights, and where to begin.
+
+    A selector's own warm start is used where it has one; otherwise every record begins at its
+    scaled-up reference weight.
+    """
+    support = selected.selection.indices
+    task = support_task(budget, support, floors(budget, support))
     start = selected.start
     if start is None or start.u is None:
-        start = Start(np.clip(np.full(support.size, budget.scale_up), lower, task.upper), None)
+        start = Start(np.clip(np.full(support.size, budget.scale_up), task.lower, task.upper))
     return task, start
 
 
-def inner_fit(
-    budget: Budget,
-    support: IntArray,
-    start: Start | None,
-    iterations: int,
-    machine: Machine,
-    watch: Watch = unwatched,
-) -> Solution:
-    """A short fit on a support without a certificate, from a warm start."""
-    stop = Stop(tolerance=0.0, iterations=iterations, certify=False)
-    return PrimalDualSolver().solve(free_task(budget, support), stop, start, machine, watch)
+@attrs.frozen(eq=False)
+class InnerFits:
+    """The fits of one selection: no certificate, a warm start each, one machine and one deadline for all.
+
+    ``deadline`` is of `time.perf_counter`, ``inf`` for none; past it every fit ends at once, so a selection
+    that is cut short still ends with what it was asked for.
+    """
+
+    budget: Budget
+    machine: Machine
+    deadline: float = float("inf")
+
+    @property
+    def late(self) -> bool:
+        """Whether the deadline has passed."""
+        return time.perf_counter() >= self.deadline
+
+    def free(self, support: IntArray, start: Start, iterations: int) -> Solution:
+        """With weights that may vanish."""
+        return self._fit(support_task(self.budget, support, np.zeros(support.size)), start, iterations)
+
+    def floored(self, support: IntArray, start: Start, iterations: int) -> Solution:
+        """With every weight positive."""
+        return self._fit(support_task(self.budget, support, floors(self.budget, support)), start, iterations)
+
+    def _fit(self, task: Task, start: Start, iterations: int) -> Solution:
+        seconds = max(self.deadline - time.perf_counter(), 0.0)
+        stop = Stop(tolerance=0.0, iterations=iterations, seconds=seconds, certify=False)
+        return PrimalDualSolver().solve(task, stop, start, self.machine)

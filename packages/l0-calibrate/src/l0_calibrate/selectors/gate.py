@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import attrs
 import numpy as np
-from l0_core import GateStrategy, InputError, Selection
-from l0_core.selection import top_k
 
 from l0_calibrate.selectors.base import Budget, Selected, Selector
 from l0_calibrate.solvers.base import Machine
 from l0_calibrate.watch import Progress, Watch, unwatched
+from l0_core import GateStrategy, InputError, Selection
+from l0_core.selection import top_k
 
 
 @attrs.frozen

@@ -5,12 +5,11 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
-from l0_core import InputError, UnknownPluginError
-from l0_core.plugins import registry
-
 from l0_calibrate.selectors.base import Selector
 from l0_calibrate.selectors.gate import GateSelector
 from l0_calibrate.solvers.base import Machine
+from l0_core import InputError, UnknownPluginError
+from l0_core.plugins import registry
 
 
 def selector_named(name: str, settings: dict[str, Any], machine: Machine) -> Selector:

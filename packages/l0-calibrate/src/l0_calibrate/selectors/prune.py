@@ -7,30 +7,37 @@ import time
 import attrs
 import numpy as np
 import numpy.typing as npt
-from l0_core import Selection
 
 from l0_calibrate.selectors.base import Budget, Selected, Selector
-from l0_calibrate.selectors.fits import inner_fit
+from l0_calibrate.selectors.fits import InnerFits
 from l0_calibrate.selectors.records import usable_records
 from l0_calibrate.solvers.base import Machine, Solution, Start
 from l0_calibrate.watch import Progress, Watch, unwatched
+from l0_core import Selection
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
+_SMALL = 500_000
+"""Non-zeros of a problem for which the careful pace costs a second or less."""
+
 
 @attrs.frozen
 class Pace:
-    """How a pruning goes: iterations of the first fit and of each later one, the part kept in a step."""
+    """How a pruning goes: iterations of the first fit and of each later one, the part kept in a step.
+
+    ``sweep`` tells whether records that end a fit at zero are dropped at once.
+    """
 
     first: int
     each: int
     part: float
+    sweep: bool = True
 
     @classmethod
-    def at(cls, keep: int, targets: int) -> Pace:
-        """Slower where K is near the number of targets or below: each record then matters."""
-        return cls(1_500, 150, 0.95) if keep < 1.5 * targets else cls(300, 80, 0.93)
+    def at(cls, keep: int, targets: int, entries: int) -> Pace:
+        """Slower where K is near the number of targets or below (each record then matters), or where it is cheap."""
+        return cls(1_500, 150, 0.95) if keep < 1.5 * targets or entries < _SMALL else cls(300, 80, 0.93)
 
 
 def contributions(budget: Budget, support: IntArray, u: FloatArray) -> FloatArray:
@@ -38,48 +45,42 @@ def contributions(budget: Budget, support: IntArray, u: FloatArray) -> FloatArra
     return u * budget.system.column_sums[support]
 
 
-def _largest(values: FloatArray, must: npt.NDArray[np.bool_] | None, count: int) -> IntArray:
-    """Positions of the ``count`` largest values, with those that must stay; equal values in order of position."""
-    if must is not None:
-        values = np.where(must, np.inf, values)
-    order = np.argsort(-values, kind="stable")[:count]
-    return np.sort(order)
-
-
 def prune_to(
-    budget: Budget,
-    support: IntArray,
-    solution: Solution,
-    pace: Pace,
-    machine: Machine,
-    keep_zeros: bool = False,
-    report: Watch = unwatched,
-    began: float = 0.0,
-) -> tuple[IntArray, Start]:
+    fits: InnerFits, support: IntArray, solution: Solution, pace: Pace, report: Watch = unwatched
+) -> tuple[IntArray, Solution]:
     """Shrink a support to exactly ``budget.keep`` records in steps, refitting after each.
 
-    Returns the support and a warm start on it.
+    Returns the support and the fit on it.
     """
-    keep = budget.keep
+    budget, keep, began = fits.budget, fits.budget.keep, time.perf_counter()
     from_size = support.size
-    u, y = solution.u, solution.y
     while support.size > keep:
-        size = max(keep, int(pace.part * support.size))
-        must = None if budget.must_keep is None else budget.must_keep[support]
-        stay = _largest(contributions(budget, support, u), must, size)
-        support, u = support[stay], u[stay]
-        solution = inner_fit(budget, support, Start(u, y), pace.each, machine)
-        u, y = solution.u, solution.y
-        if not keep_zeros and support.size > keep:
-            support, u = _without_zeros(budget, support, u)
-        fraction = np.log(from_size / support.size) / max(np.log(from_size / keep), 1e-12)
-        loss = float(np.abs(solution.residuals).mean())
+        size = keep if fits.late else max(keep, int(pace.part * support.size))
+        stay = _largest(budget, support, contributions(budget, support, solution.u), size)
+        support = support[stay]
+        solution = fits.free(support, _restricted(solution, stay), pace.each)
+        if pace.sweep and support.size > keep:
+            stay = _without_zeros(budget, support, solution.u)
+            support, solution = support[stay], attrs.evolve(solution, u=solution.u[stay])
+        fraction = np.log(from_size / support.size) / np.log(from_size / keep)
+        loss = float(np.abs(solution.residuals).mean()) if solution.residuals.size else 0.0
         report(Progress("select", 0, float(fraction), loss, None, support.size, time.perf_counter() - began))
-    return support, Start(u, y)
+    return support, solution
 
 
-def _without_zeros(budget: Budget, support: IntArray, u: FloatArray) -> tuple[IntArray, FloatArray]:
-    """Drop records at zero, those with the smallest column sums first, while at least ``keep`` remain."""
+def _restricted(solution: Solution, stay: IntArray) -> Start:
+    return Start(solution.u[stay], solution.y, solution.mass_dual)
+
+
+def _largest(budget: Budget, support: IntArray, values: FloatArray, count: int) -> IntArray:
+    """Positions of the ``count`` largest values, with those that must stay; equal values in order of position."""
+    if budget.must_keep is not None:
+        values = np.where(budget.must_keep[support], np.inf, values)
+    return np.sort(np.argsort(-values, kind="stable")[:count])
+
+
+def _without_zeros(budget: Budget, support: IntArray, u: FloatArray) -> IntArray:
+    """Positions left without records at zero, those with the smallest column sums first, while ``keep`` remain."""
     zero = u <= 0
     if budget.must_keep is not None:
         zero &= ~budget.must_keep[support]
@@ -90,7 +91,25 @@ def _without_zeros(budget: Budget, support: IntArray, u: FloatArray) -> tuple[In
         candidates = candidates[np.argsort(sums, kind="stable")[:spare]]
     stay = np.ones(support.size, dtype=bool)
     stay[candidates] = False
-    return support[stay], u[stay]
+    return np.flatnonzero(stay)
+
+
+def pruned(fits: InnerFits, watch: Watch = unwatched) -> tuple[IntArray, Solution, FloatArray]:
+    """Prune all usable records to ``budget.keep``.
+
+    Returns the support, the fit on it, and the score of each of the n records: its contribution in the
+    fit of all (``-inf`` where it was never in play).
+    """
+    budget, system = fits.budget, fits.budget.system
+    support = np.flatnonzero(usable_records(budget)).astype(np.int64)
+    pace = Pace.at(budget.keep, system.targets, system.columns.nnz)
+    watch(Progress("select", 0, 0.0, None, None, support.size, 0.0))
+    start = Start(np.minimum(np.ones(support.size), budget.upper(support)), np.zeros(system.targets))
+    solution = fits.free(support, start, pace.first)
+    scores = np.full(system.records, -np.inf)
+    scores[support] = contributions(budget, support, solution.u)
+    support, solution = prune_to(fits, support, solution, pace, watch)
+    return support, solution, scores
 
 
 @attrs.frozen
@@ -103,13 +122,6 @@ class PruneSelector(Selector):
 
     def select(self, budget: Budget, machine: Machine, watch: Watch = unwatched) -> Selected:
         """Choose exactly ``budget.keep`` records."""
-        began = time.perf_counter()
-        support = np.flatnonzero(usable_records(budget)).astype(np.int64)
-        pace = Pace.at(budget.keep, budget.system.targets)
-        watch(Progress("select", 0, 0.0, None, None, support.size, 0.0))
-        start = Start(np.minimum(np.ones(support.size), budget.upper(support)), np.zeros(budget.system.targets))
-        solution = inner_fit(budget, support, start, pace.first, machine)
-        scores = np.full(budget.system.records, -np.inf)
-        scores[support] = contributions(budget, support, solution.u)
-        chosen, warm = prune_to(budget, support, solution, pace, machine, report=watch, began=began)
-        return Selected(Selection(chosen, budget.system.records, scores=scores), warm)
+        fits = InnerFits(budget, machine, time.perf_counter() + budget.seconds)
+        support, solution, scores = pruned(fits, watch)
+        return Selected(Selection(support, budget.system.records, scores=scores), solution.start())

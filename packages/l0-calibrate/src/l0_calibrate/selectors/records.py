@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from l0_core import InputError
 
 from l0_calibrate.selectors.base import Budget
+from l0_core import InputError
 
 BoolArray = npt.NDArray[np.bool_]
 

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from l0_calibrate.solvers.base import Machine, Solver, Task
 from l0_core import InputError
 from l0_core.plugins import registry
 
-from l0_calibrate.solvers.base import Machine, Solver, Task
-
 
 def solver_for(name: str, task: Task, machine: Machine, *, warm: bool = False) -> Solver:
-    """The solver of that name, or the primal-dual one for ``"auto"``; refused before any work if it cannot take the task.
+    """The solver of that name, or the primal-dual one for ``"auto"``.
 
     Parameters
     ----------
     warm
         Whether the fit starts near its answer, as a refit does.
+
+    Raises
+    ------
+    InputError
+        Before any work, when the solver cannot take the task.
     """
     solver: Solver = registry().get("solver", "primal_dual" if name == "auto" else name)
     refusal = solver.refusal(task)

@@ -84,10 +84,11 @@ class Stop:
 
 @attrs.frozen(eq=False)
 class Start:
-    """Where to begin: ratios u (k,) and duals y (m,); None for the solver's own cold start."""
+    """Where to begin: ratios u (k,) and duals y (m,), None for the solver's own cold start; the dual of the mass."""
 
     u: FloatArray | None = None
     y: FloatArray | None = None
+    mass_dual: float = 0.0
 
 
 @attrs.frozen(eq=False)
@@ -109,6 +110,8 @@ class Solution:
     status
         ``"optimal"`` (the gap is within the tolerance), ``"converged"`` (no further progress, without a
         certificate), ``"stalled"``, ``"budget_spent"`` (iterations or seconds) or ``"infeasible"``.
+    mass_dual
+        Dual of the mass constraint, 0 without one.
     """
 
     u: FloatArray
@@ -119,15 +122,23 @@ class Solution:
     status: str
     iterations: int
     seconds: float
+    mass_dual: float = 0.0
+
+    def start(self) -> Start:
+        """A warm start from here."""
+        return Start(self.u, self.y, self.mass_dual)
 
     @property
     def gap(self) -> float | None:
         """``(P - D) / P``, or None without a bound; 0 when the objective is 0."""
-        if not np.isfinite(self.bound):
-            return None
-        if self.objective <= 0.0:
-            return 0.0
-        return max(0.0, (self.objective - self.bound) / self.objective)
+        return relative_gap(self.objective, self.bound)
+
+
+def relative_gap(objective: float, bound: float) -> float | None:
+    """``(P - D) / P``, at least 0; None where either is not finite, 0 when P is 0."""
+    if not np.isfinite(bound) or not np.isfinite(objective):
+        return None
+    return 0.0 if objective <= 0.0 else max(0.0, (objective - bound) / objective)
 
 
 @attrs.frozen(eq=False)

@@ -11,89 +11,72 @@ value that the ratio can have in any point no worse than the best known.
 
 from __future__ import annotations
 
-import attrs
+from typing import NamedTuple
+
 import numpy as np
 import numpy.typing as npt
-from l0_gates.jit import jit
 
 from l0_calibrate.losses.base import RowPrice
+from l0_calibrate.solvers.fit import Fit
 from l0_calibrate.solvers.kernels import multiply_transposed
-from l0_calibrate.system import Columns
+from l0_calibrate.system import ColumnArrays
+from l0_gates.jit import jit
 
 FloatArray = npt.NDArray[np.float64]
+BoolArray = npt.NDArray[np.bool_]
 IntArray = npt.NDArray[np.int64]
 
-_ROUNDING = 1e-12
-"""Relative allowance for rounding in sums of float64 products, taken off every bound."""
+_UNIT = float(np.finfo(np.float64).eps)
 
 
-@attrs.frozen(eq=False)
-class FitData:
-    """A fit on its own columns: what a certificate needs of a task, gathered once.
+class _ByRows(NamedTuple):
+    """The matrix by rows; ``rising`` marks rows that bound the ratios of their columns from above.
 
-    ``columns`` are those of the support (with the row of the mass constraint last, where there is one);
-    ``b`` and ``price`` have a row for each of its rows.
+    A row does so only where nothing in it can be negative: entries and least ratios are at least 0.
     """
 
-    columns: Columns
-    b: FloatArray
-    price: RowPrice
-    lower: FloatArray
-    upper: FloatArray
-    spread: FloatArray
-    centre: float
-
-    def column_minima(self, g: FloatArray, upper: FloatArray | None = None) -> FloatArray:
-        """``min_{lo <= u <= hi} g u + kappa/2 (u - e)^2`` of each column; ``-inf`` where there is none."""
-        hi = self.upper if upper is None else upper
-        curved = self.spread > 0
-        u = np.where(g > 0, self.lower, hi)
-        np.divide(g, self.spread, out=u, where=curved)
-        u = np.where(curved, np.clip(self.centre - u, self.lower, hi), u)
-        with np.errstate(invalid="ignore", over="ignore"):
-            flat = np.where(g == 0, 0.0, g * u)
-            bent = np.where(curved, 0.5 * self.spread * (u - self.centre) ** 2, 0.0)
-        return flat + bent
-
-    @property
-    def unbounded(self) -> npt.NDArray[np.bool_]:
-        """Columns whose minimum can be ``-inf``."""
-        return ~np.isfinite(self.upper) & (self.spread <= 0)
-
-    def value(self, y: FloatArray, g: FloatArray, upper: FloatArray | None = None) -> float:
-        """D at y, less an allowance for rounding; ``-inf`` where a column is unbounded."""
-        minima = self.column_minima(g, upper)
-        if not np.isfinite(minima).all():
-            return -np.inf
-        head = -float(self.b @ y) - self.price.conjugate(y)
-        size = float(np.abs(self.b) @ np.abs(y)) + float(np.abs(minima).sum())
-        return head + float(minima.sum()) - _ROUNDING * size
+    indptr: IntArray
+    columns: IntArray
+    values: FloatArray
+    rising: BoolArray
 
 
 @jit
-def _raise_duals(  # type: ignore[no-untyped-def]
-    order, col_ptr, col_rows, col_values, row_ptr, row_cols, row_values, rising, b, cap, y, g
-):
-    """Raise duals, the most violated column first, until no column in ``order`` has ``g < 0`` or no row can rise."""
+def _raise_duals(
+    order: IntArray,
+    matrix: ColumnArrays,
+    by_rows: _ByRows,
+    cost: FloatArray,
+    cap: FloatArray,
+    y: FloatArray,
+    g: FloatArray,
+) -> None:
+    """Raise duals, the most violated column first, until no column in ``order`` has ``g < 0`` or no row can rise.
+
+    The row chosen is the cheapest, by ``cost_i / a_ij``, for the column at hand.
+    """
+    row_ptr, row_columns, row_values, rising = by_rows
     for j in order:
         while g[j] < 0.0:
-            best = -1
+            best = np.int64(-1)
             best_price = np.inf
             best_entry = 0.0
-            for p in range(col_ptr[j], col_ptr[j + 1]):
-                i = col_rows[p]
-                a = np.float64(col_values[p])
-                if rising[i] and a > 0.0 and y[i] < cap[i] and b[i] / a < best_price:
-                    best = np.int64(i)
-                    best_price = b[i] / a
+            for p in range(np.int64(matrix.indptr[j]), np.int64(matrix.indptr[j + 1])):
+                i = np.int64(matrix.indices[p])
+                a = np.float64(matrix.values[p])
+                if rising[i] and a > 0.0 and y[i] < cap[i] and cost[i] / a < best_price:
+                    best = i
+                    best_price = cost[i] / a
                     best_entry = a
             if best < 0:
                 break
-            amount = min(cap[best] - y[best], -g[j] / best_entry)
-            full = amount >= cap[best] - y[best]
+            room = cap[best] - y[best]
+            wanted = -g[j] / best_entry
+            full = wanted >= room
+            amount = room if full else wanted
             y[best] = cap[best] if full else y[best] + amount
             for p in range(row_ptr[best], row_ptr[best + 1]):
-                g[row_cols[p]] += amount * row_values[p]
+                g[row_columns[p]] += amount * row_values[p]
             if not full:
                 g[j] = max(g[j], 0.0)  # exact by construction: rounding would leave -1e-17
 
@@ -101,10 +84,13 @@ def _raise_duals(  # type: ignore[no-untyped-def]
 class Certificate:
     """Bounds for one fit; what the repair needs is built at its first use."""
 
-    def __init__(self, data: FitData) -> None:
-        self.data = data
-        self._open = np.flatnonzero(data.unbounded)
-        self._rows: tuple[IntArray, IntArray, FloatArray, npt.NDArray[np.bool_]] | None = None
+    def __init__(self, fit: Fit) -> None:
+        self.fit = fit
+        self._open = np.flatnonzero(~np.isfinite(fit.upper) & (fit.spread <= 0))
+        self._rows: _ByRows | None = None
+        # A dot product of L terms in four running sums errs by at most (L / 4 + 3) units of its absolute terms.
+        longest = float(np.diff(fit.columns.indptr.astype(np.int64)).max(initial=0))
+        self._rounding = _UNIT * (0.25 * longest + 8.0)
 
     @property
     def is_cheap(self) -> bool:
@@ -112,64 +98,92 @@ class Certificate:
         return self._open.size == 0
 
     def bound(self, y: FloatArray, g: FloatArray, best: float) -> float:
-        """D at y; ``g = A'y``; ``best`` the objective of the best point known, sum form."""
-        if self.is_cheap:
-            return self.data.value(y, g)
-        return self._repaired(y.copy(), g.copy(), best)
+        """A lower bound of the optimum.
 
-    def _by_rows(self) -> tuple[IntArray, IntArray, FloatArray, npt.NDArray[np.bool_]]:
+        Parameters
+        ----------
+        y
+            Duals within the caps, shape (rows of the fit,).
+        g
+            ``A'y``, shape (k,).
+        best
+            The objective of the best point known, sum form (of any feasible point; ``inf`` for none).
+        """
+        if not np.isfinite(y).all():
+            return -np.inf
+        if self.is_cheap:
+            return self._value(y, self.fit.exact_gradient(y, g), self.fit.upper)
+        return self._repaired(y.copy(), self.fit.exact_gradient(y, g).copy(), best)
+
+    def _value(self, y: FloatArray, g: FloatArray, upper: FloatArray) -> float:
+        """D at y less an allowance for rounding; ``-inf`` where a column is unbounded."""
+        fit = self.fit
+        curved = fit.spread > 0
+        u = np.where(g > 0, fit.lower, np.where(g < 0, upper, np.minimum(np.maximum(fit.lower, 0.0), upper)))
+        tilt = np.divide(g, fit.spread, out=np.zeros_like(g), where=curved)
+        u = np.where(curved, np.clip(fit.centre - tilt, fit.lower, upper), u)
+        if not np.isfinite(u).all():
+            return -np.inf
+        minima = g * u + np.where(curved, 0.5 * fit.spread * (u - fit.centre) ** 2, 0.0)
+        head = -float(fit.b @ y) - fit.price.conjugate(y)
+        largest = float(np.abs(y).max(initial=0.0))
+        size = float(np.abs(fit.b) @ np.abs(y)) + fit.price.conjugate(y) + float(np.abs(minima).sum())
+        value = head + float(minima.sum()) - self._rounding * (size + largest * float(fit.column_sums @ np.abs(u)))
+        return value if np.isfinite(value) else -np.inf
+
+    def _by_rows(self) -> _ByRows:
         if self._rows is None:
-            c = self.data.columns
+            c = self.fit.columns
             rows = c.indices.astype(np.int64)
             order = np.argsort(rows, kind="stable")
-            columns = np.repeat(np.arange(c.count), np.diff(c.indptr.astype(np.int64)))
-            values = c.values.astype(np.float64)[order]
-            pointer = np.concatenate(([0], np.cumsum(np.bincount(rows, minlength=c.rows)))).astype(np.int64)
-            # A row bounds the ratios of its columns only if nothing in it can be negative.
+            lengths = np.diff(c.indptr.astype(np.int64)).astype(np.int64)
+            columns = np.repeat(np.arange(c.count, dtype=np.int64), lengths)
+            indptr = np.concatenate(([0], np.cumsum(np.bincount(rows, minlength=c.rows)))).astype(np.int64)
             rising = np.ones(c.rows, dtype=bool)
-            rising[rows[c.values < 0]] = False
-            touched_below = np.zeros(c.rows, dtype=bool)
-            negative = self.data.lower[columns] < 0
-            touched_below[rows[negative]] = True
-            self._rows = (pointer, columns[order], values, rising & ~touched_below)
+            rising[rows[(c.values < 0) | (self.fit.lower[columns] < 0)]] = False
+            self._rows = _ByRows(indptr, columns[order], c.values.astype(np.float64)[order], rising)
         return self._rows
 
     def _repaired(self, y: FloatArray, g: FloatArray, best: float) -> float:
-        data, c = self.data, self.data.columns
-        pointer, columns, values, rising = self._by_rows()
+        fit, c = self.fit, self.fit.columns
+        by_rows = self._by_rows()
         negative = self._open[g[self._open] < 0]
         order = negative[np.argsort(g[negative], kind="stable")]
-        indptr = c.indptr.astype(np.int64)
-        _raise_duals(
-            order, indptr, c.indices, c.values, pointer, columns, values, rising, data.b, data.price.cap, y, g
-        )
-        if not np.isfinite(y).all():
-            return -np.inf
-        upper = data.upper.copy()
-        # Recompute: the updates along the way have rounded, and a bound must not profit from that.
-        exact = np.zeros(c.count)
-        multiply_transposed(0, c.count, c.indptr, c.indices, c.values, y, exact)
-        left = self._open[exact[self._open] < 0]
+        _raise_duals(order, c.arrays, by_rows, fit.b + fit.price.dead_zone, fit.price.cap, y, g)
+        # Recomputed: the updates along the way have rounded, and a bound must not profit from that.
+        g = np.empty(c.count)
+        multiply_transposed(0, c.count, c.arrays, y, g)
+        g = fit.exact_gradient(y, g)
+        upper = fit.upper.copy()
+        left = self._open[g[self._open] < 0]
         if left.size:
-            if not np.isfinite(best):
-                return -np.inf
-            reach = _largest_residual(data.price, best) + data.b
-            for j in left:
-                span = slice(int(indptr[j]), int(indptr[j + 1]))
-                i, a = c.indices[span].astype(np.int64), c.values[span].astype(np.float64)
-                usable = rising[i] & (a > 0)
-                if not usable.any():
-                    return -np.inf
-                upper[j] = max(float((reach[i[usable]] / a[usable]).min()), float(data.lower[j]))
-        return data.value(y, exact, upper)
+            upper[left] = self._reach(left, best)
+        return self._value(y, g, upper)
+
+    def _reach(self, columns: IntArray, best: float) -> FloatArray:
+        """The largest ratio of each of some columns in any point with an objective of at most ``best``."""
+        fit, c = self.fit, self.fit.columns
+        indptr = c.indptr.astype(np.int64)
+        reach = np.full(columns.size, np.inf)
+        if not np.isfinite(best):
+            return reach
+        room = largest_residual(fit.price, best) + fit.b
+        rising = self._by_rows().rising
+        for k, j in enumerate(columns):
+            span = slice(int(indptr[j]), int(indptr[j + 1]))
+            i, a = c.indices[span].astype(np.int64), c.values[span].astype(np.float64)
+            usable = rising[i] & (a > 0)
+            if usable.any():
+                reach[k] = float((room[i[usable]] / a[usable]).min())
+        return np.maximum(reach * (1.0 + 4.0 * _UNIT), fit.lower[columns])
 
 
-def _largest_residual(price: RowPrice, best: float) -> FloatArray:
-    """The largest ``r_i`` with ``h_i(r_i) <= best``, shape (m,)."""
+def largest_residual(price: RowPrice, best: float) -> FloatArray:
+    """The largest ``r_i`` with ``h_i(r_i) <= best``, shape (rows,): no row of a point as good as ``best`` has more."""
     best = max(best, 0.0)
-    corner = np.where(price.curvature > 0, 0.5 * price.curvature * np.minimum(price.cap, 1e150) ** 2, 0.0)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        quadratic = np.sqrt(2.0 * price.curvature * best)
-        linear = (best + corner) / price.cap
-        excess = np.where((price.curvature > 0) & (best <= corner), quadratic, linear)
-    return price.dead_zone + np.where(np.isnan(excess), np.inf, excess)
+    curved = price.curvature > 0
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+        corner = np.where(curved, 0.5 * price.curvature * price.cap**2, 0.0)
+        excess = np.where(curved & (best <= corner), np.sqrt(2.0 * price.curvature * best), (best + corner) / price.cap)
+    # A row that costs nothing bounds nothing; a hard row (infinite cap, no curvature) has no excess at all.
+    return price.dead_zone + np.where(price.cap == 0.0, np.inf, excess)

@@ -1,14 +1,21 @@
 """Compiled passes over the columns: the price of an iteration is one of these.
 
-All take the arrays of `l0_calibrate.system.Columns` (``indptr`` uint64, ``indices`` uint32: signed
-indices would cost a wrap-around test each) and a range of columns, so that threads can share them out;
-row vectors that are added to are private to the caller.
+``matrix`` is `l0_calibrate.system.Columns.arrays` (``indptr`` uint64, ``indices`` uint32: signed indices
+would cost a wrap-around test each). A pass covers a range of columns, so that threads can share them
+out; row vectors that are added to are private to the caller.
 """
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
+import numpy.typing as npt
+
+from l0_calibrate.system import ColumnArrays
 from l0_gates.jit import fast_jit
+
+FloatArray = npt.NDArray[np.float64]
 
 _ONE = np.uint64(1)
 _TWO = np.uint64(2)
@@ -16,9 +23,55 @@ _THREE = np.uint64(3)
 _FOUR = np.uint64(4)
 
 
+class Primal(NamedTuple):
+    """The ratios of an iteration, each of shape (k,): current, anchor of the averages, and the new point."""
+
+    u: FloatArray
+    anchor: FloatArray
+    u1: FloatArray
+
+
+class Terms(NamedTuple):
+    """What a column is charged and may be: bounds, kappa, e, and the step ``T = 1 / colsum``."""
+
+    lower: FloatArray
+    upper: FloatArray
+    kappa: FloatArray
+    centre: float
+    step: FloatArray
+
+
+class Dual(NamedTuple):
+    """The duals of an iteration, each of shape (m,): current, anchor of the averages, and the new point."""
+
+    y: FloatArray
+    anchor: FloatArray
+    y1: FloatArray
+
+
+class Products(NamedTuple):
+    """``A u``, ``A u1`` and ``A u_anchor``, each of shape (m,)."""
+
+    current: FloatArray
+    new: FloatArray
+    anchor: FloatArray
+
+
+class Rows(NamedTuple):
+    """Scaled targets, the three numbers of each row's price, and the step ``R = 1 / rowsum``."""
+
+    b: FloatArray
+    cap: FloatArray
+    dead_zone: FloatArray
+    curvature: FloatArray
+    step: FloatArray
+
+
 @fast_jit
-def _dot(indices, values, y, p, end):  # type: ignore[no-untyped-def]
+def column_dot(matrix: ColumnArrays, j: int, y: FloatArray) -> float:
     """``a_j'y`` with four accumulators, so that the additions do not wait for one another."""
+    indptr, indices, values = matrix
+    p, end = indptr[j], indptr[j + 1]
     s0 = 0.0
     s1 = 0.0
     s2 = 0.0
@@ -36,23 +89,34 @@ def _dot(indices, values, y, p, end):  # type: ignore[no-untyped-def]
 
 
 @fast_jit
-def primal_sweep(  # type: ignore[no-untyped-def]
-    first, last, indptr, indices, values, y, u, anchor, u1, lower, upper, kappa, centre, step, omega, q, product
-):
+def primal_sweep(
+    first: int,
+    last: int,
+    matrix: ColumnArrays,
+    y: FloatArray,
+    primal: Primal,
+    terms: Terms,
+    omega: float,
+    q: float,
+    product: FloatArray,
+) -> float:
     """One primal step of every column, its reflected Halpern average, and ``A u1`` added to ``product``.
 
     Returns ``sum (u1 - u)^2 / T`` over the columns (T the unscaled step).
     """
+    indptr, indices, values = matrix
+    u, anchor, u1 = primal
+    lower, upper, kappa, centre, step = terms
     travel = 0.0
     for j in range(first, last):
-        p = indptr[j]
-        end = indptr[j + 1]
         old = u[j]
         tau = omega * step[j]
         k = kappa[j]
-        new = (old - tau * (_dot(indices, values, y, p, end) - k * centre)) / (1.0 + tau * k)
+        new = (old - tau * (column_dot(matrix, j, y) - k * centre)) / (1.0 + tau * k)
         new = min(max(new, lower[j]), upper[j])
         if new != 0.0:
+            p = indptr[j]
+            end = indptr[j + 1]
             while p < end:
                 product[indices[p]] += values[p] * new
                 p += _ONE
@@ -64,14 +128,15 @@ def primal_sweep(  # type: ignore[no-untyped-def]
 
 
 @fast_jit
-def dual_step(  # type: ignore[no-untyped-def]
-    y, y_anchor, y1, product, product_1, product_anchor, b, step, omega, q, cap, dead_zone, curvature
-):
+def dual_step(dual: Dual, products: Products, rows: Rows, omega: float, q: float) -> tuple[float, float]:
     """The dual step of every row, its average, and ``A u`` carried along by linearity.
 
     ``y1 = clip(shrink(y + s (2 A u1 - A u - b), s d) / (1 + s q), -c, c)`` with ``s = R / omega``.
     Returns ``sum (y1 - y)^2 / R`` and ``(y1 - y)'(A u1 - A u)``.
     """
+    y, y_anchor, y1 = dual
+    product, product_1, product_anchor = products
+    b, cap, dead_zone, curvature, step = rows
     travel = 0.0
     cross = 0.0
     for i in range(y.size):
@@ -97,18 +162,20 @@ def dual_step(  # type: ignore[no-untyped-def]
 
 
 @fast_jit
-def multiply(first, last, indptr, indices, values, u, product):  # type: ignore[no-untyped-def]
-    """``A u`` of the columns added to ``product``."""
+def multiply(first: int, last: int, matrix: ColumnArrays, u: FloatArray, product: FloatArray) -> float:
+    """``A u`` of the columns added to ``product``; returns 0."""
+    indptr, indices, values = matrix
     for j in range(first, last):
         if u[j] != 0.0:
             p = indptr[j]
             while p < indptr[j + 1]:
                 product[indices[p]] += values[p] * u[j]
                 p += _ONE
+    return 0.0
 
 
 @fast_jit
-def multiply_transposed(first, last, indptr, indices, values, y, g):  # type: ignore[no-untyped-def]
+def multiply_transposed(first: int, last: int, matrix: ColumnArrays, y: FloatArray, g: FloatArray) -> None:
     """``g_j = a_j'y`` of the columns."""
     for j in range(first, last):
-        g[j] = _dot(indices, values, y, indptr[j], indptr[j + 1])
+        g[j] = column_dot(matrix, j, y)

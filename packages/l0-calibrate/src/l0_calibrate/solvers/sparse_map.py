@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -21,7 +22,7 @@ def _cuts(columns: Columns, parts: int) -> list[tuple[int, int]]:
     work = columns.indptr.astype(np.float64) + 4.0 * np.arange(columns.count + 1)
     edges = np.searchsorted(work, np.linspace(0.0, work[-1], parts + 1)[1:-1])
     bounds = [0, *(int(e) for e in edges), columns.count]
-    return list(zip(bounds[:-1], bounds[1:], strict=True))
+    return list(itertools.pairwise(bounds))
 
 
 @attrs.define(eq=False)
@@ -50,22 +51,22 @@ class ColumnMap:
             self._pool.shutdown()
 
     def sweep(self, kernel: Callable[..., Any], product: FloatArray, *arguments: Any) -> float:
-        """Run ``kernel(first, last, indptr, indices, values, *arguments, product)`` over all columns.
+        """Run ``kernel(first, last, matrix, *arguments, product)`` over all columns.
 
         ``product`` is set to the sum of what the ranges add; the sum of what the kernel returns is returned.
         """
         c = self.columns
-        arrays = (c.indptr, c.indices, c.values, *arguments)
+        arrays = (c.arrays, *arguments)
         product[:] = 0.0
         if self._pool is None:
-            return float(kernel(0, c.count, *arrays, product) or 0.0)
+            return float(kernel(0, c.count, *arrays, product))
         jobs = []
         for (first, last), buffer in zip(self._ranges[1:], self._buffers, strict=True):
             buffer[:] = 0.0
             jobs.append(self._pool.submit(kernel, first, last, *arrays, buffer))
-        total = float(kernel(*self._ranges[0], *arrays, product) or 0.0)
+        total = float(kernel(*self._ranges[0], *arrays, product))
         for job, buffer in zip(jobs, self._buffers, strict=True):
-            total += float(job.result() or 0.0)
+            total += float(job.result())
             product += buffer
         return total
 
@@ -79,5 +80,5 @@ class ColumnMap:
         """``A'y``, shape (k,)."""
         c = self.columns
         g = np.empty(c.count)
-        multiply_transposed(0, c.count, c.indptr, c.indices, c.values, y, g)
+        multiply_transposed(0, c.count, c.arrays, y, g)
         return g

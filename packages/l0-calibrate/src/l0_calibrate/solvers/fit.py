@@ -1,0 +1,88 @@
+"""A task gathered for an iterative solver: its own columns, its rows with that of the mass, its sums."""
+
+from __future__ import annotations
+
+import attrs
+import numpy as np
+import numpy.typing as npt
+
+from l0_calibrate.losses.base import RowPrice
+from l0_calibrate.solvers.base import Task
+from l0_calibrate.solvers.mass import with_mass_row
+from l0_calibrate.system import Columns, take_columns
+
+FloatArray = npt.NDArray[np.float64]
+
+
+@attrs.frozen(eq=False)
+class Fit:
+    """A task on the columns of its support.
+
+    Parameters
+    ----------
+    columns
+        The matrix, with the row of the mass constraint last where there is one; ``b`` and ``price``
+        have an entry for each of its rows.
+    lower, upper, spread, centre
+        As in `Task`.
+    column_sums, row_sums
+        Sums of absolute entries of ``columns``.
+    reference
+        Reference weights of the columns.
+    mass
+        The sum that the weights must have, or None.
+    mass_rounding
+        What float32 took from the row of the mass, shape (k,), or None: the bound is that of the exact row.
+    """
+
+    columns: Columns
+    b: FloatArray
+    price: RowPrice
+    lower: FloatArray
+    upper: FloatArray
+    spread: FloatArray
+    centre: float
+    column_sums: FloatArray
+    row_sums: FloatArray
+    reference: FloatArray
+    mass: float | None = None
+    mass_rounding: FloatArray | None = None
+
+    @classmethod
+    def of(cls, task: Task) -> Fit:
+        """Gather a task."""
+        system, price, b = task.system, task.price, task.system.b
+        if task.support is None:
+            columns, row_sums, column_sums = system.columns, system.row_sums, system.column_sums
+            reference = system.reference
+        else:
+            columns, row_sums = take_columns(system.columns, task.support)
+            column_sums, reference = system.column_sums[task.support], system.reference[task.support]
+        rounding = None
+        if task.mass is not None:
+            row = reference / task.mass
+            rounding = row - row.astype(np.float32)
+            columns = with_mass_row(columns, row)
+            column_sums, row_sums = column_sums + row, np.append(row_sums, row.sum())
+            b = np.append(b, 1.0)
+            price = RowPrice(
+                np.append(price.cap, np.inf), np.append(price.dead_zone, 0.0), np.append(price.curvature, 0.0)
+            )
+        return cls(
+            columns, b, price, task.lower, task.upper, task.spread, task.centre, column_sums, row_sums, reference,
+            task.mass, rounding,
+        )  # fmt: skip
+
+    @property
+    def targets(self) -> int:
+        """m, the rows without that of the mass."""
+        return self.b.size if self.mass is None else self.b.size - 1
+
+    def objective(self, u: FloatArray, product: FloatArray) -> float:
+        """P at u, with ``product = A u``; the row of the mass counts nothing (u must have the mass)."""
+        costs = self.price.values(product - self.b)[: self.targets]
+        return float(costs.sum()) + 0.5 * float(self.spread @ (u - self.centre) ** 2)
+
+    def exact_gradient(self, y: FloatArray, g: FloatArray) -> FloatArray:
+        """``A'y`` with the exact row of the mass, from ``g`` with the stored one."""
+        return g if self.mass_rounding is None else g + y[-1] * self.mass_rounding
