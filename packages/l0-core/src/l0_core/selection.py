@@ -22,7 +22,10 @@ def _frozen(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 
 def _indices(values: Any) -> IntArray:
-    return _frozen(np.array(values, dtype=np.int64))
+    found = np.asarray(values)
+    if found.size and found.dtype.kind not in "iu":
+        raise InputError(f"indices must be whole numbers, got dtype {found.dtype}")
+    return _frozen(np.array(found, dtype=np.int64))
 
 
 def _floats(values: Any) -> FloatArray | None:
@@ -99,6 +102,8 @@ def count_of(data: Any) -> int:
         count = int(data)
     else:
         shape = getattr(data, "shape", None)
+        if not (hasattr(data, "__len__") if shape is None else shape):
+            raise InputError(f"give the number of items, or data whose length is that number; got {data!r}")
         count = int(shape[0]) if shape else len(data)
     if count < 1:
         raise InputError(f"there must be at least one item to select from, got {count}")
