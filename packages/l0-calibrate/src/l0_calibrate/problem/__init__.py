@@ -1,0 +1,18 @@
+"""Calibration problems: what is asked, where it comes from, and what can be known before solving it."""
+
+from l0_calibrate.problem.checks import balanced_weights
+from l0_calibrate.problem.conditions import Condition, parse_condition
+from l0_calibrate.problem.finding import Finding
+from l0_calibrate.problem.preflight import preflight
+from l0_calibrate.problem.problem import CalibrationProblem
+from l0_calibrate.problem.targets import Target
+
+__all__ = [
+    "CalibrationProblem",
+    "Condition",
+    "Finding",
+    "Target",
+    "balanced_weights",
+    "parse_condition",
+    "preflight",
+]

@@ -1,0 +1,195 @@
+"""Problems in files: a sparse matrix (.npz), targets and records (.csv or .parquet)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import attrs
+import numpy as np
+import pandas as pd
+
+from l0_calibrate.problem.labels import naming, near
+from l0_calibrate.problem.npz import read_csr, write_csr
+from l0_calibrate.problem.problem import CalibrationProblem
+from l0_core import InputError
+
+_TEXT = ("record_id", "name", "sum_of", "count_of", "where")
+"""Columns read from a CSV file as they are written: ids keep their leading zeros."""
+
+
+@attrs.frozen
+class ProblemFiles:
+    """The three files of a problem."""
+
+    matrix: Path
+    targets: Path
+    records: Path
+
+
+def read_table(path: str | Path) -> pd.DataFrame:
+    """A table of a .parquet or .csv file; a ``record_id`` column is whole numbers or text, as it is written.
+
+    In CSV only an empty field is a missing value (``NA`` may be the name of a place), and numbers are
+    read to the last bit.
+
+    Raises
+    ------
+    InputError
+        The file is missing, unreadable, cut off, or of another format; the text names it.
+    """
+    path = Path(path)
+    suffix = path.suffix.lower()
+    if suffix not in (".csv", ".parquet"):
+        raise InputError(f"{path}: tables are read from .parquet and .csv files")
+    if not path.is_file():
+        raise InputError(f"{path} " + ("is a folder, not a file" if path.is_dir() else "does not exist"))
+    try:
+        if suffix == ".parquet":
+            frame = pd.read_parquet(path)
+        else:
+            frame = pd.read_csv(
+                path,
+                dtype=dict.fromkeys(_TEXT, object),
+                keep_default_na=False,
+                na_values=[""],
+                float_precision="round_trip",
+                index_col=False,
+            )
+    except (OSError, ValueError, EOFError, pd.errors.ParserError, pd.errors.EmptyDataError) as fault:
+        raise InputError(f"{path} cannot be read as {suffix[1:]}: {fault}") from fault
+    if frame.columns.has_duplicates:
+        raise InputError(f"{path} has the column {frame.columns[frame.columns.duplicated()][0]!r} twice")
+    if suffix == ".csv" and "record_id" in frame.columns:
+        frame["record_id"] = _whole_where_written_so(frame["record_id"])
+    return frame
+
+
+def _whole_where_written_so(ids: pd.Series) -> pd.Series:
+    """int64 where every id is a whole number in its plain form; text otherwise (``007`` is not 7)."""
+    text = ids.astype(object)
+    if len(text) == 0 or text.isna().any() or not text.str.fullmatch(r"-?[1-9]\d{0,17}|0").all():
+        return text
+    return text.astype(np.int64)
+
+
+def find_files(
+    folder: str | Path | None, matrix: str | Path | None, targets: str | Path | None, records: str | Path | None
+) -> ProblemFiles:
+    """The files of a folder, or those named; InputError where one is missing or there are two to choose from."""
+    if folder is None:
+        if matrix is None or targets is None or records is None:
+            raise InputError("give a folder, or matrix=, targets= and records=")
+        return ProblemFiles(Path(matrix), Path(targets), Path(records))
+    if matrix is not None or targets is not None or records is not None:
+        raise InputError("give a folder or matrix=, targets= and records=, not both")
+    folder = Path(folder)
+    if not folder.is_dir():
+        what = "is a file, not a folder" if folder.exists() else "does not exist"
+        raise InputError(f"{folder} {what}; a problem is a folder with matrix.npz, targets.csv and records.parquet")
+    return ProblemFiles(
+        _one_of(folder, ("matrix.npz",)),
+        _one_of(folder, ("targets.csv", "targets.parquet")),
+        _one_of(folder, ("records.parquet", "records.csv")),
+    )
+
+
+def _one_of(folder: Path, names: tuple[str, ...]) -> Path:
+    there = [folder / name for name in names if (folder / name).is_file()]
+    if len(there) == 1:
+        return there[0]
+    if there:
+        raise InputError(f"{folder} has {' and '.join(path.name for path in there)}: keep one, they may differ")
+    raise InputError(
+        f"{folder} has no {' or '.join(names)}; it holds: {naming(sorted(p.name for p in folder.iterdir()))}"
+    )
+
+
+def _numbers(frame: pd.DataFrame, column: str, path: Path) -> Any:
+    """A column as float64; missing values stay NaN, for the door to name."""
+    values = frame[column]
+    try:
+        return values.to_numpy(dtype=np.float64, na_value=np.nan)
+    except (ValueError, TypeError):
+        numbers = pd.to_numeric(values, errors="coerce")
+        row = int(np.flatnonzero(numbers.isna() & values.notna())[0]) if (numbers.isna() & values.notna()).any() else 0
+        raise InputError(f"{path}: column {column!r} must hold numbers; row {row} is {values.iloc[row]!r}") from None
+
+
+def load_files(files: ProblemFiles) -> CalibrationProblem:
+    """The problem of three files.
+
+    ``targets`` needs the columns ``name`` and ``value`` (or ``target``); ``tolerance`` and ``weight`` are
+    those of the targets, any other is kept in ``target_info``. ``records`` needs ``record_id`` and
+    ``initial_weight``; the others are kept in ``record_info``.
+    """
+    targets, records = read_table(files.targets), read_table(files.records)
+    value = [column for column in ("value", "target") if column in targets.columns]
+    if len(value) != 1:
+        have = "both 'value' and 'target'" if value else f"neither 'value' nor 'target'; {near('value', targets)}"
+        raise InputError(f"{files.targets} must have one column of target values; it has {have}")
+    _need(targets, ("name",), files.targets)
+    _need(records, ("record_id", "initial_weight"), files.records)
+    matrix = read_csr(files.matrix)
+    if matrix.shape != (len(targets), len(records)):
+        turned = "; it may be (records, targets)" if matrix.shape == (len(records), len(targets)) else ""
+        raise InputError(
+            f"{files.matrix} has shape {matrix.shape}, but {files.targets.name} has {len(targets)} rows and "
+            f"{files.records.name} has {len(records)}: the matrix must be (targets, records){turned}"
+        )
+    own = {column: _numbers(targets, column, files.targets) for column in ("tolerance", "weight") if column in targets}
+    try:
+        return CalibrationProblem(
+            matrix,
+            _numbers(targets, value[0], files.targets),
+            initial_weights=_numbers(records, "initial_weight", files.records),
+            target_names=targets["name"],
+            record_ids=records["record_id"],
+            target_info=_rest(targets, ("name", value[0], *own)),
+            record_info=_rest(records, ("record_id", "initial_weight")),
+            loss_weights=own.get("weight"),
+            tolerances=own.get("tolerance"),
+        )
+    except InputError as fault:
+        raise InputError(f"{files.matrix.parent}: {fault}") from fault
+
+
+def _need(frame: pd.DataFrame, columns: tuple[str, ...], path: Path) -> None:
+    for column in columns:
+        if column not in frame.columns:
+            raise InputError(f"{path} has no column {column!r}; {near(column, frame.columns)}")
+
+
+def _rest(frame: pd.DataFrame, taken: tuple[str, ...]) -> pd.DataFrame | None:
+    rest = frame.drop(columns=list(taken))
+    return rest if len(rest.columns) else None
+
+
+def save_files(problem: CalibrationProblem, folder: Path) -> list[Path]:
+    """Write a problem so that `load_files` gives it back bit by bit; the matrix can then be memory-mapped."""
+    from l0_calibrate.result.files import folder_transaction
+
+    for other in ("targets.parquet", "records.csv"):
+        if (folder / other).exists():
+            raise InputError(f"{folder} holds {other} of another problem; choose another folder or move it away")
+    targets = pd.DataFrame({"name": problem.target_names, "value": problem.targets})
+    if problem.tolerances.any():
+        targets["tolerance"] = problem.tolerances
+    if (problem.loss_weights != 1.0).any():
+        targets["weight"] = problem.loss_weights
+    records = pd.DataFrame({"record_id": problem.record_ids, "initial_weight": problem.initial_weights})
+    with folder_transaction(folder) as scratch:
+        write_csr(scratch / "matrix.npz", problem.matrix)
+        _joined(targets, problem.target_info, "target_info").to_csv(scratch / "targets.csv", index=False)
+        _joined(records, problem.record_info, "record_info").to_parquet(scratch / "records.parquet", index=False)
+    return [folder / name for name in ("matrix.npz", "targets.csv", "records.parquet")]
+
+
+def _joined(frame: pd.DataFrame, info: pd.DataFrame | None, what: str) -> pd.DataFrame:
+    if info is None:
+        return frame
+    reserved = {"name", "value", "target", "tolerance", "weight"} if what == "target_info" else set(frame.columns)
+    clash = [column for column in info.columns if column in reserved]
+    if clash:
+        raise InputError(f"{what} has the column {clash[0]!r}, which the file needs for the problem itself; rename it")
+    return pd.concat([frame, info], axis=1)

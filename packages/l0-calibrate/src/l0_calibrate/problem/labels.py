@@ -1,0 +1,116 @@
+"""Names of targets and ids of records: what they may be, and that each stands for one thing."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from l0_core import InputError
+
+Labels = npt.NDArray[Any]
+
+_EXACT_WHOLE = 2.0**53
+"""Whole numbers up to here are exact in float64."""
+
+
+def frozen_labels(values: Any, count: int, what: str) -> Labels:
+    """Labels as a read-only array: int64 where they are whole numbers, objects of type str where they are text.
+
+    Parameters
+    ----------
+    values
+        Whole numbers (also as floats, which is how some programs write them) or text, shape (count,).
+    what
+        What one label is called in messages, such as ``"record id"``.
+
+    Raises
+    ------
+    InputError
+        A missing, duplicate or mixed label, or a wrong number of them.
+    """
+    array = np.asarray(values) if not isinstance(values, (pd.Series, pd.Index)) else values.to_numpy()
+    if array.ndim != 1 or array.size != count:
+        raise InputError(f"there must be one {what} for each of the {count}, got shape {array.shape}")
+    missing = np.flatnonzero(pd.isna(array))
+    if missing.size:
+        raise InputError(f"{what} at position {int(missing[0])} is missing; every one needs its own")
+    array = _whole_or_text(array, what)
+    index = pd.Index(array)
+    if index.has_duplicates:
+        first = array[int(np.flatnonzero(index.duplicated())[0])]
+        where = np.flatnonzero(array == first)[:2].tolist()
+        raise InputError(
+            f"{what} {first!r} appears more than once (positions {where[0]} and {where[1]}); make them unique"
+        )
+    array.setflags(write=False)
+    return array
+
+
+def _whole_or_text(array: Labels, what: str) -> Labels:
+    if array.dtype.kind in "iu":
+        if array.size and array.dtype.kind == "u" and int(array.max()) > np.iinfo(np.int64).max:
+            raise InputError(f"{what} {int(array.max())} does not fit 64 bits; hand them in as text")
+        return array.astype(np.int64)
+    if array.dtype.kind == "f":
+        broken = np.flatnonzero((array != np.floor(array)) | (np.abs(array) > _EXACT_WHOLE))
+        if broken.size:
+            raise InputError(
+                f"{what} {array[broken[0]]!r} at position {int(broken[0])} is not a whole number; "
+                "use whole numbers or text"
+            )
+        return array.astype(np.int64)
+    if array.dtype.kind == "U":
+        return array.astype(object)
+    if array.dtype.kind == "O":
+        kinds = {_kind(value) for value in array}
+        if kinds == {"text"}:
+            return np.array([str(value) for value in array], dtype=object)
+        if kinds == {"whole"}:
+            return np.array([int(value) for value in array], dtype=np.int64)
+        if kinds <= {"text", "whole"} and kinds:
+            raise InputError(f"{what}s mix whole numbers and text; make them all of one kind")
+    raise InputError(f"{what}s must be whole numbers or text, got dtype {array.dtype}")
+
+
+def _kind(value: object) -> str:
+    if isinstance(value, str):
+        return "text"
+    if isinstance(value, (int, np.integer)) and not isinstance(value, bool):
+        return "whole"
+    return "other"
+
+
+def own_labels(index: pd.Index) -> pd.Index | None:
+    """The index, or None where it only counts 0, 1, 2, ... and so names nothing."""
+    counts = isinstance(index, pd.RangeIndex) and index.start == 0 and index.step == 1
+    return None if counts else index
+
+
+def refuse_other_order(series: Any, labels: Labels, what: str) -> None:
+    """InputError where a Series carries exactly the labels, in another order: its values would be misplaced."""
+    if not isinstance(series, pd.Series) or own_labels(series.index) is None or len(series) != labels.size:
+        return
+    index = pd.Index(labels)
+    if not series.index.equals(index) and not series.index.has_duplicates and series.index.isin(index).all():
+        raise InputError(f"{what} is indexed by the same labels as the matrix in another order; reindex it first")
+
+
+def naming(labels: Iterable[Any], most: int = 5) -> str:
+    """The first few labels for a message, and how many more there are."""
+    listed = [str(label) for label in labels]
+    more = f" and {len(listed) - most:,} more" if len(listed) > most else ""
+    return ", ".join(listed[:most]) + more
+
+
+def near(name: str, known: Iterable[Any]) -> str:
+    """Which of the known names may have been meant, for a message; all of them where there are few."""
+    names = [str(k) for k in known]
+    close = difflib.get_close_matches(name, names, n=3)
+    if close:
+        return "did you mean " + " or ".join(repr(c) for c in close) + "?"
+    return f"there are: {naming(names, 20)}" if names else "there are none"

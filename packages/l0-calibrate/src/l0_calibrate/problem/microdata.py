@@ -1,0 +1,151 @@
+"""The matrix of declared targets, built from the columns of microdata."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import attrs
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import scipy.sparse as sp
+
+from l0_calibrate.problem.evaluation import Evaluator
+from l0_calibrate.problem.labels import near
+from l0_calibrate.problem.problem import CalibrationProblem
+from l0_calibrate.problem.targets import Target, targets_of
+from l0_core import InputError
+
+
+@attrs.frozen(eq=False)
+class _Entries:
+    """What each record adds to a target, shape (records,), and whether float32 holds it exactly."""
+
+    values: npt.NDArray[Any]
+    narrow: bool
+
+
+class _Sums:
+    """The columns that targets sum or count, each made once."""
+
+    def __init__(self, frame: pd.DataFrame) -> None:
+        self._frame = frame
+        self._made: dict[tuple[str, ...], _Entries] = {}
+
+    def of(self, target: Target) -> _Entries:
+        """The column of a target before its condition."""
+        if target.count_of is not None:
+            key: tuple[str, ...] = ("count", target.count_of)
+        else:
+            key = ("sum", *self._summed(target))
+        if key not in self._made:
+            self._made[key] = self._counted(key[1]) if key[0] == "count" else self._added(key[1:])
+        return self._made[key]
+
+    def _summed(self, target: Target) -> tuple[str, ...]:
+        """The columns of ``sum_of``; a ``+`` separates them unless a column bears the whole name."""
+        parts = target.sum_of or ()
+        if len(parts) == 1 and parts[0] not in self._frame.columns and "+" in parts[0]:
+            parts = tuple(part.strip() for part in parts[0].split("+"))
+        return parts
+
+    def _column(self, name: str) -> npt.NDArray[Any]:
+        if name not in self._frame.columns:
+            raise InputError(f"the microdata have no column {name!r}; {near(name, self._frame.columns)}")
+        series = self._frame[name]
+        if not pd.api.types.is_numeric_dtype(series.dtype) or pd.api.types.is_complex_dtype(series.dtype):
+            raise InputError(
+                f"column {name!r} of dtype {series.dtype} cannot be summed or counted: it holds no numbers"
+            )
+        if isinstance(series.dtype, np.dtype):
+            return np.asarray(series.to_numpy())
+        return np.asarray(series.to_numpy(dtype=np.float64, na_value=np.nan))
+
+    def _counted(self, name: str) -> _Entries:
+        if name == "*":
+            return _Entries(np.ones(len(self._frame), dtype=np.float32), True)
+        values = self._column(name)
+        return _Entries(np.where(np.isnan(values), np.nan, values != 0).astype(np.float32), True)
+
+    def _added(self, names: tuple[str, ...]) -> _Entries:
+        columns = [self._column(name) for name in names]
+        narrow = all(np.can_cast(column.dtype, np.float32) for column in columns)
+        if len(columns) == 1:
+            return _Entries(columns[0], narrow)
+        total = np.zeros(len(self._frame))
+        for column in columns:
+            total += column
+        return _Entries(total, narrow)
+
+
+def _matrix(frame: pd.DataFrame, targets: Sequence[Target]) -> sp.csr_array:
+    """Shape (targets, records); float32 where every column that is summed is exact in it, else float64."""
+    sums, evaluator = _Sums(frame), Evaluator(frame)
+    everyone = np.arange(len(frame), dtype=np.int64)
+    chosen: dict[str | None, list[int]] = {}
+    for i, target in enumerate(targets):
+        chosen.setdefault(target.where, []).append(i)
+    indices: list[npt.NDArray[Any]] = [everyone[:0]] * len(targets)
+    values: list[npt.NDArray[Any]] = [np.zeros(0)] * len(targets)
+    narrow = True
+    for rows in chosen.values():  # targets of the same records together: their mask is made once
+        where = targets[rows[0]].condition
+        try:
+            records = everyone if where is None else np.flatnonzero(evaluator.mask(where))
+        except InputError as fault:
+            raise InputError(f"target {targets[rows[0]].name!r}: {fault}") from None
+        for i in rows:
+            try:
+                entries = sums.of(targets[i])
+            except InputError as fault:
+                raise InputError(f"target {targets[i].name!r}: {fault}") from None
+            found = entries.values[records]
+            _refuse_missing(found, records, targets[i])
+            some = np.flatnonzero(found)
+            narrow &= entries.narrow
+            indices[i] = records[some].astype(np.int32 if len(frame) < 2**31 else np.int64)
+            values[i] = found[some].astype(np.float32 if entries.narrow else np.float64)
+    indptr = np.concatenate(([0], np.cumsum([row.size for row in indices])))
+    data = np.concatenate(values).astype(np.float32 if narrow else np.float64, copy=False)
+    return sp.csr_array((data, np.concatenate(indices), indptr), shape=(len(targets), len(frame)))
+
+
+def _refuse_missing(found: npt.NDArray[Any], records: npt.NDArray[Any], target: Target) -> None:
+    if found.dtype.kind == "f" and not np.isfinite(found).all():
+        row = int(records[np.flatnonzero(~np.isfinite(found))[0]])
+        what = target.count_of or " + ".join(target.sum_of or ())
+        raise InputError(
+            f"target {target.name!r}: {what} is missing or infinite in row {row} of the microdata; "
+            "fill it, or leave such records out with where"
+        )
+
+
+def problem_from_microdata(
+    frame: pd.DataFrame, targets: Sequence[Target] | pd.DataFrame, weight: str | None, record_id: str | None
+) -> CalibrationProblem:
+    """See `CalibrationProblem.from_microdata`."""
+    if not isinstance(frame, pd.DataFrame) or not len(frame):
+        raise InputError(f"microdata must be a DataFrame with at least one row, got {type(frame).__name__}")
+    if frame.columns.has_duplicates:
+        raise InputError(f"the microdata have the column {frame.columns[frame.columns.duplicated()][0]!r} twice")
+    declared = targets_of(targets)
+    if record_id is None and "record_id" in frame.columns:
+        record_id = "record_id"
+    for column in (weight, record_id):
+        if column is not None and column not in frame.columns:
+            raise InputError(f"the microdata have no column {column!r}; {near(column, frame.columns)}")
+    taken = [column for column in (weight, record_id) if column is not None]
+    info = pd.DataFrame([dict(target.info) for target in declared])
+    rest = frame.drop(columns=taken)
+    return CalibrationProblem(
+        _matrix(frame, declared),
+        np.array([target.value for target in declared], dtype=np.float64),
+        initial_weights=None if weight is None else frame[weight].to_numpy(),
+        target_names=[target.name for target in declared],
+        record_ids=None if record_id is None else frame[record_id],
+        target_info=info if len(info.columns) else None,
+        record_info=rest if len(rest.columns) else None,
+        loss_weights=[target.weight for target in declared],
+        tolerances=[target.tolerance for target in declared],
+    )

@@ -1,0 +1,248 @@
+"""Pre-flight: what can be known about a problem before any weight is computed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import attrs
+import numpy as np
+import numpy.typing as npt
+
+from l0_calibrate.problem.finding import Finding, grouped
+from l0_calibrate.problem.labels import naming
+from l0_calibrate.problem.matrices import row_blocks, times, times_transposed
+from l0_calibrate.problem.problem import CalibrationProblem
+from l0_calibrate.problem.totals import disagreeing_totals
+from l0_core import InputError
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+
+THIN = 5
+"""A target with fewer records than this rests on single answers."""
+
+FAR_OFF = 1e3
+"""An initial estimate so many times its target, or so many times below, speaks of different units."""
+
+
+def preflight(
+    problem: CalibrationProblem, *, max_weight_ratio: float | None = None, min_weight_ratio: float | None = None
+) -> list[Finding]:
+    """Look a problem over: support, reach under the bounds, totals that disagree, copies, size.
+
+    Parameters
+    ----------
+    max_weight_ratio, min_weight_ratio
+        Bounds of weight over initial weight under which the reach of the targets is computed;
+        0 and none where None.
+
+    Returns
+    -------
+    The gravest first: ``"error"`` (cannot be met at all), ``"warning"`` (will cost or mislead), ``"info"``.
+    Nothing is taken out of the problem.
+    """
+    lower = 0.0 if min_weight_ratio is None else float(min_weight_ratio)
+    upper = np.inf if max_weight_ratio is None else float(max_weight_ratio)
+    if not (0 <= lower < np.inf and lower <= upper and upper > 0):
+        raise InputError(f"ratio bounds must be 0 <= min <= max and max > 0, got {lower:g} and {upper:g}")
+    sums = _sums(problem)
+    found = [
+        *_support(problem, sums),
+        *_reach(problem, sums, lower, upper),
+        *_units(problem, sums),
+        *disagreeing_totals(problem),
+        *_copied_targets(problem),
+        *_records(problem),
+        _memory(problem),
+    ]
+    gravity = {"error": 0, "warning": 1, "info": 2}
+    return sorted(found, key=lambda finding: gravity[finding.severity])
+
+
+@attrs.frozen(eq=False)
+class _Sums:
+    """Of each target, shape (targets,): entries times initial weights above and below zero, records behind it."""
+
+    positive: FloatArray
+    negative: FloatArray
+    support: IntArray
+
+    @property
+    def initial(self) -> FloatArray:
+        return self.positive + self.negative
+
+
+def _sums(problem: CalibrationProblem) -> _Sums:
+    w0 = problem.initial_weights
+    m = problem.n_targets
+    positive, negative, support = np.zeros(m), np.zeros(m), np.zeros(m, dtype=np.int64)
+    for start, stop, block in row_blocks(problem.matrix):
+        reference = w0[block.indices]
+        parts = block.data * reference
+        rows = np.repeat(np.arange(stop - start), np.diff(block.indptr))
+        positive[start:stop] = np.bincount(rows, np.maximum(parts, 0.0), minlength=stop - start)
+        negative[start:stop] = np.bincount(rows, np.minimum(parts, 0.0), minlength=stop - start)
+        support[start:stop] = np.bincount(rows[reference > 0], minlength=stop - start)
+    return _Sums(positive, negative, support)
+
+
+def _support(problem: CalibrationProblem, sums: _Sums) -> Iterator[Finding]:
+    names, lost = problem.target_names, sums.support == 0
+    unmet = lost & (problem.targets != 0)
+    yield from grouped(
+        "no_support",
+        "error",
+        names[unmet],
+        "no record with a positive initial weight enters {these}",
+        "leave them out or merge them: no weights can meet them",
+    )
+    yield from grouped(
+        "empty_zero_target",
+        "info",
+        names[lost & ~unmet],
+        "no record enters {these}, whose value is 0: met by any weights",
+        "nothing; they add nothing",
+    )
+    thin = (sums.support > 0) & (sums.support < THIN)
+    yield from grouped(
+        "thin_support",
+        "warning",
+        names[thin],
+        "fewer than " + str(THIN) + " records stand behind {these}",
+        "merge them with neighbours or give them a tolerance; single records will get extreme weights",
+        [f"{count} record{'s' if count > 1 else ''}" for count in sums.support[thin]],
+    )
+
+
+def _reach(problem: CalibrationProblem, sums: _Sums, lower: float, upper: float) -> Iterator[Finding]:
+    """Targets outside ``[lo P + hi N, hi P + lo N]``, P and N the positive and negative initial sums."""
+
+    def scaled(bound: float, part: FloatArray) -> FloatArray:
+        return np.where(part == 0, 0.0, bound * np.where(part == 0, 1.0, part))  # inf * 0 counts as 0
+
+    least = scaled(lower, sums.positive) + scaled(upper, sums.negative)
+    most = scaled(upper, sums.positive) + scaled(lower, sums.negative)
+    slack = 1e-6 * problem.scale  # float32 entries: totals that meet the bound exactly are within reach
+    outside = (sums.support > 0) & ((problem.targets < least - slack) | (problem.targets > most + slack))
+    text = "without bounds" if lower == 0 and upper == np.inf else f"with ratios from {lower:g} to {upper:g}"
+    yield from grouped(
+        "out_of_reach",
+        "warning",
+        problem.target_names[outside],
+        "{these} cannot be reached " + text,
+        "raise max_weight_ratio, merge or drop them; each keeps at least the error named",
+        [
+            f"value {t:.6g}, reach {a:.6g} to {b:.6g}"
+            for t, a, b in zip(problem.targets[outside], least[outside], most[outside], strict=True)
+        ],
+    )
+
+
+def _units(problem: CalibrationProblem, sums: _Sums) -> Iterator[Finding]:
+    size, estimate = np.abs(problem.targets), np.abs(sums.initial)
+    far = (sums.support > 0) & (size > 0) & ((estimate > FAR_OFF * size) | (estimate * FAR_OFF < size))
+    yield from grouped(
+        "far_off",
+        "warning",
+        problem.target_names[far],
+        f"the initial estimate is more than {FAR_OFF:g} times off " + "{these}",
+        "check the units of the target and of its row",
+        [
+            f"value {t:.6g}, initial estimate {e:.6g}"
+            for t, e in zip(problem.targets[far], sums.initial[far], strict=True)
+        ],
+    )
+    small = (size > 0) & (size < 1)
+    yield from grouped(
+        "below_one",
+        "info",
+        problem.target_names[small],
+        "{these} are smaller than 1: their errors are measured against 1, not against the value",
+        "use smaller units (rescale target and row) if the relative error matters",
+    )
+    unpriced = problem.loss_weights == 0
+    yield from grouped(
+        "not_counted",
+        "info",
+        problem.target_names[unpriced],
+        "{these} have a loss weight of 0: reported, not fitted",
+        "give them a weight if they should count",
+    )
+
+
+# ---------------------------------------------------------------------- copies
+
+
+def _fingerprints(problem: CalibrationProblem, by_rows: bool) -> tuple[npt.NDArray[np.void], IntArray]:
+    """Two random projections and the number of entries: equal rows (or records) agree in all of them."""
+    matrix = problem.matrix
+    rng = np.random.default_rng(0)
+    out = np.empty((matrix.shape[0 if by_rows else 1], 3))
+    for k in range(2):
+        z = rng.standard_normal(matrix.shape[1 if by_rows else 0])
+        out[:, k] = times(matrix, z) if by_rows else times_transposed(matrix, z)
+    counts = np.diff(matrix.indptr) if by_rows else np.bincount(matrix.indices, minlength=matrix.shape[1])
+    out[:, 2] = counts
+    return np.ascontiguousarray(out + 0.0).view([("", np.float64)] * 3).reshape(-1), counts
+
+
+def _copied_targets(problem: CalibrationProblem) -> Iterator[Finding]:
+    prints, counts = _fingerprints(problem, by_rows=True)
+    _, group, size = np.unique(prints, return_inverse=True, return_counts=True)
+    alike = np.flatnonzero((size[group] > 1) & (counts > 0))
+    sets: dict[int, list[int]] = {}
+    for i in alike:
+        sets.setdefault(int(group[i]), []).append(int(i))
+    agreeing: list[list[int]] = []
+    clashing: list[list[int]] = []
+    for rows in sets.values():
+        if not all(_same_row(problem, rows[0], i) for i in rows[1:]):
+            continue
+        (agreeing if np.ptp(problem.targets[rows]) == 0 else clashing).append(rows)
+    for code, severity, found, text, remedy in (
+        ("conflicting_targets", "warning", clashing, "the entries are the same, the values differ, in {these}",
+         "keep the better source: no weights can meet both"),
+        ("duplicate_targets", "info", agreeing, "the entries and the values are the same in {these}",
+         "keep one, or the total counts twice"),
+    ):  # fmt: skip
+        names = [problem.target_names[i] for rows in found for i in rows]
+        notes = [f"{problem.targets[i]:.6g}" for rows in found for i in rows]
+        yield from grouped(code, severity, names, text, remedy, notes)
+
+
+def _same_row(problem: CalibrationProblem, i: int, j: int) -> bool:
+    matrix = problem.matrix
+    a, b = (slice(int(matrix.indptr[r]), int(matrix.indptr[r + 1])) for r in (i, j))
+    return np.array_equal(matrix.indices[a], matrix.indices[b]) and np.array_equal(matrix.data[a], matrix.data[b])
+
+
+def _records(problem: CalibrationProblem) -> Iterator[Finding]:
+    prints, counts = _fingerprints(problem, by_rows=False)
+    ids, n = problem.record_ids, problem.n_records
+    yield from _some_records("untouched_records", ids[counts == 0], n, "enter no target: nothing decides their weight",
+                             "they keep their initial weight in a dense fit and go first under a budget")  # fmt: skip
+    yield from _some_records("zero_weight_records", ids[problem.initial_weights == 0], n,
+                             "have an initial weight of 0 and cannot get any",
+                             "give them a positive initial weight if they should be usable")  # fmt: skip
+    _, first, group = np.unique(prints, return_index=True, return_inverse=True)
+    copies = (counts > 0) & (first[group] != np.arange(n))
+    yield from _some_records("identical_records", ids[copies], n, "enter every target just as an earlier record does",
+                             "nothing: only the sum of such weights is decided, the spread shares it out")  # fmt: skip
+
+
+def _some_records(code: str, ids: Sequence[object], total: int, what: str, remedy: str) -> Iterator[Finding]:
+    if len(ids):
+        message = f"{len(ids):,} of {total:,} records {what}: {naming(ids)}"
+        yield Finding(code, "info", tuple(map(str, ids)), message, remedy)
+
+
+def _memory(problem: CalibrationProblem) -> Finding:
+    matrix = problem.matrix
+    held = matrix.data.nbytes + matrix.indices.nbytes + matrix.indptr.nbytes
+    scaled = 8 * matrix.nnz + 8 * (problem.n_records + 1)
+    vectors = 8 * 12 * (problem.n_records + problem.n_targets)
+    message = (
+        f"about {(held + scaled + vectors) / 1e6:,.0f} MB: the matrix {held / 1e6:,.0f}, "
+        f"the scaled system {scaled / 1e6:,.0f}, vectors of a solver {vectors / 1e6:,.0f}"
+    )
+    return Finding("memory", "info", (), message, "float32 and fewer targets take less, where it matters")

@@ -1,0 +1,158 @@
+"""`Target`: a total that says what it sums or counts, and over which records."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
+import attrs
+import pandas as pd
+
+from l0_calibrate.problem.conditions import Condition, parse_condition
+from l0_calibrate.problem.labels import near
+from l0_core import InputError
+
+FIELDS = ("name", "value", "sum_of", "count_of", "where", "tolerance", "weight")
+"""Columns of a table of targets that are fields of `Target`; every other column is info."""
+
+
+@attrs.frozen(init=False, eq=False)
+class Target:
+    """A total to meet, in the words of the microdata.
+
+    Parameters
+    ----------
+    name
+        Unique among the targets of a problem.
+    value
+        The total, in the units of what is summed; zero and negative ones are ordinary.
+    sum_of
+        Column whose amounts are added up, or several that are added to each other first
+        (``("people", "elderly")`` or ``"people + elderly"``).
+    count_of
+        ``"*"`` counts records, a column counts those where it is not zero.
+    where
+        Which records enter (`l0_calibrate.problem.conditions` has the grammar); all of them where None.
+    tolerance
+        Relative error that costs nothing.
+    weight
+        How much the target counts beside others.
+    info
+        What else describes it, such as ``geography="CA"``: columns of ``target_info``.
+
+    Raises
+    ------
+    InputError
+        Neither or both of ``sum_of`` and ``count_of``, a value that is not finite, a condition outside
+        the grammar; the message starts with the target's name.
+    """
+
+    name: str
+    value: float
+    sum_of: str | tuple[str, ...] | None
+    count_of: str | None
+    where: str | None
+    tolerance: float
+    weight: float
+    info: Mapping[str, Any]
+    condition: Condition | None
+
+    def __init__(
+        self,
+        name: str,
+        value: float,
+        *,
+        sum_of: str | Sequence[str] | None = None,
+        count_of: str | None = None,
+        where: str | None = None,
+        tolerance: float = 0.0,
+        weight: float = 1.0,
+        **info: Any,
+    ) -> None:
+        if not isinstance(name, str) or not name.strip():
+            raise InputError(f"a target needs a name of its own, got {name!r}")
+        try:
+            if (sum_of is None) == (count_of is None):
+                have = "neither" if sum_of is None else "both"
+                raise InputError(f"give one of sum_of and count_of, it has {have}")
+            self.__attrs_init__(  # type: ignore[attr-defined]
+                name, _number("value", value), _summed(sum_of), _counted(count_of), where,
+                _not_negative("tolerance", tolerance), _not_negative("weight", weight),
+                MappingProxyType(dict(info)), None if where is None else parse_condition(where),
+            )  # fmt: skip
+        except InputError as fault:
+            raise InputError(f"target {name!r}: {fault}") from None
+
+    @property
+    def sum_parts(self) -> tuple[str, ...]:
+        """The columns of ``sum_of`` as they were given; none for a count."""
+        if self.sum_of is None:
+            return ()
+        return (self.sum_of,) if isinstance(self.sum_of, str) else self.sum_of
+
+
+def _summed(sum_of: str | Sequence[str] | None) -> str | tuple[str, ...] | None:
+    if sum_of is None:
+        return None
+    columns = (sum_of,) if isinstance(sum_of, str) else tuple(sum_of)
+    if not columns or not all(isinstance(column, str) and column.strip() for column in columns):
+        raise InputError(f"sum_of must be a column or several, got {sum_of!r}")
+    if "*" in columns:
+        raise InputError("sum_of='*' adds nothing up; count_of='*' counts the records")
+    return sum_of if isinstance(sum_of, str) else columns
+
+
+def _counted(count_of: str | None) -> str | None:
+    if count_of is not None and (not isinstance(count_of, str) or not count_of.strip()):
+        raise InputError(f"count_of must be '*' or a column, got {count_of!r}")
+    return count_of
+
+
+def _number(what: str, value: Any) -> float:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise InputError(f"{what} must be a number, got {value!r}") from None
+    if not math.isfinite(number):
+        raise InputError(f"{what} must be finite, got {number}")
+    return number
+
+
+def _not_negative(what: str, value: Any) -> float:
+    number = _number(what, value)
+    if number < 0:
+        raise InputError(f"{what} must not be negative, got {number}")
+    return number
+
+
+def targets_from_table(table: pd.DataFrame) -> list[Target]:
+    """One `Target` a row, its fields from the columns of the same names; an empty cell is not given.
+
+    Raises
+    ------
+    InputError
+        A column is missing, or a row is no target; the message names it.
+    """
+    for column in ("name", "value"):
+        if column not in table.columns:
+            raise InputError(f"the table of targets has no column {column!r}; {near(column, table.columns)}")
+    if "sum_of" not in table.columns and "count_of" not in table.columns:
+        raise InputError("the table of targets has neither a column sum_of nor count_of: nothing says what they add up")
+    odd = next((column for column in table.columns if not isinstance(column, str)), None)
+    if odd is not None:
+        raise InputError(f"the table of targets has the column {odd!r}; columns are named by text")
+    columns = [table[column].tolist() for column in table.columns]
+    rows = zip(*columns, strict=True)
+    return [_from_row(i, dict(zip(table.columns, row, strict=True))) for i, row in enumerate(rows)]
+
+
+def _from_row(i: int, row: dict[str, Any]) -> Target:
+    given = {column: value for column, value in row.items() if column not in FIELDS or not pd.isna(value)}
+    name = given.pop("name", None)
+    if name is None:
+        raise InputError(f"row {i} of the table of targets has no name")
+    if "value" not in given:
+        raise InputError(f"target {name!r} (row {i} of the table) has no value")
+    return Target(str(name), **given)
