@@ -51,7 +51,7 @@ class Target:
 
     name: str
     value: float
-    sum_of: str | tuple[str, ...] | None
+    sum_of: tuple[str, ...] | None
     count_of: str | None
     where: str | None
     tolerance: float
@@ -77,7 +77,7 @@ class Target:
             if (sum_of is None) == (count_of is None):
                 have = "neither" if sum_of is None else "both"
                 raise InputError(f"give one of sum_of and count_of, it has {have}")
-            self.__attrs_init__(  # type: ignore[attr-defined]
+            self.__attrs_init__(
                 name, _number("value", value), _summed(sum_of), _counted(count_of), where,
                 _not_negative("tolerance", tolerance), _not_negative("weight", weight),
                 MappingProxyType(dict(info)), None if where is None else parse_condition(where),
@@ -85,15 +85,8 @@ class Target:
         except InputError as fault:
             raise InputError(f"target {name!r}: {fault}") from None
 
-    @property
-    def sum_parts(self) -> tuple[str, ...]:
-        """The columns of ``sum_of`` as they were given; none for a count."""
-        if self.sum_of is None:
-            return ()
-        return (self.sum_of,) if isinstance(self.sum_of, str) else self.sum_of
 
-
-def _summed(sum_of: str | Sequence[str] | None) -> str | tuple[str, ...] | None:
+def _summed(sum_of: str | Sequence[str] | None) -> tuple[str, ...] | None:
     if sum_of is None:
         return None
     columns = (sum_of,) if isinstance(sum_of, str) else tuple(sum_of)
@@ -101,7 +94,7 @@ def _summed(sum_of: str | Sequence[str] | None) -> str | tuple[str, ...] | None:
         raise InputError(f"sum_of must be a column or several, got {sum_of!r}")
     if "*" in columns:
         raise InputError("sum_of='*' adds nothing up; count_of='*' counts the records")
-    return sum_of if isinstance(sum_of, str) else columns
+    return columns
 
 
 def _counted(count_of: str | None) -> str | None:
@@ -127,14 +120,27 @@ def _not_negative(what: str, value: Any) -> float:
     return number
 
 
-def targets_from_table(table: pd.DataFrame) -> list[Target]:
-    """One `Target` a row, its fields from the columns of the same names; an empty cell is not given.
+def targets_of(declared: Sequence[Target] | pd.DataFrame) -> list[Target]:
+    """Targets as a list, from `Target` objects or a table with their fields as columns (an empty cell is not given).
 
     Raises
     ------
     InputError
-        A column is missing, or a row is no target; the message names it.
+        There are none, a column is missing, or a row is no target; the message names it.
     """
+    if isinstance(declared, pd.DataFrame):
+        targets = _from_table(declared)
+    else:
+        targets = list(declared)
+        odd = next((target for target in targets if not isinstance(target, Target)), None)
+        if odd is not None:
+            raise InputError(f"targets must be Target objects or a table with their fields as columns, got {odd!r}")
+    if not targets:
+        raise InputError("there are no targets")
+    return targets
+
+
+def _from_table(table: pd.DataFrame) -> list[Target]:
     for column in ("name", "value"):
         if column not in table.columns:
             raise InputError(f"the table of targets has no column {column!r}; {near(column, table.columns)}")
