@@ -1,4 +1,92 @@
-"""l0-calibrate."""
+"""l0-calibrate: weights for survey records that meet thousands of totals, on exactly as many records as asked for.
+
+Names are imported when they are asked for, so that ``import l0_calibrate`` itself costs nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
 from l0_calibrate._version import __version__
 
-__all__ = ["__version__"]
+if TYPE_CHECKING:
+    from l0_calibrate.calibrate import calibrate
+    from l0_calibrate.microcalibrate import (
+        Calibration,
+        evaluate_estimate_distance_to_targets,
+        evaluate_holdout_robustness,
+        evaluate_sparse_weights,
+        log_performance_over_epochs,
+        metrics,
+        reweight,
+        tune_l0_hyperparameters,
+    )
+    from l0_calibrate.options import Options
+    from l0_calibrate.problem import CalibrationProblem, Target
+    from l0_calibrate.result import CalibrationResult
+    from l0_calibrate.torch_faces import SparseCalibrationWeights
+
+_HOMES = {
+    "calibrate": ("calibrate",),
+    "microcalibrate": (
+        "Calibration",
+        "evaluate_estimate_distance_to_targets",
+        "evaluate_holdout_robustness",
+        "evaluate_sparse_weights",
+        "log_performance_over_epochs",
+        "metrics",
+        "reweight",
+        "tune_l0_hyperparameters",
+    ),
+    "options": ("Options",),
+    "problem": ("CalibrationProblem", "Target"),
+    "result": ("CalibrationResult",),
+    "torch_faces": ("SparseCalibrationWeights",),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "Calibration",
+    "CalibrationProblem",
+    "CalibrationResult",
+    "Options",
+    "SparseCalibrationWeights",
+    "Target",
+    "__version__",
+    "calibrate",
+    "evaluate_estimate_distance_to_targets",
+    "evaluate_holdout_robustness",
+    "evaluate_sparse_weights",
+    "log_performance_over_epochs",
+    "metrics",
+    "reweight",
+    "tune_l0_hyperparameters",
+]
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOME_OF.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{home}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+class _Package(ModuleType):
+    """The package, whose attribute ``calibrate`` is the function, also after the module of that name was imported."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "calibrate" and isinstance(value, ModuleType):
+            value = value.calibrate
+        super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package
