@@ -10,10 +10,13 @@ import numpy.typing as npt
 import pandas as pd
 import scipy.sparse as sp
 
-from l0_calibrate.problem.labels import Labels, naming
+from l0_calibrate.problem.labels import Labels, naming, refuse_masked, shown
 from l0_core import InputError
 
 FloatArray = npt.NDArray[np.float64]
+
+_ROUNDING = 1e-12
+"""Weights whose mean is this near to 1 have been scaled before: scaling again would only move their last bits."""
 
 
 def vector(values: Any, count: int, what: str, one: str) -> FloatArray:
@@ -26,9 +29,12 @@ def vector(values: Any, count: int, what: str, one: str) -> FloatArray:
     """
     if hasattr(values, "detach"):
         values = values.detach().cpu().numpy()
+    refuse_masked(values, what)
     array = np.asarray(values)
     if array.dtype.kind not in "fiub":
         try:
+            if array.dtype.kind == "c":
+                raise TypeError("an imaginary part cannot be kept")
             array = array.astype(np.float64)
         except (ValueError, TypeError) as fault:
             raise InputError(f"{what} must be real numbers, got dtype {np.asarray(values).dtype}: {fault}") from fault
@@ -48,7 +54,7 @@ def refuse_not_finite(values: FloatArray, labels: Labels, what: str, one: str) -
     if bad.size:
         i = int(bad[0])
         more = f" (and {bad.size - 1:,} more)" if bad.size > 1 else ""
-        raise InputError(f"{what} of {one} {labels[i]!r} (position {i}) is {values[i]}{more}; it must be finite")
+        raise InputError(f"{what} of {one} {shown(labels[i])} (position {i}) is {values[i]}{more}; it must be finite")
 
 
 def refuse_negative(values: FloatArray, labels: Labels, what: str, one: str) -> None:
@@ -57,7 +63,9 @@ def refuse_negative(values: FloatArray, labels: Labels, what: str, one: str) -> 
     if bad.size:
         i = int(bad[0])
         more = f" (and {bad.size - 1:,} more)" if bad.size > 1 else ""
-        raise InputError(f"{what} of {one} {labels[i]!r} (position {i}) is {values[i]}{more}; it must not be negative")
+        raise InputError(
+            f"{what} of {one} {shown(labels[i])} (position {i}) is {values[i]}{more}; it must not be negative"
+        )
 
 
 def refuse_entries_not_finite(matrix: sp.csr_array, target_names: Labels, record_ids: Labels) -> None:
@@ -69,8 +77,8 @@ def refuse_entries_not_finite(matrix: sp.csr_array, target_names: Labels, record
         column = int(matrix.indices[p])
         more = f" (and {bad.size - 1:,} more)" if bad.size > 1 else ""
         raise InputError(
-            f"the matrix holds {matrix.data[p]} for target {target_names[row]!r} (row {row}) and record "
-            f"{record_ids[column]!r} (column {column}){more}; every entry must be finite"
+            f"the matrix holds {matrix.data[p]} for target {shown(target_names[row])} (row {row}) and record "
+            f"{shown(record_ids[column])} (column {column}){more}; every entry must be finite"
         )
 
 
@@ -98,7 +106,8 @@ def checked_loss_weights(values: Any, target_names: Labels) -> FloatArray:
     refuse_negative(weights, target_names, "the loss weight", "target")
     if not weights.any():
         raise InputError("all loss weights are zero: no target counts; leave loss_weights out to count them alike")
-    scaled: FloatArray = weights / weights.mean()
+    mean = weights.mean()
+    scaled: FloatArray = weights / (1.0 if abs(mean - 1.0) < _ROUNDING else mean)
     scaled.setflags(write=False)
     return scaled
 

@@ -33,10 +33,13 @@ def frozen_labels(values: Any, count: int, what: str) -> Labels:
     InputError
         A missing, duplicate or mixed label, or a wrong number of them.
     """
-    array = np.asarray(values) if not isinstance(values, (pd.Series, pd.Index)) else values.to_numpy()
+    refuse_masked(values, f"{what}s")
+    if isinstance(values, (list, tuple)) and any(isinstance(value, str) for value in values):
+        values = np.array(values, dtype=object)  # without it NumPy turns 1 beside "2" into text
+    array = values.to_numpy() if isinstance(values, (pd.Series, pd.Index)) else np.asarray(values)
     if array.ndim != 1 or array.size != count:
         raise InputError(f"there must be one {what} for each of the {count}, got shape {array.shape}")
-    missing = np.flatnonzero(pd.isna(array))
+    missing = np.flatnonzero(pd.isna(array) | (array.astype(object) == ""))
     if missing.size:
         raise InputError(f"{what} at position {int(missing[0])} is missing; every one needs its own")
     array = _whole_or_text(array, what)
@@ -45,7 +48,7 @@ def frozen_labels(values: Any, count: int, what: str) -> Labels:
         first = array[int(np.flatnonzero(index.duplicated())[0])]
         where = np.flatnonzero(array == first)[:2].tolist()
         raise InputError(
-            f"{what} {first!r} appears more than once (positions {where[0]} and {where[1]}); make them unique"
+            f"{what} {shown(first)} appears more than once (positions {where[0]} and {where[1]}); make them unique"
         )
     array.setflags(write=False)
     return array
@@ -60,7 +63,7 @@ def _whole_or_text(array: Labels, what: str) -> Labels:
         broken = np.flatnonzero((array != np.floor(array)) | (np.abs(array) > _EXACT_WHOLE))
         if broken.size:
             raise InputError(
-                f"{what} {array[broken[0]]!r} at position {int(broken[0])} is not a whole number; "
+                f"{what} {float(array[broken[0]])} at position {int(broken[0])} is not a whole number; "
                 "use whole numbers or text"
             )
         return array.astype(np.int64)
@@ -91,13 +94,36 @@ def own_labels(index: pd.Index) -> pd.Index | None:
     return None if counts else index
 
 
-def refuse_other_order(series: Any, labels: Labels, what: str) -> None:
-    """InputError where a Series carries exactly the labels, in another order: its values would be misplaced."""
-    if not isinstance(series, pd.Series) or own_labels(series.index) is None or len(series) != labels.size:
+def refuse_other_order(values: Any, labels: Labels, what: str) -> None:
+    """InputError where a Series or DataFrame is labelled by other text, or in another order: rows would be misplaced.
+
+    An index of whole numbers that are not the labels is the row numbers of some table, and says nothing.
+    """
+    if not isinstance(values, (pd.Series, pd.DataFrame)) or own_labels(values.index) is None:
         return
-    index = pd.Index(labels)
-    if not series.index.equals(index) and not series.index.has_duplicates and series.index.isin(index).all():
+    index, own = pd.Index(labels), values.index
+    if len(own) != labels.size or own.equals(index):
+        return
+    if own.isin(index).all() and not own.has_duplicates:
         raise InputError(f"{what} is indexed by the same labels as the matrix in another order; reindex it first")
+    text = pd.api.types.infer_dtype(own) == "string"
+    if text and labels.dtype.kind == "O":
+        i = int(np.flatnonzero(own != index)[0])
+        raise InputError(
+            f"{what} is indexed by other labels than the matrix (position {i}: {own[i]!r} and {labels[i]!r}); "
+            "reindex it, or reset its index if the order is right"
+        )
+
+
+def refuse_masked(values: Any, what: str) -> None:
+    """InputError on a NumPy masked array with something masked: what lies under the mask would count."""
+    if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
+        raise InputError(f"{what} has masked entries; fill them first (numpy.ma.filled)")
+
+
+def shown(label: Any) -> str:
+    """A label for a message: text in quotes, numbers as they are (NumPy would say ``np.int64(7)``)."""
+    return repr(str(label)) if isinstance(label, str) else str(label)
 
 
 def naming(labels: Iterable[Any], most: int = 5) -> str:

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 import scipy.sparse as sp
 
+from l0_calibrate.problem.labels import refuse_masked
 from l0_core import InputError
 
 _INT32 = np.iinfo(np.int32).max
@@ -51,8 +52,9 @@ def frozen_csr(matrix: Any) -> sp.csr_array:
             sparse.check_format(full_check=True)
         except ValueError as fault:
             raise InputError(f"the sparse matrix is damaged: {fault}") from fault
-    dtype = np.float32 if sparse.dtype in (np.float32, np.float16) else np.float64
-    csr = sp.csr_array(sparse)
+    _refuse_places_outside(sparse)
+    dtype = np.float32 if sparse.dtype == np.float32 else np.float64
+    csr = sp.csr_array(sparse if sparse.dtype == dtype else sparse.astype(dtype))  # small integers overflow when added
     data, indices, indptr = csr.data, csr.indices, csr.indptr
     if not csr.has_canonical_format or np.count_nonzero(data) < data.size:
         csr = csr.copy()
@@ -68,9 +70,21 @@ def frozen_csr(matrix: Any) -> sp.csr_array:
     return out
 
 
+def _refuse_places_outside(sparse: Any) -> None:
+    """SciPy trusts the coordinates of a COO matrix; one outside would be written to anywhere in memory."""
+    if sparse.format == "coo":
+        for axis, places in enumerate(sparse.coords):
+            if places.size and not (places.min() >= 0 and places.max() < sparse.shape[axis]):
+                raise InputError(f"the sparse matrix is damaged: a coordinate lies outside its shape {sparse.shape}")
+
+
 def _own(array: npt.NDArray[Any], dtype: Any) -> npt.NDArray[Any]:
     """A plain array of a type that nobody else writes to."""
-    shared = array.dtype == dtype and not array.flags.writeable and array.flags.c_contiguous
+    shared = array.dtype == dtype and array.flags.c_contiguous
+    holder: Any = array
+    while shared and isinstance(holder, np.ndarray):  # a read-only view may look at what others can write to
+        shared = not holder.flags.writeable
+        holder = holder.base
     return array if shared else np.array(array, dtype=dtype, order="C", subok=False)
 
 
@@ -83,11 +97,13 @@ def _as_sparse(matrix: Any) -> Any:
     if isinstance(matrix, pd.DataFrame):
         if len(matrix.columns) and all(isinstance(dtype, pd.SparseDtype) for dtype in matrix.dtypes):
             return matrix.sparse.to_coo()
-        values = matrix.to_numpy()
-        if values.dtype.kind not in "fiub":
-            odd = next((c for c, t in matrix.dtypes.items() if getattr(t, "kind", "O") not in "fiub"), None)
-            raise InputError(f"the matrix must hold real numbers; column {odd!r} has dtype {matrix.dtypes.get(odd)}")
+        for column, kind in zip(matrix.columns, matrix.dtypes, strict=True):
+            if getattr(kind, "kind", "O") not in "fiub":
+                raise InputError(f"the matrix must hold real numbers; column {column!r} has dtype {kind}")
+        plain = all(isinstance(kind, np.dtype) for kind in matrix.dtypes)
+        values = matrix.to_numpy() if plain else matrix.to_numpy(dtype=np.float64, na_value=np.nan)
     else:
+        refuse_masked(matrix, "the matrix")
         try:
             values = np.asarray(matrix)
         except (ValueError, TypeError) as fault:
@@ -96,14 +112,19 @@ def _as_sparse(matrix: Any) -> Any:
         raise InputError(f"the matrix must be two-dimensional (targets, records), got shape {values.shape}")
     if values.dtype.kind not in "fiub":
         raise InputError(f"the matrix must hold real numbers, got dtype {values.dtype}")
-    return sp.csr_array(values)
+    return sp.csr_array(_widened(values))
+
+
+def _widened(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Half precision, which SciPy's sparse matrices do not have, as float32; it is exact there."""
+    return values.astype(np.float32) if values.dtype == np.float16 else values
 
 
 def _from_torch(tensor: Any) -> Any:
     """A torch tensor of any layout; torch itself is not imported."""
     tensor = tensor.detach().cpu()
     layout = str(tensor.layout)
-    if "bfloat16" in str(tensor.dtype):
+    if str(tensor.dtype) in ("torch.bfloat16", "torch.float16"):  # exact in float32
         tensor = tensor.float()
     if tensor.ndim != 2:
         raise InputError(f"the matrix must be two-dimensional (targets, records), got shape {tuple(tensor.shape)}")

@@ -102,12 +102,21 @@ class CalibrationProblem:
         csr = frozen_csr(matrix)
         m, n = csr.shape
         rows, columns = _frame_labels(matrix)
-        if rows is None and isinstance(targets, pd.Series):
+        if rows is None and target_names is None and isinstance(targets, pd.Series):
             rows = own_labels(targets.index)
         names = _labels(target_names, rows, [f"target_{i}" for i in range(m)], m, "target name")
         ids = _labels(record_ids, columns, np.arange(n), n, "record id")
-        refuse_other_order(targets, names, "targets")
-        refuse_other_order(initial_weights, ids, "initial_weights")
+        if rows is not None or target_names is not None:
+            for given, what in (
+                (targets, "targets"),
+                (target_info, "target_info"),
+                (loss_weights, "loss_weights"),
+                (tolerances, "tolerances"),
+            ):
+                refuse_other_order(given, names, what)
+        if columns is not None or record_ids is not None:
+            refuse_other_order(initial_weights, ids, "initial_weights")
+            refuse_other_order(record_info, ids, "record_info")
         values = vector(targets, m, "targets", "target (row)")
         refuse_not_finite(values, names, "the value", "target")
         refuse_entries_not_finite(csr, names, ids)
@@ -204,11 +213,12 @@ class CalibrationProblem:
         Parameters
         ----------
         rows, columns
-            Positions, in the order wanted.
+            Positions in the order wanted, or flags of shape (targets,) and (records,).
         initial_weights
             Shape (columns,), in the place of those records' own.
         """
-        rows, columns = np.asarray(rows, dtype=np.int64), np.asarray(columns, dtype=np.int64)
+        rows = _positions(rows, self.n_targets, "rows")
+        columns = _positions(columns, self.n_records, "columns")
         w0 = self.initial_weights[columns] if initial_weights is None else initial_weights
         return CalibrationProblem(
             self.matrix[rows][:, columns],
@@ -216,8 +226,8 @@ class CalibrationProblem:
             initial_weights=w0,
             target_names=self.target_names[rows],
             record_ids=self.record_ids[columns],
-            target_info=None if self.target_info is None else self.target_info.iloc[rows],
-            record_info=None if self.record_info is None else self.record_info.iloc[columns],
+            target_info=None if self.target_info is None else self.target_info.iloc[rows].reset_index(drop=True),
+            record_info=None if self.record_info is None else self.record_info.iloc[columns].reset_index(drop=True),
             loss_weights=self.loss_weights[rows],
             tolerances=self.tolerances[rows],
         )
@@ -315,6 +325,19 @@ def _labels(given: Any, carried: pd.Index | None, default: Any, count: int, what
     if carried is not None and not pd.Index(labels).equals(carried):
         raise InputError(f"the {what}s given are not those that the DataFrame carries; leave one of them out")
     return labels
+
+
+def _positions(chosen: Any, count: int, what: str) -> IntArray:
+    array = np.asarray(chosen)
+    if array.dtype == bool:
+        if array.shape != (count,):
+            raise InputError(f"{what} as flags must have shape ({count},), got {array.shape}")
+        return np.flatnonzero(array)
+    if array.ndim != 1 or array.size == 0 or array.dtype.kind not in "iu":
+        raise InputError(f"{what} must be at least one position, got shape {array.shape} of dtype {array.dtype}")
+    if array.min() < 0 or array.max() >= count:
+        raise InputError(f"{what} must lie in 0..{count - 1}, got {array.min()}..{array.max()}")
+    return array.astype(np.int64)
 
 
 def _group_labels(groups: Any, info: pd.DataFrame | None, count: int) -> Any:

@@ -155,10 +155,14 @@ def _from_table(table: pd.DataFrame) -> list[Target]:
 
 
 def _from_row(i: int, row: dict[str, Any]) -> Target:
-    given = {column: value for column, value in row.items() if column not in FIELDS or not pd.isna(value)}
+    given = {column: value for column, value in row.items() if column not in FIELDS or not _empty(value)}
     name = given.pop("name", None)
     if name is None:
         raise InputError(f"row {i} of the table of targets has no name")
     if "value" not in given:
         raise InputError(f"target {name!r} (row {i} of the table) has no value")
     return Target(str(name), **given)
+
+
+def _empty(value: Any) -> bool:
+    return pd.api.types.is_scalar(value) and bool(pd.isna(value) or value == "")
