@@ -58,6 +58,7 @@ def test_shares_add_up_and_none_is_off_by_one(total, parts):
 def test_shares_by_hand():
     assert share_out(10, (0.25, 0.75)) == (3, 7)  # 2.5 and 7.5: the earlier gets the odd one
     assert share_out(10, (0.58, 0.42)) == (6, 4)  # 5.8 and 4.2: the larger remainder
+    assert share_out(10, (0.42, 0.58)) == (4, 6)  # wherever it stands
     assert share_out(7, (1.0, 1.0, 1.0)) == (3, 2, 2)
     assert share_out(5, (0.0, 1.0)) == (0, 5)
     assert share_out(100, (0.1, 0.2, 0.7)) == (10, 20, 70)
