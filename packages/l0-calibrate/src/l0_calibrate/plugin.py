@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from l0_core.plugins import PluginKind, PluginRecord, hookimpl
-
 from l0_calibrate.hooks import KINDS, CalibrateHooks
+from l0_core.plugins import PluginKind, PluginRecord, hookimpl
 
 
 @hookimpl
@@ -19,6 +18,9 @@ def l0_losses() -> list[PluginRecord]:
     """Losses of l0-calibrate."""
     return [
         PluginRecord("absolute", "l0_calibrate.losses.absolute:AbsoluteLoss", "mean |relative error| (the default)"),
+        PluginRecord("squared", "l0_calibrate.losses.squared:SquaredLoss", "mean squared relative error"),
+        PluginRecord("huber", "l0_calibrate.losses.huber:HuberLoss", "squared up to delta, absolute beyond"),
+        PluginRecord("capped", "l0_calibrate.losses.capped:CappedLoss", "absolute, counted up to a level only"),
     ]
 
 
@@ -26,7 +28,9 @@ def l0_losses() -> list[PluginRecord]:
 def l0_selectors() -> list[PluginRecord]:
     """Selectors of l0-calibrate."""
     return [
-        PluginRecord("prune", "l0_calibrate.selectors.prune:PruneSelector", "gradual pruning by contribution (the default)"),
+        PluginRecord(
+            "prune", "l0_calibrate.selectors.prune:PruneSelector", "gradual pruning by contribution (the default)"
+        ),
         PluginRecord("exchange", "l0_calibrate.selectors.exchange:ExchangeSelector", "prune, then exchange in rounds"),
         PluginRecord("random", "l0_calibrate.selectors.random:RandomSelector", "a simple random sample: the baseline"),
     ]

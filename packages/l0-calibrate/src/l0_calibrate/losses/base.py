@@ -82,5 +82,8 @@ class Loss(ABC):
         """The price of each target, in the sum form: weights average 1 over the targets."""
 
     def reprice(self, price: RowPrice, residuals: FloatArray) -> RowPrice | None:
-        """The next convex price for a non-convex loss, or None when it is settled (always, if convex)."""
+        """The next convex price of a loss that is not convex, from its first price and the latest residuals.
+
+        The sequence is settled when a price comes again; None (always, if the loss is convex) ends it too.
+        """
         return None

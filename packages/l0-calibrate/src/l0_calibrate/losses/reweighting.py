@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import attrs
+import numpy as np
 
-from l0_calibrate.losses.base import Loss
+from l0_calibrate.losses.base import Loss, RowPrice
 from l0_calibrate.solvers.base import Machine, Solution, Solver, Start, Stop, Task
 from l0_calibrate.watch import Watch, unwatched
 
@@ -21,17 +22,24 @@ def solve_priced(
     machine: Machine,
     watch: Watch = unwatched,
 ) -> Solution:
-    """Solve a task; while the loss names a next price for the residuals, solve again with it.
+    """Solve a task; while the loss names another price for the residuals, solve again with it.
 
     The certificate is that of the last convex fit.
     """
+    first = current = task.price
     solution = solver.solve(task, stop, start, machine, watch)
-    price = task.price
     for _ in range(MOST_ROUNDS):
-        following = loss.reprice(price, solution.residuals)
-        if following is None:
+        following = loss.reprice(first, solution.residuals)
+        if following is None or _same(following, current):
             break
-        price = following
-        task = attrs.evolve(task, price=price)
-        solution = solver.solve(task, stop, solution.start(), machine, watch)
+        current = following
+        solution = solver.solve(attrs.evolve(task, price=current), stop, solution.start(), machine, watch)
     return solution
+
+
+def _same(a: RowPrice, b: RowPrice) -> bool:
+    return (
+        np.array_equal(a.cap, b.cap)
+        and np.array_equal(a.dead_zone, b.dead_zone)
+        and np.array_equal(a.curvature, b.curvature)
+    )

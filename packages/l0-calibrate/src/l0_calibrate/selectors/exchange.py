@@ -29,12 +29,14 @@ CLOSE = 400
 """Iterations of the fit that decides a round."""
 SHORT_LIST = 6
 """Records scored for each that comes in."""
-NOISE = 0.5
+NOISE = 1.0
 """Scale of the Gumbel noise on the logarithm of a score."""
 TABU = 4
 """Rounds for which the newcomers of a failed round stay out."""
-SHRINK = 0.8
-"""Part of the newcomers left after a failed round."""
+SHRINK = 0.93
+"""Part of the newcomers left after a failed round ..."""
+GROW = 1.1
+"""... and after one that was better (never more than K)."""
 
 
 @attrs.define(eq=False)
@@ -75,8 +77,8 @@ class ExchangeSelector(Selector):
         Wall-clock seconds for the rounds, ``inf`` for no limit. Where they bind, the result depends on the clock.
     """
 
-    rounds: int = attrs.field(default=40, validator=_rounds)
-    failures: int = attrs.field(default=8, validator=_rounds)
+    rounds: int = attrs.field(default=60, validator=_rounds)
+    failures: int = attrs.field(default=12, validator=_rounds)
     seconds: float = attrs.field(default=float("inf"), validator=_seconds)
 
     def select(self, budget: Budget, machine: Machine, watch: Watch = unwatched) -> Selected:
@@ -96,9 +98,12 @@ class ExchangeSelector(Selector):
             if state.failures >= self.failures or time.perf_counter() >= until:
                 break
             newcomers = _newcomers(fits, state, usable, number, random)
-            if newcomers.size == 0:
+            if newcomers.size:
+                _exchange(fits, state, newcomers, number)
+            elif (state.tabu_until >= number).any():
+                state.failures += 1  # wait until those that failed may be tried again
+            else:
                 break
-            _exchange(fits, state, newcomers, number)
             loss = float(np.abs(state.solution.residuals).mean())
             elapsed = time.perf_counter() - began
             watch(Progress("exchange", number, number / self.rounds, loss, None, budget.keep, elapsed))
@@ -146,6 +151,7 @@ def _exchange(fits: InnerFits, state: _State, newcomers: IntArray, number: int) 
     outcome = fits.floored(support, outcome.start(), CLOSE)
     if outcome.status != "infeasible" and outcome.objective < solution.objective:
         state.support, state.solution, state.failures = support, outcome, 0
+        state.share = min(GROW * state.share, 1.0)
     else:
         state.tabu_until[newcomers] = number + TABU
         state.failures += 1

@@ -29,7 +29,8 @@ def largest_entries(budget: Budget, support: IntArray) -> FloatArray:
     out = np.zeros(columns.count)
     if filled.size:
         out[filled] = np.maximum.reduceat(np.abs(columns.values), indptr[filled])
-    return np.asarray(out[support])
+    chosen: FloatArray = out[support]
+    return chosen
 
 
 def floors(budget: Budget, support: IntArray) -> FloatArray:
