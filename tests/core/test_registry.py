@@ -150,6 +150,16 @@ def hook_that_raises():
     return types.SimpleNamespace(l0_distributions=hookimpl(lambda: 1 / 0))
 
 
+def wrapping():
+    return (yield)
+
+
+class OtherHook:
+    @hookspec
+    def l0_y(self):
+        """Not the hook of the kind."""
+
+
 BROKEN = {
     "a hook that raises": (hook_that_raises(), "ZeroDivisionError"),
     "a misspelt hook": (announces(record(), hook="l0_distribution"), "did you mean l0_distributions"),
@@ -168,6 +178,14 @@ BROKEN = {
         ),
         "l0_x",
     ),
+    "a kind whose specification is of another hook": (
+        types.SimpleNamespace(
+            l0_kinds=hookimpl(lambda: [(PluginKind("x", "l0_x", "l0_core.gates:GateStrategy"), OtherHook)]),
+            l0_x=hookimpl(optionalhook=True)(lambda: [record()]),
+        ),
+        "specifies no hook l0_x",
+    ),
+    "a wrapper": (types.SimpleNamespace(l0_gates=hookimpl(wrapper=True)(wrapping)), "must not be a wrapper"),
 }
 
 

@@ -175,15 +175,18 @@ class Registry:
                     raise ValueError(f"the kind {kind.name!r} exists already")
                 if any(kind.hook == other.hook for other in self._kinds.values()):
                     raise ValueError(f"the hook {kind.hook} is that of another kind")
-                caller = getattr(self._manager.hook, kind.hook, None)
-                if caller is None or not caller.has_spec():  # kinds may share one object of specifications
+                if not self._is_specified(kind.hook):  # kinds may share one object of specifications
                     self._manager.add_hookspecs(spec)
-                if not getattr(self._manager.hook, kind.hook, None):
+                if not self._is_specified(kind.hook):
                     raise ValueError(f"{spec!r} specifies no hook {kind.hook}")
             except Exception as error:
                 self._fault(key, f"l0_kinds() gave {item!r}: {_describe(error)}", error)
                 continue
             self._kinds[kind.name] = kind
+
+    def _is_specified(self, hook: str) -> bool:
+        caller = getattr(self._manager.hook, hook, None)
+        return caller is not None and caller.has_spec()
 
     def _check_hooks(self) -> None:
         """Report each hook that nobody specifies (a misspelt name is silent in pluggy until asked)."""
