@@ -87,3 +87,18 @@ def test_what_the_base_class_derives_agrees():
     for name in ("mean", "variance", "prob_zero", "log_open_probability"):
         np.testing.assert_allclose(getattr(plain, name)(log_alpha), getattr(full, name)(log_alpha), rtol=1e-11)
     assert GateDistribution.with_temperature(plain, 0.1) is plain
+
+
+@pytest.mark.parametrize("law", LAWS, ids=repr)
+@pytest.mark.parametrize("log_alpha", [-2.0, 0.1, 1.5])
+def test_pathwise_gradients_are_unbiased(law, log_alpha):
+    """The expected derivative of a sample, over the draws, is the derivative of the mean."""
+    at = np.array(log_alpha)
+    first, last = float(law.prob_zero(at)), float(law.cdf(1.0 - 1e-15, at))  # between, the gate is open and below 1
+    found = integrate.quad(
+        lambda u: float(law.sample_derivative(at, u)), first, last, epsabs=1e-12, epsrel=1e-10, limit=400
+    )[0]
+    step = 1e-5
+    slope = float(law.mean(at + step) - law.mean(at - step)) / (2 * step)
+    # The difference quotient is good to step^2 and to rounding over step.
+    assert found == pytest.approx(slope, rel=1e-7, abs=1e-9)
