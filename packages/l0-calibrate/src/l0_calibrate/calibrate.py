@@ -21,7 +21,7 @@ from l0_calibrate.problem import CalibrationProblem
 from l0_calibrate.result.result import CalibrationResult
 from l0_calibrate.selectors.base import Budget, Selected
 from l0_calibrate.selectors.lookup import selector_named
-from l0_calibrate.selectors.refit import refit_task
+from l0_calibrate.selectors.fits import refit_task
 from l0_calibrate.solvers.auto import solver_for
 from l0_calibrate.solvers.base import Machine, Solution, Start, Stop, Task
 from l0_calibrate.spread_search import spread_for_ess
