@@ -1,0 +1,175 @@
+r"""Where the iteration begins: a rough optimum of the smooth barrier problem, by coordinate descent.
+
+With a barrier ``mu`` on all slacks, the price of a row becomes smooth:
+``h_mu'(r) = y`` where ``r = z + q y + p - s``, ``p = mu / (c - y)``, ``s = mu / (c + y)`` and
+``z = d^2 y / (mu + sqrt(mu^2 + d^2 y^2))``; for ``c |r|`` that is ``y = c^2 r / (mu + sqrt(mu^2 + c^2 r^2))``.
+Each pass majorises it by a quadratic of curvature ``y / r`` and moves every ratio once to the exact
+minimum of its quadratic and its own barrier.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from l0_calibrate.solvers.interior_point.program import Program
+from l0_calibrate.solvers.sparse_map import ColumnMap
+from l0_calibrate.system import ColumnArrays
+from l0_gates.jit import fast_jit
+
+FloatArray = npt.NDArray[np.float64]
+
+FIRST_BARRIER, LAST_BARRIER = 0.3, 0.003
+COLD_PASSES = 16
+WARM_PASSES = 5
+WARM_BARRIER = 0.01
+_HALVINGS = 60
+"""Of an interval of duals: to the last bits of a double."""
+
+
+class Opened(NamedTuple):
+    """A point well inside: ratios above their lower bounds, residuals ``A u - b``, and the barrier it is near."""
+
+    above: FloatArray
+    residuals: FloatArray
+    barrier: float
+
+
+def opened(program: Program, columns: ColumnMap, warm: FloatArray | None) -> Opened:
+    """Run the passes; ``warm`` are ratios to begin from, None for ratios of 1."""
+    first = FIRST_BARRIER if warm is None else WARM_BARRIER
+    passes = COLD_PASSES if warm is None else WARM_PASSES
+    u = np.ones(program.lower.size) if warm is None else warm
+    above = _inside(u - program.lower, program.width, 0.1 if warm is None else 0.01)
+    residuals = columns.matvec(program.lower + above) - program.b
+    steep = np.ones(program.b.size, dtype=bool)
+    steep[program.capped] = False
+    barriers = np.geomspace(first, LAST_BARRIER, passes)
+    for barrier in barriers:
+        curvature = _majoriser(program, residuals, float(barrier), steep)
+        _descend(
+            program.columns.arrays, curvature, curvature * residuals, above,
+            _Box(program.lower, program.width, program.spread, program.centre), float(barrier),
+        )  # fmt: skip
+        residuals = columns.matvec(program.lower + above) - program.b
+    return Opened(above, residuals, float(barriers[-1]))
+
+
+def _inside(above: FloatArray, width: FloatArray, share: float) -> FloatArray:
+    """Keep away from both bounds by a share of the way between them (of 1 where there is no upper one)."""
+    margin = share * np.minimum(width, 1.0)
+    return np.clip(above, margin, np.where(np.isfinite(width), width - margin, np.inf))
+
+
+def _majoriser(program: Program, residuals: FloatArray, barrier: float, steep: npt.NDArray[np.bool_]) -> FloatArray:
+    """Curvature of the quadratic that touches the smooth price of each row at its residual and lies above it."""
+    c2 = program.cap**2
+    inverse = program.curvature + (barrier + np.sqrt(barrier**2 + c2 * residuals**2)) / c2
+    inverse[steep] = np.maximum(program.curvature[steep], barrier)
+    return 1.0 / inverse
+
+
+class _Box(NamedTuple):
+    lower: FloatArray
+    width: FloatArray
+    spread: FloatArray
+    centre: float
+
+
+@fast_jit
+def _descend(
+    matrix: ColumnArrays, curvature: FloatArray, slopes: FloatArray, above: FloatArray, box: _Box, barrier: float
+) -> None:
+    """One pass over the ratios; ``slopes`` (curvature times residual) and ``above`` are kept up to date."""
+    lower, width, spread, centre = box
+    for j in range(above.size):
+        g = spread[j] * (lower[j] + above[j] - centre)
+        h = spread[j]
+        for p in range(np.int64(matrix.indptr[j]), np.int64(matrix.indptr[j + 1])):
+            i = np.int64(matrix.indices[p])
+            a = np.float64(matrix.values[p])
+            g += a * slopes[i]
+            h += a * a * curvature[i]
+        if h <= 0.0:
+            continue
+        # The minimum of g (x - x0) + h/2 (x - x0)^2 - barrier log x, x the height above the lower bound.
+        tilt = g - h * above[j]
+        root = np.sqrt(tilt * tilt + 4.0 * h * barrier)
+        x = 2.0 * barrier / (tilt + root) if tilt > 0.0 else (root - tilt) / (2.0 * h)
+        if width[j] < np.inf:
+            low = 0.0
+            high = width[j]
+            x = min(x, 0.5 * high)
+            for _ in range(12):
+                value = tilt + h * x - barrier / x + barrier / (high_edge(width[j], x))
+                if value > 0.0:
+                    high = x
+                else:
+                    low = x
+                slope = h + barrier / (x * x) + barrier / high_edge(width[j], x) ** 2
+                following = x - value / slope
+                x = following if low < following < high else 0.5 * (low + high)
+        change = x - above[j]
+        if not abs(change) < np.inf or x <= 0.0:
+            continue
+        above[j] = x
+        for p in range(np.int64(matrix.indptr[j]), np.int64(matrix.indptr[j + 1])):
+            i = np.int64(matrix.indices[p])
+            slopes[i] += curvature[i] * matrix.values[p] * change
+
+
+@fast_jit
+def high_edge(width: float, x: float) -> float:
+    """Room below the upper bound, never quite nothing."""
+    return max(width - x, 1e-12 * width)
+
+
+class RowPoint(NamedTuple):
+    """Duals and slacks of rows on the central path of a barrier: shapes (m,), and (zoned rows,) for ``zone``."""
+
+    y: FloatArray
+    over: FloatArray
+    under: FloatArray
+    zone: FloatArray
+
+
+def central_rows(program: Program, residuals: FloatArray, barrier: float) -> RowPoint:
+    """Solve ``r = z(y) + q y + p(y) - s(y)`` for each row."""
+    capped = np.zeros(residuals.size, dtype=bool)
+    capped[program.capped] = True
+    c, q, d = program.cap, program.curvature, program.zone
+
+    def zone(y: FloatArray) -> FloatArray:
+        return np.asarray(d**2 * y / (barrier + np.sqrt(barrier**2 + (d * y) ** 2)))
+
+    bent = (q > 0) | (d > 0)
+    y = np.zeros(residuals.size)
+    if bent.any():
+        reach = np.where(capped, c, np.abs(residuals) / np.where(q > 0, q, 1.0))
+        low, high = -reach, reach.copy()
+        for _ in range(_HALVINGS):
+            y = 0.5 * (low + high)
+            with np.errstate(divide="ignore"):
+                pull = np.where(capped, 2.0 * barrier * y / np.maximum(c**2 - y**2, 1e-300), 0.0)
+            more = zone(y) + q * y + pull < residuals
+            low, high = np.where(more, y, low), np.where(more, high, y)
+        y[~bent] = 0.0
+    rest = residuals - zone(y) - q * y
+    # p from 2 c p^2 - 2 (c r + mu) p + r mu = 0, the difference of roots avoided for r < 0.
+    reached = np.sqrt((c * rest) ** 2 + barrier**2)
+    over = _larger_root(c, c * rest, barrier, reached)
+    under = _larger_root(c, -c * rest, barrier, reached)
+    y = np.where(capped, np.where(rest > 0, c - barrier / over, barrier / under - c), y)
+    steep = ~capped & (q > 0)
+    y[steep] = ((residuals - zone(y)) / np.where(q > 0, q, 1.0))[steep]
+    y[~capped & (q == 0)] = 0.0
+    return RowPoint(y, over, under, zone(y)[program.zoned])
+
+
+def _larger_root(c: FloatArray, scaled: FloatArray, barrier: float, reached: FloatArray) -> FloatArray:
+    """``(scaled + mu + sqrt(scaled^2 + mu^2)) / (2 c)``, to full precision where ``scaled`` is far below 0."""
+    direct = scaled + barrier + reached
+    turned = np.where(scaled < 0, barrier + barrier**2 / np.where(scaled < 0, reached - scaled, 1.0), direct)
+    return np.asarray(turned / (2.0 * c))

@@ -1,0 +1,249 @@
+"""The block-arrow interior point solver."""
+
+from __future__ import annotations
+
+import math
+import time
+from contextlib import AbstractContextManager, nullcontext
+
+import attrs
+import numpy as np
+import numpy.typing as npt
+from threadpoolctl import threadpool_limits
+
+from l0_calibrate.solvers.base import Machine, Solution, Solver, Start, Stop, Task, relative_gap
+from l0_calibrate.solvers.certificate import Certificate
+from l0_calibrate.solvers.fit import Fit
+from l0_calibrate.solvers.interior_point.arrow import BlockFactor, NotPositiveDefinite
+from l0_calibrate.solvers.interior_point.newton import Newton, State
+from l0_calibrate.solvers.interior_point.opening import opened
+from l0_calibrate.solvers.interior_point.program import Program, Use
+from l0_calibrate.solvers.interior_point.steps import choose_step
+from l0_calibrate.solvers.interior_point.structure import Structure
+from l0_calibrate.solvers.mass import project_mass
+from l0_calibrate.solvers.sparse_map import ColumnMap
+from l0_calibrate.watch import Progress, Watch, unwatched
+
+FloatArray = npt.NDArray[np.float64]
+
+_MOST_ITERATIONS = 200
+"""Where nothing else stops it: an interior point method that has not arrived by then will not."""
+_SHORT = 1e-4
+"""Steps shorter than this, several times in a row, mean that rounding has the last word."""
+_NOTHING = 1e-14
+"""A complementarity this small beside the number of rows: the last digits of doubles are reached."""
+
+
+@attrs.frozen(kw_only=True)
+class InteriorPointSolver(Solver):
+    """Certified gaps of 0.1 % and better in 15 to 40 iterations, where ``A D A'`` can be factored.
+
+    Parameters
+    ----------
+    correctors
+        Most centrality correctors in an iteration.
+    factor_bytes
+        Most bytes that the factor may take; above it the task is refused.
+    operations
+        Most multiplications of one factorisation.
+
+    Notes
+    -----
+    Memory: the matrix once more (8 bytes an entry, in the order of its blocks) and the factor.
+    Rows are put into areas by `find_structure`; without areas one dense block serves up to about 8,000 rows.
+    """
+
+    correctors: int = attrs.field(default=7, validator=attrs.validators.ge(0))
+    factor_bytes: float = attrs.field(default=2.0**30, validator=attrs.validators.gt(0))
+    operations: float = attrs.field(default=4e11, validator=attrs.validators.gt(0))
+
+    def solve(
+        self,
+        task: Task,
+        stop: Stop,
+        start: Start | None = None,
+        machine: Machine | None = None,
+        watch: Watch = unwatched,
+    ) -> Solution:
+        """Solve the task (see `Solver.solve`)."""
+        began = time.perf_counter()
+        threads = (machine or Machine()).threads
+        fit = Fit.of(task)
+        use = Use.of(fit)
+        run = _Run(fit, use, stop, watch, began, threads)
+        try:
+            if not run.look(use.settled if start is None or start.u is None else start.u, start):
+                return run.solution("infeasible")
+            if not use.columns.any() or not use.rows.any():
+                return run.solution("converged")
+            structure = use.structure(fit.columns)
+            program = Program.of(fit, use, structure)
+            with _blas_threads(threads if len(structure.blocks) == 1 else 1):
+                status = run.iterate(program, self.correctors, start)
+            return run.solution(status)
+        finally:
+            run.close()
+
+    def refusal(self, task: Task) -> str | None:
+        """Hard rows, ratios without a lower bound, and matrices that do not fall into blocks."""
+        price = task.price
+        if (~np.isfinite(price.cap) & (price.curvature == 0)).any():
+            return "a target has an infinite weight and no curvature (a hard constraint); give it a large finite weight"
+        if not np.isfinite(task.lower).all():
+            return "a ratio has no lower bound; give one (0 for weights that are not negative)"
+        fit = Fit.of(task)
+        structure = Use.of(fit).structure(fit.columns)
+        if structure.factor_bytes > self.factor_bytes or structure.cost > self.operations:
+            largest = max(block.own for block in structure.blocks)
+            return (
+                f"its {fit.targets} targets do not fall into small enough areas (the largest block has {largest} "
+                f"rows; factoring would take {structure.factor_bytes / 2**30:.1f} GiB and "
+                f"{structure.cost / 1e9:.0f} billion multiplications an iteration); use solver='primal_dual'"
+            )
+        return None
+
+
+def _blas_threads(count: int) -> AbstractContextManager[object]:
+    """Hold BLAS to some threads while blocks are factored, so that results do not depend on the machine's cores."""
+    limits: AbstractContextManager[object] = threadpool_limits(count, user_api="blas")
+    return limits or nullcontext()
+
+
+class _Run:
+    """One solve: the best point and bound so far, and when to stop."""
+
+    def __init__(self, fit: Fit, use: Use, stop: Stop, watch: Watch, began: float, threads: int) -> None:
+        self._fit, self._use, self._stop, self._watch, self._began = fit, use, stop, watch, began
+        self._threads = threads
+        self._map = ColumnMap(fit.columns, threads)
+        self._certificate = Certificate(fit)
+        n, m = fit.columns.count, fit.columns.rows
+        self._u, self._y, self._product = np.zeros(n), np.zeros(m), np.zeros(m)
+        self._objective, self._bound = math.inf, -math.inf
+        self._iterations = 0
+
+    def close(self) -> None:
+        """End the threads."""
+        self._map.close()
+
+    @property
+    def gap(self) -> float | None:
+        """Certified relative gap so far."""
+        return relative_gap(self._objective, self._bound)
+
+    def look(self, u: FloatArray, start: Start | None) -> bool:
+        """Evaluate a first point within the bounds; False when the mass cannot be met."""
+        fit = self._fit
+        y = np.zeros(fit.columns.rows)
+        if start is not None and start.y is not None:
+            y[: fit.targets] = start.y
+            y[fit.targets :] = start.mass_dual
+        if not self._evaluate(np.clip(u, fit.lower, fit.upper)):
+            return False
+        y = np.clip(y, -fit.price.cap, fit.price.cap)
+        self._y = y
+        if self._certificate.is_cheap:
+            self._certify(y)
+        return True
+
+    def _evaluate(self, u: FloatArray) -> bool:
+        fit = self._fit
+        if fit.mass is not None:
+            closed = project_mass(u, fit.reference, fit.mass, fit.lower, fit.upper)
+            if closed is None:
+                return False
+            u = closed
+        product = self._map.matvec(u)
+        objective = fit.objective(u, product)
+        if objective < self._objective:
+            self._u, self._product, self._objective = u.copy(), product, objective
+        return True
+
+    def _certify(self, y: FloatArray) -> None:
+        if not self._stop.certify:
+            return
+        # No price is negative, so neither is the optimum.
+        bound = max(0.0, self._certificate.bound(y, self._map.rmatvec(y), self._objective))
+        if bound >= self._bound:
+            self._bound, self._y = bound, y
+
+    def iterate(self, program: Program, correctors: int, start: Start | None) -> str:
+        """Iterate until the gap is closed, or nothing moves, or the budget is spent."""
+        order = program.structure.column_order
+        columns = ColumnMap(program.columns, self._threads)
+        factor = BlockFactor(program.structure, program.columns, self._threads)
+        try:
+            warm = None if start is None or start.u is None else np.asarray(start.u, dtype=np.float64)[order]
+            state = State.of(program, columns, opened(program, columns, warm))
+            return self._iterate(state, factor, columns, correctors)
+        finally:
+            columns.close()
+            factor.close()
+
+    def _iterate(self, state: State, factor: BlockFactor, columns: ColumnMap, correctors: int) -> str:
+        stop, short = self._stop, 0
+        most = min(stop.iterations, _MOST_ITERATIONS)
+        rough = self._record(state)
+        while True:
+            if self._objective <= 0.0 or (self.gap is not None and self.gap <= stop.tolerance):
+                return "converged"
+            if state.complementarity <= _NOTHING * max(self._objective, 1e-6 * state.y.size):
+                return "converged"
+            if self._iterations >= most or time.perf_counter() - self._began >= stop.seconds:
+                return "budget_spent" if self._iterations < _MOST_ITERATIONS else "stalled"
+            try:
+                step = choose_step(state, Newton(state, factor, columns), correctors)
+            except NotPositiveDefinite:
+                return "stalled"
+            self._iterations += 1
+            damping = 0.95 if rough > 1e-2 else 0.995
+            if not np.isfinite(step.primal + step.dual + float(step.direction.y.sum())):
+                return "stalled"
+            state.move(step.direction, damping * step.primal, damping * step.dual, columns)
+            rough = self._record(state)
+            short = short + 1 if max(step.primal, step.dual) < _SHORT else 0
+            if short >= 3:
+                return "stalled"
+
+    def _record(self, state: State) -> float:
+        """Take up a point; returns the relative gap that its complementarity suggests."""
+        program, fit, stop = state.program, self._fit, self._stop
+        u = self._use.settled.copy()
+        u[program.structure.column_order] = state.ratios
+        self._evaluate(np.clip(u, fit.lower, fit.upper))
+        rough = state.complementarity / max(self._objective, 1e-300)
+        near = stop.tolerance <= 0 or rough <= 2.0 * stop.tolerance or rough < 1e-6
+        if self._certificate.is_cheap or near:
+            y = np.zeros(fit.columns.rows)
+            y[program.structure.row_order] = state.y
+            self._certify(np.clip(y, -fit.price.cap, fit.price.cap))
+        self._report(rough)
+        return rough
+
+    def _report(self, rough: float) -> None:
+        fit, tolerance = self._fit, self._stop.tolerance
+        gap = self.gap if self.gap is not None else rough
+        goal = tolerance if 0.0 < tolerance < 1.0 else 1e-9
+        fraction = min(max(math.log(max(gap, 1e-300)) / math.log(goal), 0.0), 1.0)
+        loss = self._objective / max(fit.targets, 1) if math.isfinite(self._objective) else None
+        seconds = time.perf_counter() - self._began
+        stage = "fit" if fit.centre == 1.0 else "refit"
+        self._watch(Progress(stage, self._iterations, fraction, loss, self.gap, self._u.size, seconds))
+
+    def solution(self, status: str) -> Solution:
+        """The best point, with the duals of the best bound."""
+        fit = self._fit
+        if status != "infeasible" and self.gap is not None and self.gap <= self._stop.tolerance:
+            status = "optimal"
+        m = fit.targets
+        return Solution(
+            u=self._u,
+            y=self._y[:m],
+            residuals=(self._product - fit.b)[:m],
+            objective=self._objective,
+            bound=self._bound,
+            status=status,
+            iterations=self._iterations,
+            seconds=time.perf_counter() - self._began,
+            mass_dual=0.0 if fit.mass is None else float(self._y[-1]),
+        )

@@ -1,0 +1,128 @@
+"""Steps: how far a direction leads, and the weighted correctors that lengthen it.
+
+Predictor and corrector after Mehrotra (1992), centrality correctors after Gondzio (1996), each added with
+a weight of its own for primal and dual after Colombo & Gondzio (2008).
+"""
+
+from __future__ import annotations
+
+import attrs
+import numpy as np
+import numpy.typing as npt
+
+from l0_calibrate.solvers.interior_point.newton import Move, Newton, State
+from l0_gates.jit import fast_jit
+
+FloatArray = npt.NDArray[np.float64]
+
+_WEIGHTS = np.array([1.0, 0.8, 0.6, 0.45, 0.3, 0.2, 0.1, 0.05, 0.0])
+_BOX = (0.4, 2.5)
+"""Products within this part and this multiple of the target need no correction."""
+_REACH = 1.1
+"""A corrector asks for products at steps this much longer (and 0.1 more) than those at hand."""
+_GAIN = 0.02
+"""The least that a corrector must add to the two steps together; the next is not tried after one that adds less."""
+_LEAST_CENTRING = 0.1
+
+
+@attrs.frozen(eq=False)
+class Step:
+    """A direction and how far it may be followed, at most 1, short of the first bound."""
+
+    direction: Move
+    primal: float
+    dual: float
+
+
+def choose_step(state: State, newton: Newton, correctors: int) -> Step:
+    """Predict, correct, and centre up to ``correctors`` times."""
+    x, z = state.slacks, state.multipliers
+    common = state.program.curved_rows
+    gaps = state.gaps()
+    mean = state.complementarity / x.size
+    affine = newton.direction(-x * z, gaps)
+    step = _measured(state, affine, common)
+    reached = (x + step.primal * affine.slacks) @ (z + step.dual * affine.multipliers) / x.size
+    centring = min(max((reached / mean) ** 3, _LEAST_CENTRING), 1.0)
+    target = centring * mean
+    direction = newton.direction(target - x * z - affine.slacks * affine.multipliers, gaps)
+    step = _measured(state, direction, common)
+    for _ in range(correctors):
+        if min(step.primal, step.dual) >= 1.0:
+            break
+        wanted = np.empty_like(x)
+        _corrections(
+            x, z, step.direction.slacks, step.direction.multipliers,
+            min(1.0, _REACH * step.primal + 0.1), min(1.0, _REACH * step.dual + 0.1), target, wanted,
+        )  # fmt: skip
+        longer = _corrected(state, step, newton.direction(wanted, None), common)
+        gained = longer.primal + longer.dual - step.primal - step.dual
+        if gained > 0.0:
+            step = longer
+        if gained < _GAIN:
+            break
+    return step
+
+
+def _measured(state: State, direction: Move, common: bool) -> Step:
+    none = np.zeros(1)
+    primal = float(_reaches(state.slacks, direction.slacks, direction.slacks, none)[0])
+    dual = float(_reaches(state.multipliers, direction.multipliers, direction.multipliers, none)[0])
+    if common:
+        primal = dual = min(primal, dual)
+    return Step(direction, primal, dual)
+
+
+def _corrected(state: State, step: Step, correction: Move, common: bool) -> Step:
+    """Add a correction with the weights that allow the longest steps."""
+    old = step.direction
+    primal = _reaches(state.slacks, old.slacks, correction.slacks, _WEIGHTS)
+    dual = _reaches(state.multipliers, old.multipliers, correction.multipliers, _WEIGHTS)
+    if common:
+        primal = dual = np.minimum(primal, dual)
+    i, j = int(np.argmax(primal)), int(np.argmax(dual))
+    a, b = _WEIGHTS[i], _WEIGHTS[j]
+    moved = Move(
+        old.slacks + a * correction.slacks,
+        old.multipliers + b * correction.multipliers,
+        old.y + b * correction.y,
+        old.gradient + b * correction.gradient,
+    )
+    return Step(moved, float(primal[i]), float(dual[j]))
+
+
+@fast_jit
+def _reaches(point: FloatArray, direction: FloatArray, correction: FloatArray, weights: FloatArray) -> FloatArray:
+    """The longest steps, at most 1, along ``direction + w correction`` that keep a point from falling below 0."""
+    inverse = np.ones(weights.size)
+    for k in range(point.size):
+        scale = 1.0 / point[k]
+        down = -direction[k] * scale
+        turn = -correction[k] * scale
+        for w in range(weights.size):
+            inverse[w] = max(inverse[w], down + weights[w] * turn)
+    return 1.0 / inverse
+
+
+@fast_jit
+def _corrections(
+    x: FloatArray,
+    z: FloatArray,
+    dx: FloatArray,
+    dz: FloatArray,
+    primal: float,
+    dual: float,
+    target: float,
+    wanted: FloatArray,
+) -> None:
+    """What products at a longer step are short of the box around the target, never asking for more than 2.5 targets less."""
+    low = _BOX[0] * target
+    high = _BOX[1] * target
+    for k in range(x.size):
+        product = (x[k] + primal * dx[k]) * (z[k] + dual * dz[k])
+        if product < low:
+            wanted[k] = low - product
+        elif product > high:
+            wanted[k] = max(high - product, -high)
+        else:
+            wanted[k] = 0.0
