@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from l0_calibrate.problem.finding import Finding, grouped
@@ -46,9 +48,9 @@ def disagreeing_totals(problem: CalibrationProblem) -> Iterator[Finding]:
 
 def _compare(
     problem: CalibrationProblem,
-    key: np.ndarray,
-    whole: np.ndarray,
-    part: np.ndarray,
+    key: npt.NDArray[Any],
+    whole: npt.NDArray[np.bool_],
+    part: npt.NDArray[np.bool_],
     code: str,
     text: str,
 ) -> Iterator[Finding]:
@@ -58,9 +60,9 @@ def _compare(
     """
     frame = pd.DataFrame({"key": key, "value": problem.targets})
     parts = frame[part].groupby("key")["value"].agg(["sum", "size", "min"])
-    wholes = frame[whole].groupby("key")["value"].agg(["first", "size"])
+    wholes = frame[whole].groupby("key")["value"].agg(first="first", wholes="size")
     position = pd.Series(np.flatnonzero(whole), index=key[whole])
-    both = wholes[wholes["size"] == 1].join(parts, how="inner", lsuffix="_whole")
+    both = wholes[wholes["wholes"] == 1].join(parts, how="inner")
     both = both[both["size"] > 1]
     if both.empty:
         return

@@ -1,0 +1,172 @@
+"""Pre-flight: each finding where it must be, nowhere else, and nothing taken out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.optimize
+import scipy.sparse as sp
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from l0_calibrate.problem import CalibrationProblem, Finding, preflight
+from l0_core import InputError
+
+BUNDLED = Path(__file__).parents[2] / "packages/l0-calibrate/src/l0_calibrate/demo/us_national_small"
+
+
+def findings(problem: CalibrationProblem, **bounds: float) -> dict[str, Finding]:
+    found = preflight(problem, **bounds)
+    assert len({finding.code for finding in found}) == len(found)
+    return {finding.code: finding for finding in found}
+
+
+def full(rows: int = 2, records: int = 6, **rest: object) -> CalibrationProblem:
+    """Targets with support enough that nothing but the size is to be said."""
+    matrix = np.random.default_rng(0).uniform(1.0, 2.0, (rows, records))
+    return CalibrationProblem(matrix, matrix.sum(axis=1), **rest)  # type: ignore[arg-type]
+
+
+def test_a_sound_problem_has_nothing_but_its_size() -> None:
+    assert list(findings(full())) == ["memory"]
+
+
+def test_targets_without_records() -> None:
+    matrix = np.vstack([np.ones((1, 6)), np.zeros((2, 6)), [[1, 0, 0, 0, 0, 0]]])
+    problem = CalibrationProblem(matrix, [6, 5, 0, 1], initial_weights=[0, 1, 1, 1, 1, 1])
+    found = findings(problem)
+    assert found["no_support"].severity == "error"
+    assert found["no_support"].names == ("target_1", "target_3")  # the last rests on a record of weight 0
+    assert found["empty_zero_target"].names == ("target_2",)
+    assert found["zero_weight_records"].names == ("0",)
+    assert problem.n_targets == 4
+    assert problem.unreachable.tolist() == [1, 2, 3]
+    with pytest.raises(InputError, match="target_1, target_2, target_3"):
+        problem.refuse_unreachable()
+
+
+def test_thin_targets_say_how_thin() -> None:
+    matrix = np.vstack([np.ones((1, 6)), [[1, 0, 0, 0, 0, 0]], [[1, 1, 1, 1, 0, 0]], [[1, 1, 1, 1, 1, 0]]])
+    thin = findings(CalibrationProblem(matrix, [6, 1, 4, 5]))["thin_support"]
+    assert thin.names == ("target_1", "target_2")
+    assert "target_1 (1 record)" in thin.message
+    assert "target_2 (4 records)" in thin.message
+
+
+@given(
+    st.lists(st.lists(st.integers(-3, 3), min_size=3, max_size=3), min_size=1, max_size=4),
+    st.lists(st.integers(-20, 20), min_size=4, max_size=4),
+    st.lists(st.integers(0, 3), min_size=3, max_size=3).filter(any),
+    st.sampled_from([(None, None), (None, 2.0), (0.5, 2.0), (0.5, None), (1.0, 1.0)]),
+)
+@settings(max_examples=150, deadline=None)
+def test_reach_is_that_of_linear_programming(
+    matrix: list[list[int]], targets: list[int], weights: list[int], bounds: tuple[float | None, float | None]
+) -> None:
+    problem = CalibrationProblem(np.array(matrix, float), targets[: len(matrix)], initial_weights=weights)
+    lower, upper = bounds
+    found = findings(problem, min_weight_ratio=lower, max_weight_ratio=upper)  # type: ignore[arg-type]
+    lost = set(found["out_of_reach"].names if "out_of_reach" in found else ())
+    lost |= set(found["no_support"].names if "no_support" in found else ())
+    box = [((lower or 0.0) * w, 0.0 if w == 0 else None if upper is None else upper * w) for w in weights]
+    for i, row in enumerate(matrix):
+        met = scipy.optimize.linprog(np.zeros(3), A_eq=[row], b_eq=[targets[i]], bounds=box).success
+        assert (f"target_{i}" in lost) == (not met)
+
+
+@pytest.mark.parametrize("bounds", [(-1.0, 2.0), (3.0, 2.0), (0.0, 0.0), (0.0, float("nan"))])
+def test_bounds_that_cannot_be_are_refused(bounds: tuple[float, float]) -> None:
+    with pytest.raises(InputError, match="ratio bounds"):
+        preflight(full(), min_weight_ratio=bounds[0], max_weight_ratio=bounds[1])
+
+
+def test_units_that_do_not_match() -> None:
+    matrix = np.ones((3, 6)) * [[1], [1e6], [1]] + np.eye(3, 6)
+    found = findings(CalibrationProblem(matrix, [6.0, 6.0, 0.5]))
+    assert found["far_off"].names == ("target_1",)
+    assert found["below_one"].names == ("target_2",)
+
+
+def test_copies_of_targets() -> None:
+    base = np.random.default_rng(1).uniform(1.0, 2.0, (3, 6)).astype(np.float32)
+    matrix = base[[0, 1, 0, 2, 1]]
+    found = findings(CalibrationProblem(matrix, [9, 9, 9, 9, 8]))
+    assert found["duplicate_targets"].names == ("target_0", "target_2")
+    assert found["conflicting_targets"].names == ("target_1", "target_4")
+    assert found["conflicting_targets"].severity == "warning"
+
+
+def test_records_that_decide_nothing() -> None:
+    matrix = np.random.default_rng(2).uniform(1.0, 2.0, (3, 7))
+    matrix[:, 2] = 0
+    matrix[:, 5] = matrix[:, 1]
+    found = findings(CalibrationProblem(matrix, matrix.sum(axis=1), record_ids=list("abcdefg")))
+    assert found["untouched_records"].names == ("c",)
+    assert found["identical_records"].names == ("f",)
+
+
+def _states(values: list[float], drop: int | None = None) -> CalibrationProblem:
+    info = pd.DataFrame(
+        {
+            "geography_level": ["national", "state", "state", "state"] * 2,
+            "geography": ["US", "CA", "NY", "TX"] * 2,
+            "variable": ["wages"] * 4 + ["interest"] * 4,
+        }
+    )
+    rows = [i for i in range(8) if i != drop]
+    matrix = np.random.default_rng(3).uniform(1.0, 2.0, (8, 9))
+    names = [f"{variable}/{place}" for variable, place in zip(info["variable"], info["geography"], strict=True)]
+    return CalibrationProblem(
+        matrix[rows],
+        np.array(values)[rows],
+        target_names=[names[i] for i in rows],
+        target_info=info.iloc[rows].reset_index(drop=True),
+    )
+
+
+def test_states_that_do_not_add_up_to_the_nation() -> None:
+    found = findings(_states([9, 2, 3, 4, 10, 2, 3, 4]))["geographies_disagree"]
+    assert found.names == ("interest/US",)
+    assert "10, its 3 parts 9" in found.message
+
+
+def test_an_incomplete_set_speaks_only_where_it_exceeds_the_whole() -> None:
+    assert "geographies_disagree" not in findings(_states([9, 2, 3, 4, 10, 2, 3, 4], drop=7))
+    assert findings(_states([9, 2, 3, 4, 4, 2, 3, 4], drop=7))["geographies_disagree"].names == ("interest/US",)
+
+
+def test_classes_that_do_not_add_up() -> None:
+    matrix = np.random.default_rng(4).uniform(1.0, 2.0, (6, 9))
+    names = ["w/all", "w/low", "w/high", "i/all", "i/low", "i/high"]
+    found = findings(CalibrationProblem(matrix, [10, 5, 5, 10, 5, 6], target_names=names))
+    assert found["classes_disagree"].names == ("i/all",)
+
+
+def test_the_gravest_come_first_and_nothing_is_dropped() -> None:
+    problem = CalibrationProblem.load(BUNDLED)
+    before = problem.digest
+    found = preflight(problem, max_weight_ratio=5)
+    gravity = ["error", "warning", "info"]
+    order = [gravity.index(finding.severity) for finding in found]
+    assert order == sorted(order)
+    codes = {finding.code: finding for finding in found}
+    assert len(codes["thin_support"].names) == 9  # as its README says
+    assert (problem.digest, problem.n_targets, problem.n_records) == (before, 167, 5000)
+
+
+def test_products_in_blocks_are_those_of_the_whole() -> None:
+    from l0_calibrate.problem.matrices import row_blocks, times, times_transposed
+
+    matrix = sp.random_array((50, 30), density=0.2, rng=np.random.default_rng(5), format="csr", dtype=np.float32)
+    blocks = list(row_blocks(matrix, most=17))
+    assert len(blocks) > 5
+    assert [start for start, _, _ in blocks[1:]] == [stop for _, stop, _ in blocks[:-1]]
+    assert np.array_equal(sp.vstack([block for _, _, block in blocks]).toarray(), matrix.toarray())
+    dense = matrix.toarray().astype(float)
+    v, w = np.arange(30.0), np.arange(50.0)
+    # float64 sums of at most 50 terms in another order
+    np.testing.assert_allclose(times(matrix, v), dense @ v, rtol=1e-13)
+    np.testing.assert_allclose(times_transposed(matrix, w), dense.T @ w, rtol=1e-13)
