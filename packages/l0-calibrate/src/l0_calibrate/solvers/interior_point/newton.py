@@ -60,8 +60,8 @@ class Layout:
             program.zoned.size, program.zoned.size,
         )  # fmt: skip
         edges = np.concatenate(([0], np.cumsum(sizes)))
-        parts = [slice(int(edges[k]), int(edges[k + 1])) for k in range(6)]
-        return cls(*parts, int(edges[-1]))
+        low, high, over, under, zone_high, zone_low = (slice(int(edges[k]), int(edges[k + 1])) for k in range(6))
+        return cls(low, high, over, under, zone_high, zone_low, int(edges[-1]))
 
 
 @attrs.define(eq=False)

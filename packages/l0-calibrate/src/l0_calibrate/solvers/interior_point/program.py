@@ -85,7 +85,7 @@ class Program:
         if (use.settled[~use.columns] != 0).any():
             rest = np.where(use.columns, 0.0, use.settled)
             c = fit.columns
-            per_entry = np.repeat(rest, np.diff(c.indptr.astype(np.int64)))
+            per_entry = np.repeat(rest, np.diff(c.indptr.astype(np.int64)).astype(np.int64))
             b = b - np.bincount(c.indices, weights=per_entry * c.values, minlength=c.rows)
         cap = fit.price.cap[rows]
         width = (fit.upper - fit.lower)[order]

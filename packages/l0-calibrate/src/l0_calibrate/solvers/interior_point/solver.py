@@ -19,7 +19,6 @@ from l0_calibrate.solvers.interior_point.newton import Newton, State
 from l0_calibrate.solvers.interior_point.opening import opened
 from l0_calibrate.solvers.interior_point.program import Program, Use
 from l0_calibrate.solvers.interior_point.steps import choose_step
-from l0_calibrate.solvers.interior_point.structure import Structure
 from l0_calibrate.solvers.mass import project_mass
 from l0_calibrate.solvers.sparse_map import ColumnMap
 from l0_calibrate.watch import Progress, Watch, unwatched

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import attrs
 import numpy as np
@@ -110,7 +110,7 @@ def splits(pattern: Pattern, rows: IntArray) -> Iterator[Split]:
 
 
 def _cuts(ranked: IntArray) -> IntArray:
-    """Positions in the sorted counts of neighbours at which rows may be cut into those that join and those that do not."""
+    """Positions in the sorted counts of neighbours: rows before one join columns, those after it do not."""
     jumps = np.diff(np.log(np.maximum(ranked, 1)))
     gaps = 1 + np.argsort(-jumps, kind="stable")[:_GAPS]
     gaps = gaps[jumps[gaps - 1] > 0]
@@ -198,12 +198,12 @@ def _assign(by_rows: ByRows, rows: IntArray, forest: IntArray, owner: IntArray, 
     for k in range(rows.size):
         i = rows[k]
         first, last = by_rows.indptr[i], by_rows.indptr[i + 1]
-        area = np.int64(-1)
+        area: Any = np.int64(-1)
         several = False
         for p in range(first, last):
             o = owner[by_rows.columns[p]]
             if o >= 0:
-                root = _root(forest, o)
+                root = np.int64(_root(forest, o))
                 if area < 0:
                     area = root
                 elif root != area:

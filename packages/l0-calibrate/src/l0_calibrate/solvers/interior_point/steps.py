@@ -42,8 +42,8 @@ def choose_step(state: State, newton: Newton, correctors: int) -> Step:
     mean = state.complementarity / x.size
     affine = newton.direction(-x * z, gaps)
     step = _measured(state, affine, common)
-    reached = (x + step.primal * affine.slacks) @ (z + step.dual * affine.multipliers) / x.size
-    centring = min(max((reached / mean) ** 3, _LEAST_CENTRING), 1.0)
+    reached = float((x + step.primal * affine.slacks) @ (z + step.dual * affine.multipliers)) / x.size
+    centring = min(max((float(reached) / mean) ** 3, _LEAST_CENTRING), 1.0)
     target = centring * mean
     direction = newton.direction(target - x * z - affine.slacks * affine.multipliers, gaps)
     step = _measured(state, direction, common)
@@ -115,7 +115,7 @@ def _corrections(
     target: float,
     wanted: FloatArray,
 ) -> None:
-    """What products at a longer step are short of the box around the target, never asking for more than 2.5 targets less."""
+    """What products at a longer step are short of the box around the target (at most 2.5 targets too much)."""
     low = _BOX[0] * target
     high = _BOX[1] * target
     for k in range(x.size):
