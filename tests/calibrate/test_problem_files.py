@@ -1,0 +1,267 @@
+"""Problems in files: what goes in comes back bit by bit, and what cannot be read is named."""
+
+from __future__ import annotations
+
+import contextlib
+import pickle
+import re
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.sparse as sp
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from l0_calibrate.problem import CalibrationProblem
+from l0_calibrate.problem.files import read_table
+from l0_calibrate.problem.npz import read_csr, write_csr
+from l0_core import InputError
+
+
+def sample(dtype: type = np.float32) -> CalibrationProblem:
+    rng = np.random.default_rng(0)
+    return CalibrationProblem(
+        sp.random_array((4, 30), density=0.4, rng=rng, format="csr", dtype=dtype),
+        [0.1 + 0.2, -1e300, 0.0, 5e-324],
+        initial_weights=rng.uniform(0, 1, 30),
+        target_names=["plain", 'with "quotes", commas', "NA", "ünï\nlines"],
+        record_ids=[f"{i:03d}" for i in range(30)],
+        target_info=pd.DataFrame({"geography": ["US", "NA", "CA", None]}),
+        record_info=pd.DataFrame({"state": ["CA", "NA", "null"] * 10}),
+        loss_weights=rng.uniform(1, 2, 4),
+        tolerances=[0, 0.1, 0, 0],
+    )
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_what_is_saved_is_loaded_bit_by_bit(tmp_path: Path, dtype: type) -> None:
+    problem = sample(dtype)
+    assert [path.name for path in problem.save(tmp_path)] == ["matrix.npz", "targets.csv", "records.parquet"]
+    again = CalibrationProblem.load(tmp_path)
+    assert again.digests == problem.digests
+    assert again.matrix.dtype == dtype
+    assert again.record_info is not None
+    assert again.target_info is not None
+    assert again.record_info["state"].tolist() == ["CA", "NA", "null"] * 10
+    assert again.target_info["geography"].tolist()[:3] == ["US", "NA", "CA"]
+    assert again.target_info["geography"].isna().tolist() == [False, False, False, True]
+
+
+def test_the_same_from_three_files(tmp_path: Path) -> None:
+    problem = sample()
+    matrix, targets, records = problem.save(tmp_path)
+    assert CalibrationProblem.load(matrix=matrix, targets=targets, records=records).digest == (
+        CalibrationProblem.load(tmp_path).digest
+    )
+
+
+@given(
+    st.integers(1, 5),
+    st.integers(1, 40),
+    st.floats(0, 1),
+    st.sampled_from([np.float32, np.float64]),
+    st.integers(0, 99),
+)
+@settings(max_examples=30, deadline=None)
+def test_scipy_reads_what_we_write_and_we_read_it_from_the_file(
+    tmp_path_factory: pytest.TempPathFactory, m: int, n: int, density: float, dtype: type, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    matrix = sp.random_array((m, n), density=density, rng=rng, format="csr", dtype=dtype)
+    path = tmp_path_factory.mktemp("npz") / "matrix.npz"
+    write_csr(path, matrix)
+    ours, theirs = read_csr(path), sp.load_npz(path)
+    for part in ("data", "indices", "indptr"):
+        assert np.array_equal(getattr(ours, part), getattr(matrix, part))
+        assert np.array_equal(getattr(theirs, part), getattr(matrix, part))
+        assert getattr(ours, part).flags.aligned
+    if matrix.nnz:
+        assert not ours.data.flags.writeable
+        assert isinstance(ours.data.base, np.memmap | np.ndarray)
+
+
+def _mapped(array: object) -> bool:
+    while array is not None:
+        if isinstance(array, np.memmap):
+            return True
+        array = getattr(array, "base", None)
+    return False
+
+
+def test_the_matrix_of_a_loaded_problem_stays_in_the_file(tmp_path: Path) -> None:
+    sample().save(tmp_path)
+    matrix = CalibrationProblem.load(tmp_path).matrix
+    assert _mapped(matrix.data)
+    assert _mapped(matrix.indices)
+
+
+@pytest.mark.parametrize("form", ["csr", "csc", "coo", "bsr", "dia"])
+@pytest.mark.parametrize("compressed", [True, False])
+def test_every_form_that_scipy_writes_is_read(tmp_path: Path, form: str, compressed: bool) -> None:
+    matrix = sp.random_array((4, 6), density=0.5, rng=np.random.default_rng(1), format="csr")
+    sp.save_npz(tmp_path / "m.npz", matrix.asformat(form), compressed=compressed)
+    assert np.array_equal(read_csr(tmp_path / "m.npz").toarray(), matrix.toarray())
+
+
+# ---------------------------------------------------------------------- tables
+
+
+def test_ids_in_csv_are_what_is_written(tmp_path: Path) -> None:
+    path = tmp_path / "r.csv"
+    path.write_text("record_id,x\n007,1\n8,2\n", encoding="utf-8")
+    assert read_table(path)["record_id"].tolist() == ["007", "8"]
+    path.write_text("record_id,x\n7,1\n-8,2\n", encoding="utf-8")
+    assert read_table(path)["record_id"].tolist() == [7, -8]
+    assert read_table(path)["record_id"].dtype == np.int64
+
+
+def test_only_an_empty_field_of_a_csv_is_missing(tmp_path: Path) -> None:
+    path = tmp_path / "r.csv"
+    path.write_text("record_id,state\n1,NA\n2,\n3,null\n", encoding="utf-8")
+    assert read_table(path)["state"].isna().tolist() == [False, True, False]
+
+
+@given(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=20))
+@settings(max_examples=50, deadline=None)
+def test_numbers_of_a_csv_are_read_to_the_last_bit(
+    tmp_path_factory: pytest.TempPathFactory, numbers: list[float]
+) -> None:
+    path = tmp_path_factory.mktemp("csv") / "t.csv"
+    pd.DataFrame({"x": numbers}).to_csv(path, index=False)
+    assert read_table(path)["x"].to_numpy(dtype=float).tolist() == numbers
+
+
+# ---------------------------------------------------------------------- what cannot be read
+
+
+def _cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+class _Danger:
+    """Unpickling it leaves a mark."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> tuple[Callable[..., None], tuple[Path]]:
+        return (Path.touch, (self.mark,))
+
+
+def _pickled(path: Path) -> None:
+    mark = path.with_name("mark")
+    np.savez(path, data=np.array([_Danger(mark)], dtype=object), format=np.array(b"csr"), shape=[1, 1])
+    pickle.loads(pickle.dumps(_Danger(mark)))  # it would leave its mark
+    assert mark.exists()
+    mark.unlink()
+
+
+def _outside(path: Path) -> None:
+    parts = {"data": np.ones(2), "indices": np.array([0, 10**6]), "indptr": np.array([0, 2, 2, 2, 2])}
+    np.savez(path, format=np.array(b"csr"), shape=[4, 30], **parts)
+
+
+def _backwards(path: Path) -> None:
+    parts = {"data": np.ones(2), "indices": np.array([0, 1]), "indptr": np.array([0, 2, -5, 2, 2])}
+    np.savez(path, format=np.array(b"csr"), shape=[4, 30], **parts)
+
+
+_DAMAGE: list[tuple[str, Callable[[Path], object], str]] = [
+    ("matrix.npz", _cut, "cannot be read"),
+    ("matrix.npz", lambda path: path.write_bytes(b""), "cannot be read"),
+    ("matrix.npz", lambda path: path.write_text("text"), "cannot be read"),
+    ("matrix.npz", lambda path: np.savez(path, a=np.ones(3)), "not a sparse matrix"),
+    ("matrix.npz", _pickled, "never unpickled"),
+    ("matrix.npz", _outside, "damaged"),
+    ("matrix.npz", _backwards, "damaged"),
+    ("matrix.npz", Path.unlink, "no matrix.npz"),
+    ("matrix.npz", lambda path: sp.save_npz(path, sp.csr_array(np.ones((30, 4)))), "may be (records, targets)"),
+    ("matrix.npz", lambda path: sp.save_npz(path, sp.csr_array(np.ones((4, 29)))), "has shape (4, 29)"),
+    ("targets.csv", Path.unlink, "no targets.csv or targets.parquet"),
+    ("targets.csv", lambda path: path.write_bytes(b""), "cannot be read as csv"),
+    ("targets.csv", lambda path: path.write_bytes(b"name,value\n\xff\xfe,1\n"), "targets.csv"),
+    ("targets.csv", lambda path: path.write_text("name,value\na,1\nb,2,3\n"), "cannot be read as csv"),
+    ("targets.csv", lambda path: path.write_text("name,val\na,1\n"), "neither 'value' nor 'target'"),
+    ("targets.csv", lambda path: path.write_text("name,value,target\na,1,2\n"), "both 'value' and 'target'"),
+    ("targets.csv", lambda path: path.write_text("nom,value\na,1\n"), "no column 'name'"),
+    ("targets.csv", lambda path: path.write_text("name,value\na,1\nb,x\nc,3\nd,4\n"), "row 1 is 'x'"),
+    ("targets.csv", lambda path: path.write_text("name,value\na,1\nb,\nc,3\nd,4\n"), "'b' (position 1) is nan"),
+    ("targets.csv", lambda path: path.write_text("name,value\na,1\nb,inf\nc,3\nd,4\n"), "'b' (position 1) is inf"),
+    ("targets.csv", lambda path: path.write_text("name,value\na,1\nb,1\na,3\nd,4\n"), "'a' appears more than once"),
+    ("targets.csv", lambda path: path.with_name("targets.parquet").touch(), "keep one"),
+    ("records.parquet", _cut, "cannot be read as parquet"),
+    ("records.parquet", lambda path: path.write_text("record_id\n1\n"), "cannot be read as parquet"),
+    ("records.parquet", lambda path: pd.DataFrame({"record_id": range(30)}).to_parquet(path), "'initial_weight'"),
+]
+
+
+@pytest.mark.parametrize(("name", "damage", "message"), _DAMAGE)
+def test_files_that_cannot_be_used_are_named(
+    tmp_path: Path, name: str, damage: Callable[[Path], object], message: str
+) -> None:
+    sample().save(tmp_path)
+    damage(tmp_path / name)
+    with pytest.raises(InputError, match=re.escape(message)) as caught:
+        CalibrationProblem.load(tmp_path)
+    assert str(tmp_path) in str(caught.value) or message == "damaged"
+    assert not (tmp_path / "mark").exists()
+
+
+@given(st.integers(0, 10_000), st.integers(0, 255))
+@settings(max_examples=60, deadline=None)
+def test_a_changed_byte_is_read_or_refused(tmp_path_factory: pytest.TempPathFactory, place: int, value: int) -> None:
+    path = tmp_path_factory.mktemp("flip") / "matrix.npz"
+    sp.save_npz(path, sp.random_array((4, 30), density=0.4, rng=np.random.default_rng(0), format="csr"))
+    content = bytearray(path.read_bytes())
+    content[place % len(content)] = value
+    path.write_bytes(bytes(content))
+    with contextlib.suppress(InputError):
+        CalibrationProblem(read_csr(path), np.ones(4))
+
+
+def test_a_changed_byte_of_a_mapped_file_is_in_the_digest_of_the_problem(tmp_path: Path) -> None:
+    sample().save(tmp_path)
+    before = CalibrationProblem.load(tmp_path).digest
+    with zipfile.ZipFile(tmp_path / "matrix.npz") as archive:
+        start = archive.getinfo("data.npy").header_offset
+    content = bytearray((tmp_path / "matrix.npz").read_bytes())
+    content[start + 400] ^= 1
+    (tmp_path / "matrix.npz").write_bytes(bytes(content))
+    with contextlib.suppress(InputError):
+        assert CalibrationProblem.load(tmp_path).digest != before
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda folder: CalibrationProblem.load(folder / "absent"), "does not exist"),
+        (lambda folder: CalibrationProblem.load(folder / "targets.csv"), "is a file"),
+        (lambda folder: CalibrationProblem.load(), "give a folder"),
+        (lambda folder: CalibrationProblem.load(folder, matrix=folder / "matrix.npz"), "not both"),
+        (lambda folder: CalibrationProblem.load(matrix=folder / "matrix.npz"), "targets= and records="),
+        (lambda folder: read_table(folder / "matrix.npz"), "read from .parquet and .csv"),
+        (lambda folder: read_table(folder / "absent.csv"), "does not exist"),
+    ],
+)
+def test_calls_that_name_no_problem(tmp_path: Path, call: Callable[[Path], object], message: str) -> None:
+    sample().save(tmp_path)
+    with pytest.raises(InputError, match=re.escape(message)):
+        call(tmp_path)
+
+
+def test_saving_leaves_two_problems_apart(tmp_path: Path) -> None:
+    (tmp_path / "records.csv").write_text("record_id,initial_weight\n", encoding="utf-8")
+    with pytest.raises(InputError, match=re.escape("records.csv of another problem")):
+        sample().save(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["records.csv"]
+
+
+def test_columns_that_the_files_need_for_themselves(tmp_path: Path) -> None:
+    problem = CalibrationProblem(np.ones((1, 2)), [2], target_info=pd.DataFrame({"weight": [3]}))
+    with pytest.raises(InputError, match="'weight'"):
+        problem.save(tmp_path / "out")
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,173 @@
+"""A set of files is written whole or not at all; weight files are read by record id."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from l0_calibrate.problem import CalibrationProblem
+from l0_calibrate.result.files import check_writable, folder_transaction, read_weights
+from l0_core import InputError
+
+
+def tree(folder: Path) -> dict[str, str]:
+    return {str(path.relative_to(folder)): path.read_text() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def write(scratch: Path, **files: str) -> None:
+    for name, content in files.items():
+        path = scratch / name.replace("__", "/")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content)
+
+
+def test_a_new_folder_appears_whole(tmp_path: Path) -> None:
+    out = tmp_path / "deep" / "out"
+    with folder_transaction(out) as scratch:
+        write(scratch, a="1", sub__b="2")
+        assert not out.exists()
+    assert tree(tmp_path) == {"deep/out/a": "1", "deep/out/sub/b": "2"}
+    assert out.stat().st_mode & 0o777 == (tmp_path / "deep").stat().st_mode & 0o777  # as any folder, not for us alone
+
+
+def test_our_files_are_replaced_and_others_left(tmp_path: Path) -> None:
+    write(tmp_path, a="old", other="theirs", sub__c="theirs")
+    with folder_transaction(tmp_path) as scratch:
+        write(scratch, a="new", sub__b="new")
+        assert (tmp_path / "a").read_text() == "old"
+    assert tree(tmp_path) == {"a": "new", "other": "theirs", "sub/b": "new", "sub/c": "theirs"}
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
+@pytest.mark.parametrize("exists", [True, False])
+def test_nothing_is_written_where_the_work_fails(tmp_path: Path, error: type[BaseException], exists: bool) -> None:
+    out = tmp_path / "out"
+    if exists:
+        write(out, a="old")
+    before = tree(tmp_path)
+
+    def fail(scratch: Path) -> None:
+        write(scratch, a="half")
+        raise error
+
+    with pytest.raises(error), folder_transaction(out) as scratch:
+        fail(scratch)
+    assert tree(tmp_path) == before
+    assert out.exists() == exists
+    assert not [path for path in tmp_path.rglob("*") if "partial" in path.name]
+
+
+@pytest.mark.parametrize("error", [OSError("disk full"), KeyboardInterrupt()])
+@pytest.mark.parametrize("fatal", range(1, 7))
+def test_an_interrupt_while_files_move_puts_the_old_ones_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException, fatal: int
+) -> None:
+    write(tmp_path, a="old", b="old", other="theirs")
+    before, move, calls = tree(tmp_path), os.replace, 0
+
+    def failing(source: str, target: str) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == fatal:
+            raise error
+        move(source, target)
+
+    monkeypatch.setattr(os, "replace", failing)
+    expected = InputError if isinstance(error, OSError) else KeyboardInterrupt
+    if fatal <= 5:  # two files that are there (moved away, then placed) and one that is not
+        with pytest.raises(expected), folder_transaction(tmp_path) as scratch:
+            write(scratch, a="new", b="new", new__c="new")
+        assert tree(tmp_path) == before
+        assert not (tmp_path / "new").exists()
+    else:
+        with folder_transaction(tmp_path) as scratch:
+            write(scratch, a="new", b="new", new__c="new")
+        assert tree(tmp_path) == {"a": "new", "b": "new", "new/c": "new", "other": "theirs"}
+    assert not [path for path in tmp_path.rglob("*") if "partial" in path.name]
+
+
+def test_a_folder_where_a_file_must_go_stops_everything(tmp_path: Path) -> None:
+    write(tmp_path, a="old", b__inside="theirs")
+    before = tree(tmp_path)
+    with pytest.raises(InputError, match="is a folder where a file must go"), folder_transaction(tmp_path) as scratch:
+        write(scratch, a="new", b="new")
+    assert tree(tmp_path) == before
+
+
+def test_transactions_nest(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with folder_transaction(out) as scratch, folder_transaction(scratch / "inner") as deeper:
+        write(deeper, a="1")
+    assert tree(tmp_path) == {"out/inner/a": "1"}
+
+
+def test_a_folder_that_can_be_written_is_left_as_it_was(tmp_path: Path) -> None:
+    check_writable(tmp_path)
+    check_writable(tmp_path / "deep" / "out")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_file_is_no_folder(tmp_path: Path) -> None:
+    write(tmp_path, file="x")
+    for path in (tmp_path / "file", tmp_path / "file" / "out"):
+        with pytest.raises(InputError, match="is not a folder; choose another output folder"):
+            check_writable(path)
+
+
+def test_a_folder_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(self: Path, *_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "mkdir", refused)
+    with pytest.raises(InputError, match="cannot be written: Permission denied"):
+        check_writable(tmp_path / "out")
+
+
+# ---------------------------------------------------------------------- weights
+
+
+def problem() -> CalibrationProblem:
+    return CalibrationProblem(np.ones((1, 3)), [3.0], record_ids=[10, 20, 30])
+
+
+def weights(tmp_path: Path, ids: list[object], values: list[object], name: str = "w.parquet") -> Path:
+    frame = pd.DataFrame({"record_id": ids, "weight": values})
+    path = tmp_path / name
+    frame.to_parquet(path) if name.endswith("parquet") else frame.to_csv(path, index=False)
+    return path
+
+
+@pytest.mark.parametrize("name", ["w.parquet", "w.csv"])
+def test_weights_are_put_in_the_order_of_the_problem(tmp_path: Path, name: str) -> None:
+    assert read_weights(weights(tmp_path, [30, 10, 20], [3.0, 1.0, 0.0], name), problem()).tolist() == [1, 0, 3]
+
+
+@pytest.mark.parametrize(
+    ("ids", "values", "message"),
+    [
+        ([10, 20], [1.0, 2.0], "no weight for 1 records of the problem: 30; give records that were dropped"),
+        ([10, 20, 30, 40], [1.0] * 4, "1 records that the problem does not have: 40"),
+        ([10, 20, 20, 30], [1.0] * 4, "record id 20 appears more than once"),
+        (["10", "20", "30"], [1.0] * 3, "record ids are text, those of the problem whole numbers"),
+        ([10, 20, 30], [1.0, None, 2.0], "record 20 (position 1) is nan"),
+        ([10, 20, 30], [1.0, float("inf"), 2.0], "record 20 (position 1) is inf"),
+        ([10, 20, 30], ["a", "b", "c"], "weight must be real numbers"),
+    ],
+)
+def test_weights_that_do_not_fit(tmp_path: Path, ids: list[object], values: list[object], message: str) -> None:
+    path = weights(tmp_path, ids, values)
+    with pytest.raises(InputError, match=re.escape(message)) as caught:
+        read_weights(path, problem())
+    assert str(path) in str(caught.value)
+
+
+def test_a_file_without_the_columns(tmp_path: Path) -> None:
+    path = tmp_path / "w.csv"
+    path.write_text("record_id,weigth\n1,2\n", encoding="utf-8")
+    with pytest.raises(InputError, match="no column 'weight'; did you mean 'weigth'"):
+        read_weights(path, problem())
