@@ -114,8 +114,7 @@ class Best:
             self.objective = objective
             self.u, self.y, self.product = u.copy(), y.copy(), product.copy()
         if certificate is not None:
-            # No price is negative, so neither is the optimum.
-            self.bound = max(self.bound, 0.0, certificate.bound(y, run.gradient(), self.objective))
+            self.bound = max(self.bound, certificate.bound(y, run.gradient(), self.objective))
         return True
 
 
@@ -124,7 +123,8 @@ def iterate(run: Iteration, fit: Fit, stop: Stop, watch: Watch, began: float) ->
     rule = run.rule
     certificate = Certificate(fit)
     u, y, product = run.point()
-    best = Best(u.copy(), y.copy(), product.copy())
+    # No price is negative, so neither is the optimum.
+    best = Best(u.copy(), y.copy(), product.copy(), bound=0.0 if stop.certify else -math.inf)
     size = 1.0 + math.sqrt(float(fit.column_sums @ u**2))
     stage = "fit" if fit.centre == 1.0 else "refit"
 

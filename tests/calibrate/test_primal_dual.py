@@ -1,0 +1,315 @@
+"""The primal-dual solver and its certificate against linear programmes and other independent solvers."""
+
+from __future__ import annotations
+
+import attrs
+import numpy as np
+import pytest
+import scipy.optimize as so
+import scipy.sparse as sp
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from l0_calibrate.losses.base import RowPrice
+from l0_calibrate.solvers import Machine, Start, Stop, Task
+from l0_calibrate.solvers.fit import Fit
+from l0_calibrate.solvers.iteration import Opening, iterate
+from l0_calibrate.solvers.primal_dual import PrimalDualSolver
+from l0_calibrate.solvers.primal_dual_backend import BackendIteration
+from l0_calibrate.system import ScaledSystem, build_system, take_columns
+from l0_calibrate.watch import unwatched
+from l0_core import InputError
+
+QUICK = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+
+
+def dense_matrix(system: ScaledSystem) -> np.ndarray:
+    c = system.columns
+    shape = (c.rows, c.count)
+    return sp.csc_array((c.values, c.indices.astype(np.int64), c.indptr.astype(np.int64)), shape=shape).toarray()
+
+
+def linear_optimum(task: Task) -> float:
+    """The optimum of a task without spread, by HiGHS, on the float32 matrix that the solver sees."""
+    a = dense_matrix(task.system).astype(float)
+    if task.support is not None:
+        a = a[:, task.support]
+    m, n = a.shape
+    cost = np.concatenate((np.zeros(n), task.price.cap))
+    b, d = task.system.b, task.price.dead_zone
+    above = np.hstack((a, -np.eye(m)))
+    below = np.hstack((-a, -np.eye(m)))
+    equal = None
+    if task.mass is not None:
+        equal = np.concatenate((task.system.reference[: n if task.support is None else None], np.zeros(m)))[None]
+    bounds = [*zip(task.lower, task.upper, strict=True), *[(0, None)] * m]
+    found = so.linprog(
+        cost, np.vstack((above, below)), np.concatenate((b + d, d - b)), equal,
+        None if equal is None else [task.mass], bounds, method="highs",
+    )  # fmt: skip
+    assert found.status == 0, found.message
+    return float(found.fun)
+
+
+@st.composite
+def tasks(draw: st.DrawFn, mass: bool = False) -> Task:
+    """Small ugly fits: empty and equal columns, negative entries, pinched bounds, weights, tolerances, m > n."""
+    random = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    m, n = draw(st.integers(1, 7)), draw(st.integers(1, 9))
+    a = random.choice([0.0, 0.0, 1.0, 2.0, 0.3, 7.0, -1.5 if draw(st.booleans()) else 4.0], (m, n))
+    if draw(st.booleans()) and n > 1:
+        a[:, 0] = a[:, 1]
+    w0 = random.choice([1.0, 2.0, 30.0] if mass else [0.0, 1.0, 2.0, 30.0], n)
+    t = a @ (w0 * random.uniform(0, 2, n)) * random.choice([1.0, 1.0, 0.0, -1.0, 3.0], m)
+    system = build_system(sp.csr_array(a), t, w0)
+    lower = random.choice([0.0, 0.0, 0.5], n)
+    kind = draw(st.sampled_from(["open", "boxed", "pinched"]))
+    upper = {"open": np.full(n, np.inf), "boxed": np.full(n, 3.0), "pinched": lower + random.choice([0.0, 1.0], n)}[
+        kind
+    ]
+    weights = random.choice([1.0, 0.5, 3.0, 0.0], m)
+    zone = random.choice([0.0, 0.1], m) if draw(st.booleans()) else np.zeros(m)
+    total = None
+    if mass:
+        room = np.where(np.isfinite(upper), upper, lower + 2.0)
+        total = float(w0 @ (lower + random.uniform(0.1, 0.9) * (room - lower)))
+        if total <= 0 or not (upper > lower).any():
+            total = float(w0 @ lower) or None
+    return Task(system, RowPrice(weights, zone, np.zeros(m)), None, lower, upper, np.zeros(n), 1.0, total)
+
+
+def check_against_optimum(task: Task) -> None:
+    optimum = linear_optimum(task)
+    solution = PrimalDualSolver().solve(task, Stop(tolerance=1e-5, iterations=20_000))
+    # HiGHS is exact to about 1e-9 here; a bound above the optimum by more is a wrong bound.
+    assert solution.bound <= optimum + 1e-8 * (1 + optimum)
+    assert solution.objective >= optimum - 1e-7 * (1 + optimum)
+    assert solution.objective <= optimum + 2e-3 * (1 + optimum)
+    assert (solution.u >= task.lower).all()
+    assert (solution.u <= task.upper).all()
+    if solution.status == "optimal" and optimum > 1e-6:
+        assert solution.objective <= optimum * (1 + 1.1e-5) + 1e-7
+
+
+@QUICK
+@given(tasks())
+def test_small_problems_reach_the_optimum_and_never_claim_a_bound_above_it(task: Task) -> None:
+    check_against_optimum(task)
+
+
+@QUICK
+@given(tasks(mass=True))
+def test_the_mass_is_held_exactly_and_its_bound_is_valid(task: Task) -> None:
+    solution = PrimalDualSolver().solve(task, Stop(tolerance=1e-4, iterations=8_000))
+    optimum = linear_optimum(task)
+    assert solution.bound <= optimum + 1e-8 * (1 + optimum)
+    assert solution.objective >= optimum - 1e-7 * (1 + optimum)
+    if task.mass is not None:
+        assert float(solution.u @ task.system.reference) == pytest.approx(task.mass, rel=1e-12)
+    assert (solution.u >= task.lower).all()
+    assert (solution.u <= task.upper).all()
+
+
+@QUICK
+@given(tasks(), st.integers(0, 2**32 - 1), st.floats(0, 5))
+def test_any_dual_point_gives_a_valid_bound(task: Task, seed: int, size: float) -> None:
+    from l0_calibrate.solvers.certificate import Certificate
+
+    random = np.random.default_rng(seed)
+    y = np.clip(size * random.standard_normal(task.system.targets), -task.price.cap, task.price.cap)
+    fit = Fit.of(task)
+    feasible = np.clip(np.ones(task.count), task.lower, task.upper)
+    a = dense_matrix(task.system).astype(float)
+    optimum = linear_optimum(task)
+    bound = Certificate(fit).bound(y, a.T @ y, fit.objective(feasible, a @ feasible))
+    assert bound <= optimum + 1e-8 * (1 + optimum)
+
+
+def random_system(seed: int, m: int = 30, n: int = 200, density: float = 0.2) -> ScaledSystem:
+    random = np.random.default_rng(seed)
+    a = random.gamma(1.0, 1.0, (m, n)) * (random.random((m, n)) < density)
+    w0 = random.uniform(0.5, 2.0, n)
+    return build_system(sp.csr_array(a), (a @ w0) * random.uniform(0.6, 1.5, m), w0)
+
+
+def boxed(system: ScaledSystem, price: RowPrice, upper: float = 4.0, kappa: float = 0.0) -> Task:
+    n = system.records
+    return Task(system, price, None, np.zeros(n), np.full(n, upper), np.full(n, kappa), 1.0)
+
+
+def test_squared_loss_with_spread_equals_bounded_least_squares() -> None:
+    system = random_system(1)
+    m, n = system.targets, system.records
+    kappa = 0.01
+    price = RowPrice(np.full(m, np.inf), np.zeros(m), np.full(m, 0.5))
+    solution = PrimalDualSolver().solve(boxed(system, price, kappa=kappa), Stop(tolerance=1e-7))
+    stacked = np.vstack((np.sqrt(2.0) * dense_matrix(system), np.sqrt(kappa) * np.eye(n)))
+    right = np.concatenate((np.sqrt(2.0) * system.b, np.full(n, np.sqrt(kappa))))
+    exact = so.lsq_linear(stacked, right, (0.0, 4.0), tol=1e-13)
+    assert solution.status == "optimal"
+    assert solution.objective == pytest.approx(exact.cost, rel=2e-7)
+    np.testing.assert_allclose(solution.u, exact.x, atol=2e-3)
+
+
+def test_huber_loss_equals_a_quasi_newton_method() -> None:
+    system = random_system(2, m=60, n=40)
+    m, n = system.targets, system.records
+    delta, kappa = 0.05, 0.02
+    task = boxed(system, RowPrice(np.ones(m), np.zeros(m), np.full(m, delta)), kappa=kappa)
+    a = dense_matrix(system).astype(float)
+
+    def cost(u: np.ndarray) -> tuple[float, np.ndarray]:
+        r = a @ u - system.b
+        inner = np.abs(r) <= delta
+        value = np.where(inner, r * r / (2 * delta), np.abs(r) - delta / 2).sum() + kappa / 2 * ((u - 1) ** 2).sum()
+        return value, a.T @ np.clip(r / delta, -1, 1) + kappa * (u - 1)
+
+    options = {"maxiter": 5_000, "ftol": 1e-15, "gtol": 1e-10}
+    exact = so.minimize(cost, np.ones(n), jac=True, bounds=[(0, 4)] * n, method="L-BFGS-B", options=options)
+    solution = PrimalDualSolver().solve(task, Stop(tolerance=1e-6))
+    assert solution.status == "optimal"
+    assert solution.objective == pytest.approx(exact.fun, rel=2e-6)
+
+
+def test_a_support_gives_what_its_columns_alone_give() -> None:
+    system = random_system(3)
+    support = np.flatnonzero(np.random.default_rng(0).random(system.records) < 0.4)
+    columns, row_sums = take_columns(system.columns, support)
+    a = dense_matrix(system)[:, support]
+    np.testing.assert_array_equal(row_sums, np.abs(a.astype(float)).sum(axis=1))
+    k = support.size
+    alone = ScaledSystem(
+        columns, system.b, system.scale, system.reference[support], row_sums, system.column_sums[support]
+    )
+    price = RowPrice.absolute(np.ones(system.targets))
+    on_support = Task(system, price, support, np.zeros(k), np.full(k, 9.0), np.zeros(k), 0.0)
+    whole = attrs.evolve(on_support, system=alone, support=None)
+    one, two = (PrimalDualSolver().solve(task, Stop(iterations=300)) for task in (on_support, whole))
+    np.testing.assert_array_equal(one.u, two.u)
+
+
+def test_same_bits_again_watched_or_not_and_for_equal_numbers_of_threads() -> None:
+    system = random_system(4, m=300, n=200, density=0.1)
+    task = boxed(system, RowPrice.absolute(np.ones(system.targets)))
+    stop = Stop(tolerance=0.0, iterations=400)
+    events = []
+    first = PrimalDualSolver().solve(task, stop)
+    watched = PrimalDualSolver().solve(task, stop, watch=events.append)
+    assert len(events) == 10
+    assert events[-1].iteration == 400
+    np.testing.assert_array_equal(first.u, watched.u)
+    np.testing.assert_array_equal(first.y, watched.y)
+    for threads in (2, 3):
+        pair = [PrimalDualSolver().solve(task, stop, machine=Machine(threads=threads)) for _ in range(2)]
+        np.testing.assert_array_equal(pair[0].u, pair[1].u)
+        # Sums are added in another order: the same iteration to rounding that 400 steps have carried along.
+        np.testing.assert_allclose(pair[0].u, first.u, atol=1e-6)
+
+
+def test_numpy_global_state_is_left_alone() -> None:
+    system = random_system(4)
+    before = np.random.get_state()[1].copy()
+    PrimalDualSolver().solve(boxed(system, RowPrice.absolute(np.ones(system.targets))), Stop(iterations=100))
+    np.testing.assert_array_equal(before, np.random.get_state()[1])
+
+
+@pytest.mark.parametrize("name", ["numpy", "torch"])
+@pytest.mark.parametrize("curvature", [0.0, 0.3])
+def test_backends_walk_the_same_path(name: str, curvature: float) -> None:
+    if name == "torch":
+        pytest.importorskip("l0_torch")
+    system = random_system(5)
+    m = system.targets
+    price = RowPrice(np.linspace(0.5, 2.0, m), np.full(m, 0.02), np.full(m, curvature))
+    task = attrs.evolve(boxed(system, price, kappa=0.01), mass=float(system.reference.sum()))
+    fit = Fit.of(task)
+    stop = Stop(tolerance=0.0, iterations=200)
+    fused = PrimalDualSolver().solve(task, stop)
+    run = BackendIteration(fit, Opening.of(fit, None), name)
+    other = iterate(run, fit, stop, unwatched, 0.0)
+    # Products are summed in another order; 200 iterations carry that along.
+    np.testing.assert_allclose(other.u, fused.u, atol=1e-8)
+    np.testing.assert_allclose(other.y, fused.y, atol=1e-7)
+    assert other.bound == pytest.approx(fused.bound, rel=1e-8)
+    if name != "numpy":
+        np.testing.assert_array_equal(PrimalDualSolver().solve(task, stop, machine=Machine(backend=name)).u, other.u)
+
+
+def test_a_warm_start_at_the_answer_is_confirmed_at_once() -> None:
+    system = random_system(6)
+    task = boxed(system, RowPrice.absolute(np.ones(system.targets)), kappa=0.05)
+    cold = PrimalDualSolver().solve(task, Stop(tolerance=1e-4))
+    warm = PrimalDualSolver().solve(task, Stop(tolerance=1e-3), Start(cold.u, cold.y))
+    assert cold.status == warm.status == "optimal"
+    assert warm.iterations == 0
+    np.testing.assert_array_equal(warm.u, cold.u)
+
+
+def ugly(a: list[list[float]], t: list[float], w0: list[float], upper: float = np.inf, lower: float = 0.0) -> Task:
+    system = build_system(sp.csr_array(np.array(a)), np.array(t), np.array(w0))
+    n, m = system.records, system.targets
+    price = RowPrice.absolute(np.ones(m))
+    return Task(system, price, None, np.full(n, lower), np.full(n, upper), np.zeros(n), 1.0)
+
+
+@pytest.mark.parametrize(
+    ("task", "loss"),
+    [
+        (ugly([[1, 0], [0, 1]], [5, 6], [5, 6]), 0.0),  # all met at the start
+        (ugly([[0, 0], [1, 1]], [5, 2], [1, 1]), 1.0),  # a target that no record enters
+        (ugly([[1, 0], [1, 0]], [10, 20], [1, 1]), 0.5),  # an empty column
+        (ugly([[1, 1], [1, 1]], [10, 10], [0, 0]), 2.0),  # no record can get weight
+        (ugly([[1, 1]], [-4], [1, 1]), 1.0),  # a target below all reach
+        (ugly([[1, -1]], [-4], [1, 1]), 0.0),  # negative entries reach it
+        (ugly([[1, 1]], [4], [1, 1], upper=1.0, lower=1.0), 0.5),  # bounds pinched to a point
+        (ugly([[1e-9, 1e-9]], [1], [1, 1], upper=10.0), 1.0),  # an entry far below its target
+        (ugly([[1e12, 1.0], [0, 1.0]], [1e12, 1.0], [1, 1]), 1e-12),
+        (ugly([[1.0], [1.0], [1.0]], [1, 2, 4], [1]), 1.25),  # more targets than records
+    ],
+)
+def test_ugly_problems_have_an_answer(task: Task, loss: float) -> None:
+    solution = PrimalDualSolver().solve(task, Stop(tolerance=1e-3, iterations=5_000))
+    assert np.isfinite(solution.u).all()
+    assert np.isfinite(solution.y).all()
+    assert solution.objective == pytest.approx(loss, abs=2e-3)
+    assert solution.status in ("optimal", "converged")
+    assert solution.gap is not None
+
+
+def test_a_mass_out_of_reach_is_infeasible() -> None:
+    task = attrs.evolve(ugly([[1, 1]], [4], [1, 1], upper=2.0), mass=4.5)
+    assert PrimalDualSolver().solve(task, Stop()).status == "infeasible"
+    assert PrimalDualSolver().solve(attrs.evolve(task, mass=4.0), Stop()).status == "optimal"
+
+
+def test_seconds_bind_and_leave_a_valid_point() -> None:
+    system = random_system(7, m=60, n=800)
+    task = boxed(system, RowPrice.absolute(np.ones(system.targets)), upper=np.inf)
+    solution = PrimalDualSolver().solve(task, Stop(tolerance=0.0, seconds=0.0))
+    assert solution.status == "budget_spent"
+    assert solution.iterations == 1
+    assert np.isfinite(solution.objective)
+
+
+def test_hard_rows_are_refused_by_name() -> None:
+    task = ugly([[1, 1]], [4], [1, 1])
+    hard = attrs.evolve(task, price=RowPrice(np.array([np.inf]), np.zeros(1), np.zeros(1)))
+    assert "hard constraint" in str(PrimalDualSolver().refusal(hard))
+    assert PrimalDualSolver().refusal(task) is None
+
+
+def test_the_system_is_scaled_and_transposed() -> None:
+    random = np.random.default_rng(0)
+    a = random.standard_normal((7, 11)) * (random.random((7, 11)) < 0.5)
+    t, w0 = np.array([100.0, -50.0, 0.0, 0.5, 3.0, -2.0, 1.0]), random.choice([0.0, 1.5, 20.0], 11)
+    system = build_system(sp.csr_array(a), t, w0)
+    expected = a / np.maximum(np.abs(t), 1)[:, None] * w0
+    np.testing.assert_allclose(dense_matrix(system), expected, rtol=1e-6)  # float32 values
+    np.testing.assert_allclose(system.row_sums, np.abs(expected).sum(axis=1), rtol=1e-6)
+    np.testing.assert_allclose(system.column_sums, np.abs(expected).sum(axis=0), rtol=1e-6)
+    assert system.columns.values.dtype == np.float32
+
+
+def test_entries_that_float32_cannot_hold_are_refused_with_their_row() -> None:
+    with pytest.raises(InputError, match="target 1 "):
+        build_system(sp.csr_array(np.array([[1.0, 1.0], [1e35, 1.0]])), np.ones(2), np.ones(2))
