@@ -150,11 +150,13 @@ def load_files(files: ProblemFiles) -> CalibrationProblem:
             f"{files.records.name} has {len(records)}: the matrix must be (targets, records){turned}"
         )
     own = {column: _numbers(targets, column, files.targets) for column in ("tolerance", "weight") if column in targets}
+    values = _numbers(targets, value[0], files.targets)
+    weights = _numbers(records, "initial_weight", files.records)
     try:
         return CalibrationProblem(
             matrix,
-            _numbers(targets, value[0], files.targets),
-            initial_weights=_numbers(records, "initial_weight", files.records),
+            values,
+            initial_weights=weights,
             target_names=targets["name"],
             record_ids=records["record_id"],
             target_info=_rest(targets, ("name", value[0], *own)),

@@ -85,7 +85,11 @@ def _own(array: npt.NDArray[Any], dtype: Any) -> npt.NDArray[Any]:
     while shared and isinstance(holder, np.ndarray):  # a read-only view may look at what others can write to
         shared = not holder.flags.writeable
         holder = holder.base
-    return array if shared else np.array(array, dtype=dtype, order="C", subok=False)
+    if shared:
+        return array
+    own: npt.NDArray[Any] = np.array(array, dtype=dtype, order="C", subok=False)
+    own.setflags(write=False)
+    return own
 
 
 def _as_sparse(matrix: Any) -> Any:
