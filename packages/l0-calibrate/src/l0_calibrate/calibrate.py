@@ -9,8 +9,6 @@ from typing import Any, Unpack
 import attrs
 import numpy as np
 import numpy.typing as npt
-from l0_core import InputError, Selection
-from l0_core.plugins import registry
 
 from l0_calibrate.checkpoint import Checkpoint
 from l0_calibrate.constraints import Bounds, bounds_of
@@ -20,17 +18,19 @@ from l0_calibrate.options import OptionFields, Options, options_from
 from l0_calibrate.problem import CalibrationProblem
 from l0_calibrate.result.result import CalibrationResult
 from l0_calibrate.selectors.base import Budget, Selected
-from l0_calibrate.selectors.lookup import selector_named
 from l0_calibrate.selectors.fits import refit_task
+from l0_calibrate.selectors.lookup import selector_named
 from l0_calibrate.solvers.auto import solver_for
 from l0_calibrate.solvers.base import Machine, Solution, Start, Stop, Task
 from l0_calibrate.spread_search import spread_for_ess
 from l0_calibrate.watch import Progress, Watch, unwatched
+from l0_core import InputError, Selection
+from l0_core.plugins import registry
 
 FloatArray = npt.NDArray[np.float64]
 
 DENSE_SPREAD = 3e-5
-"""Default mu of a dense fit: it settles which of the many optimal weights is taken, at a cost in loss well below 1 %."""
+"""Default mu of a dense fit: it settles which of the many optimal weights is taken, for well below 1 % of loss."""
 
 BUDGET_SPREAD = 3e-3
 """Default mu of a budgeted fit: most of the effective sample size for 1 to 2 % of the loss."""

@@ -10,12 +10,12 @@ from zipfile import BadZipFile
 
 import attrs
 import numpy as np
-from l0_core import InputError, Selection
 
 from l0_calibrate.options import Options
 from l0_calibrate.problem import CalibrationProblem
 from l0_calibrate.selectors.base import Selected
 from l0_calibrate.solvers.base import Start
+from l0_core import InputError, Selection
 
 _FORMAT = 1
 _FREE = ("time_limit", "threads", "tol", "unreachable")

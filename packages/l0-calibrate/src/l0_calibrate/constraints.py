@@ -5,10 +5,10 @@ from __future__ import annotations
 import attrs
 import numpy as np
 import numpy.typing as npt
-from l0_core import InputError
 
 from l0_calibrate.options import Options
 from l0_calibrate.problem import CalibrationProblem
+from l0_core import InputError
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -76,5 +76,6 @@ def _check_mass(problem: CalibrationProblem, bounds: Bounds, keep: int | None, s
         )
     if keep is None and float(lower @ w0) > mass * (1 + 1e-12):
         raise InputError(
-            f"conserve_mass cannot hold: min_weight_ratio {bounds.lower_ratio} gives more than the initial sum {mass:.6g}"
+            f"conserve_mass cannot hold: min_weight_ratio {bounds.lower_ratio} gives more than the "
+            f"initial sum {mass:.6g}"
         )

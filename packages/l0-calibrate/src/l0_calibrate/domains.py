@@ -5,14 +5,14 @@ from __future__ import annotations
 import attrs
 import numpy as np
 import pandas as pd
-from l0_core import InputError, Selection
-from l0_core.selection import share_out
 
 from l0_calibrate.calibrate import calibrate
 from l0_calibrate.options import Options
 from l0_calibrate.problem import CalibrationProblem
 from l0_calibrate.result.result import CalibrationResult
 from l0_calibrate.watch import Watch
+from l0_core import InputError, Selection
+from l0_core.selection import share_out
 
 _GRAVITY = ("optimal", "converged", "stalled", "budget_spent", "infeasible")
 

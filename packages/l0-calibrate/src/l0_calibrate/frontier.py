@@ -7,13 +7,13 @@ from collections.abc import Sequence
 import attrs
 import numpy as np
 import pandas as pd
-from l0_core import InputError
 
 from l0_calibrate.calibrate import calibrate
 from l0_calibrate.options import Options
 from l0_calibrate.problem import CalibrationProblem
 from l0_calibrate.result.result import CalibrationResult
 from l0_calibrate.watch import Watch
+from l0_core import InputError
 
 
 def calibrate_path(

@@ -7,6 +7,7 @@ from typing import Any, Literal, TypedDict
 
 import attrs
 import numpy as np
+
 from l0_core import InputError
 
 _Validator = Any

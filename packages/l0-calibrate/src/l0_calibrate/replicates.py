@@ -8,11 +8,11 @@ import attrs
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from l0_core import InputError
 
 from l0_calibrate.calibrate import calibrate
 from l0_calibrate.problem import CalibrationProblem
 from l0_calibrate.result.result import CalibrationResult
+from l0_core import InputError
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -47,7 +47,8 @@ def read_replicates(path: Path, problem: CalibrationProblem) -> FloatArray:
             f"{path} has {len(ids)} records, the problem {problem.n_records}"
             + (f"; record {absent!r} is not in the file" if absent is not None else "")
         )
-    return frame[columns].to_numpy(dtype=np.float64)[positions]
+    values: FloatArray = frame[columns].to_numpy(dtype=np.float64)[positions]
+    return values
 
 
 def calibrate_replicates(result: CalibrationResult, replicate_weights: FloatArray) -> CalibrationResult:

@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
-from l0_core import InputError
 
 from l0_calibrate.result.diagnostics import effective_sample_size
 from l0_calibrate.solvers.base import Solution, Start
+from l0_core import InputError
 
 FloatArray = npt.NDArray[np.float64]
 

@@ -6,8 +6,6 @@ import sys
 
 import click
 import typer
-from l0_core import InputError, UnknownPluginError
-from l0_core.errors import BrokenPluginError, MissingDependencyError, PluginConflictError
 from rich.console import Console
 from rich.markup import escape
 
@@ -18,6 +16,8 @@ from l0_calibrate.cli.fit import fit
 from l0_calibrate.cli.frontier import frontier
 from l0_calibrate.cli.plugins import plugins
 from l0_calibrate.cli.report import report
+from l0_core import InputError, UnknownPluginError
+from l0_core.errors import BrokenPluginError, MissingDependencyError, PluginConflictError
 
 BAD_INPUT = 2
 INTERRUPTED = 130

@@ -55,7 +55,9 @@ def check(
     records: RecordsOption = None,
     microdata: MicrodataOption = None,
     weight: WeightOption = "initial_weight",
-    max_weight_ratio: Annotated[float | None, typer.Option(help="Bound to test the reach of the targets under.")] = None,
+    max_weight_ratio: Annotated[
+        float | None, typer.Option(help="Bound to test the reach of the targets under.")
+    ] = None,
     min_weight_ratio: Annotated[float | None, typer.Option(help="The same from below.")] = None,
     json_: JsonOption = False,
 ) -> None:

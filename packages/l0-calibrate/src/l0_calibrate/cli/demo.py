@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from l0_calibrate.cli.check import describe, findings_table
-from l0_calibrate.cli.display import comparison, console, progress, worst_targets
+from l0_calibrate.cli.display import Row, comparison, console, progress, worst_targets
 from l0_calibrate.cli.sources import JsonOption
 
 BUDGETS = (300, 600)
@@ -67,7 +67,7 @@ def demo(
         return
     if quiet:
         return
-    rows = [("initial", before, None, None, "")]
+    rows: list[Row] = [("initial", before, None, None, "")]
     rows += [(label, run.diagnostics, run.gap, run.timings["total"], run.status) for label, run in runs.items()]
     screen.print(comparison(rows))
     screen.print(

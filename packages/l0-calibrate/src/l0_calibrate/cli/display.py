@@ -17,6 +17,9 @@ from l0_calibrate.problem import CalibrationProblem
 from l0_calibrate.result.diagnostics import Diagnostics
 from l0_calibrate.watch import Progress, Watch, unwatched
 
+Row = tuple[str, Diagnostics, float | None, float | None, str]
+"""(label, diagnostics, gap, seconds, status) of some weights."""
+
 PLAIN_EVERY = 2.0
 """Seconds between two plain lines."""
 
@@ -77,12 +80,13 @@ def _bar() -> Iterator[Watch]:
 
 
 def _plain_lines() -> Watch:
-    last = {"stage": "", "seconds": -math.inf}
+    last_stage, last_seconds = "", -math.inf
 
     def show(event: Progress) -> None:
-        if event.stage == last["stage"] and event.seconds - float(last["seconds"]) < PLAIN_EVERY:
+        nonlocal last_stage, last_seconds
+        if event.stage == last_stage and event.seconds - last_seconds < PLAIN_EVERY:
             return
-        last["stage"], last["seconds"] = event.stage, event.seconds
+        last_stage, last_seconds = event.stage, event.seconds
         gap = "" if event.gap is None else f"  gap {100 * event.gap:.2f} %"
         print(
             f"{event.stage:<8} {100 * min(event.fraction, 1.0):3.0f} %  loss {_loss(event)}{gap}  "
@@ -94,12 +98,20 @@ def _plain_lines() -> Watch:
     return show
 
 
-def comparison(rows: Sequence[tuple[str, Diagnostics, float | None, float | None, str]]) -> Table:
+def comparison(rows: Sequence[Row]) -> Table:
     """Weights side by side: (label, diagnostics, gap, seconds, status) a row."""
     table = Table(title="Weights", title_justify="left")
     table.add_column("weights")
     for name in (
-        "records", "loss", "within 10 %", "ESS", "design effect", "largest ratio", "gap", "seconds", "status",
+        "records",
+        "loss",
+        "within 10 %",
+        "ESS",
+        "design effect",
+        "largest ratio",
+        "gap",
+        "seconds",
+        "status",
     ):
         table.add_column(name, justify="right")
     for label, d, gap, seconds, status in rows:

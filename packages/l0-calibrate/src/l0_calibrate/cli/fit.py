@@ -47,7 +47,9 @@ def fit(
     weight: WeightOption = "initial_weight",
     keep: Annotated[int | None, typer.Option(help="Exactly how many records to keep.")] = None,
     share: Annotated[float | None, typer.Option(help="The same as a fraction of the records.")] = None,
-    max_weight_ratio: Annotated[float | None, typer.Option(help="Largest weight / (initial weight x records/kept).")] = None,
+    max_weight_ratio: Annotated[
+        float | None, typer.Option(help="Largest weight / (initial weight x records/kept).")
+    ] = None,
     min_weight_ratio: Annotated[float | None, typer.Option(help="Smallest such ratio of a kept record.")] = None,
     max_weight: Annotated[float | None, typer.Option(help="Largest weight.")] = None,
     conserve_mass: Annotated[bool, typer.Option(help="Hold the sum of the weights at the initial sum.")] = False,

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from l0_core import InputError
 
 from l0_calibrate.cli.display import comparison, console, progress
 from l0_calibrate.cli.sources import (
@@ -20,6 +19,7 @@ from l0_calibrate.cli.sources import (
     WeightOption,
     load_problem,
 )
+from l0_core import InputError
 
 
 def _counts(text: str) -> list[int]:

@@ -5,14 +5,19 @@ from __future__ import annotations
 import json
 
 import attrs
-from l0_core.plugins import PluginState
-from l0_core.plugins import plugins as installed
 from rich.table import Table
 
 from l0_calibrate.cli.display import console
 from l0_calibrate.cli.sources import JsonOption
+from l0_core.plugins import PluginState
+from l0_core.plugins import plugins as installed
 
-_COLOUR = {PluginState.OK: "green", PluginState.MISSING: "yellow", PluginState.CONFLICT: "red", PluginState.BROKEN: "red"}
+_COLOUR = {
+    PluginState.OK: "green",
+    PluginState.MISSING: "yellow",
+    PluginState.CONFLICT: "red",
+    PluginState.BROKEN: "red",
+}
 
 
 def plugins(json_: JsonOption = False) -> None:

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from l0_core import InputError
 
 from l0_calibrate.problem import CalibrationProblem
+from l0_core import InputError
 
 ProblemArgument = Annotated[
     Path | None,

@@ -13,12 +13,12 @@ import attrs
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from l0_core import Selection
 
 from l0_calibrate.options import Options
 from l0_calibrate.problem import CalibrationProblem
 from l0_calibrate.result.diagnostics import Diagnostics, diagnose, fingerprint, weight_ratios
 from l0_calibrate.watch import Progress
+from l0_core import Selection
 
 FloatArray = npt.NDArray[np.float64]
 

@@ -29,8 +29,10 @@ _MOST_ITERATIONS = 200
 """Where nothing else stops it: an interior point method that has not arrived by then will not."""
 _SHORT = 1e-4
 """Steps shorter than this, several times in a row, mean that rounding has the last word."""
-_NOTHING = 1e-14
-"""A complementarity this small beside the number of rows: the last digits of doubles are reached."""
+_LEAST_GAP = 1e-11
+"""Complementarity beside the objective below which doubles have no more digits to give."""
+_NOTHING = 1e-13
+"""Complementarity a row below which a target is met to all digits that anyone prints."""
 
 
 @attrs.frozen(kw_only=True)
@@ -186,7 +188,7 @@ class _Run:
         while True:
             if self._objective <= 0.0 or (self.gap is not None and self.gap <= stop.tolerance):
                 return "converged"
-            if state.complementarity <= _NOTHING * max(self._objective, 1e-6 * state.y.size):
+            if state.complementarity <= _LEAST_GAP * self._objective + _NOTHING * state.y.size:
                 return "converged"
             if self._iterations >= most or time.perf_counter() - self._began >= stop.seconds:
                 return "budget_spent" if self._iterations < _MOST_ITERATIONS else "stalled"

@@ -1,0 +1,192 @@
+"""Exact budgets: pruning, exchange and the random baseline, against all subsets where those can be tried."""
+
+from __future__ import annotations
+
+from itertools import combinations
+from typing import Any
+
+import attrs
+import numpy as np
+import pytest
+import scipy.optimize as so
+import scipy.sparse as sp
+from l0_calibrate.losses.base import RowPrice
+from l0_calibrate.problem import CalibrationProblem
+from l0_calibrate.selectors import Budget, Selector
+from l0_calibrate.selectors.column_gain import column_gains
+from l0_calibrate.selectors.exchange import ExchangeSelector
+from l0_calibrate.selectors.fits import floors, refit_task
+from l0_calibrate.selectors.prune import PruneSelector
+from l0_calibrate.selectors.random import RandomSelector
+from l0_calibrate.solvers import Machine, Solution, Stop
+from l0_calibrate.solvers.primal_dual import PrimalDualSolver
+from l0_core import InputError
+
+SELECTORS = [PruneSelector(), ExchangeSelector(rounds=3), RandomSelector()]
+
+
+def problem(seed: int, m: int = 20, n: int = 150, density: float = 0.3) -> CalibrationProblem:
+    random = np.random.default_rng(seed)
+    a = random.gamma(1.0, 1.0, (m, n)) * (random.random((m, n)) < density)
+    w0 = random.uniform(0.5, 2.0, n)
+    return CalibrationProblem(sp.csr_array(a), (a @ w0) * random.uniform(0.8, 1.2, m), initial_weights=w0)
+
+
+def budget(asked: CalibrationProblem, keep: int, **fields: Any) -> Budget:
+    fields = {"ratio_bound": 5.0, "spread": 0.003} | fields
+    return Budget(asked, asked.system, RowPrice.absolute(np.ones(asked.n_targets)), keep, **fields)
+
+
+def fitted(asked: Budget, selector: Selector, seed: int = 0) -> tuple[np.ndarray, Solution]:
+    machine = Machine(seed=seed)
+    selected = selector.select(asked, machine)
+    task, start = refit_task(asked, selected)
+    solution = PrimalDualSolver().solve(task, Stop(tolerance=1e-6, iterations=4_000), start, machine)
+    return selected.selection.indices, solution
+
+
+@pytest.mark.parametrize("selector", SELECTORS, ids=lambda s: type(s).__name__)
+@pytest.mark.parametrize("keep", [1, 7, 60, 150])
+def test_exactly_k_positive_weights_within_their_bounds(selector: Selector, keep: int) -> None:
+    asked = budget(problem(0), keep)
+    indices, solution = fitted(asked, selector)
+    assert indices.size == keep
+    assert (np.diff(indices) > 0).all()
+    assert (solution.u > 0).all()
+    assert (solution.u <= asked.upper(indices)).all()
+
+
+def subset_optimum(asked: Budget, support: np.ndarray) -> float:
+    """The best objective on a support under the floors, without spread, by HiGHS."""
+    c = asked.system.columns
+    shape = (c.rows, c.count)
+    a = sp.csc_array((c.values, c.indices.astype(int), c.indptr.astype(int)), shape=shape).toarray()[:, support]
+    m, k = a.shape
+    cost = np.concatenate((np.zeros(k), np.ones(m)))
+    above = np.vstack((np.hstack((a, -np.eye(m))), np.hstack((-a, -np.eye(m)))))
+    b = asked.system.b
+    bounds = [*zip(floors(asked, support), asked.upper(support), strict=True), *[(0, None)] * m]
+    return float(so.linprog(cost, above, np.concatenate((b, -b)), bounds=bounds).fun)
+
+
+def test_exchange_comes_near_the_best_of_all_subsets() -> None:
+    ratios = []
+    for seed in range(6):
+        asked = budget(problem(seed, m=6, n=10, density=0.6), 4, spread=0.0)
+        indices, solution = fitted(asked, ExchangeSelector(rounds=30))
+        best = min(subset_optimum(asked, np.array(s)) for s in combinations(range(10), 4))
+        here = subset_optimum(asked, indices)
+        assert here >= best - 1e-9
+        assert solution.objective == pytest.approx(here, rel=2e-3, abs=1e-4)
+        ratios.append(here / best)
+    assert np.median(ratios) <= 1.05  # a local search: the best on most instances, near on the rest
+    assert max(ratios) <= 1.6
+
+
+def test_exchange_is_no_worse_than_prune_and_both_far_better_than_random() -> None:
+    asked = budget(problem(3, m=40, n=400, density=0.1), 60)
+    random, prune, exchange = (
+        fitted(asked, selector)[1].objective for selector in (RandomSelector(), PruneSelector(), ExchangeSelector())
+    )
+    assert exchange <= prune * (1 + 1e-6)
+    assert prune < 0.6 * random
+
+
+@pytest.mark.parametrize("selector", SELECTORS, ids=lambda s: type(s).__name__)
+def test_must_never_and_weightless_records_are_honoured(selector: Selector) -> None:
+    asked = problem(1)
+    w0 = asked.initial_weights.copy()
+    w0[:20] = 0.0
+    asked = CalibrationProblem(asked.matrix, asked.targets, initial_weights=w0)
+    must, never = np.zeros(150, bool), np.zeros(150, bool)
+    must[[20, 50, 149]] = True
+    never[60:100] = True
+    indices, solution = fitted(budget(asked, 10, must_keep=must, never_keep=never), selector)
+    assert {20, 50, 149} <= set(indices.tolist())
+    assert not never[indices].any()
+    assert (w0[indices] > 0).all()
+    assert (solution.u > 0).all()
+
+
+@pytest.mark.parametrize("selector", SELECTORS, ids=lambda s: type(s).__name__)
+def test_impossible_budgets_are_refused_with_the_reason(selector: Selector) -> None:
+    asked = problem(1)
+    flags = np.zeros(150, bool)
+    flags[7] = True
+    for fields, reason in [
+        ({"keep": 151}, "above the 150 records"),
+        ({"keep": 150, "never_keep": flags}, "above the 149 records"),
+        ({"keep": 3, "never_keep": flags, "must_keep": flags}, "record 7 must be kept"),
+        ({"keep": 3, "must_keep": np.ones(150, bool)}, "more than keep=3"),
+    ]:
+        with pytest.raises(InputError, match=reason):
+            selector.select(budget(asked, **fields), Machine())
+
+
+@pytest.mark.parametrize("selector", SELECTORS, ids=lambda s: type(s).__name__)
+def test_same_seed_same_records_watched_or_not(selector: Selector) -> None:
+    asked = budget(problem(2), 30)
+    events: list[Any] = []
+    one = selector.select(asked, Machine(seed=3))
+    two = selector.select(asked, Machine(seed=3), events.append)
+    np.testing.assert_array_equal(one.selection.indices, two.selection.indices)
+    if one.start is not None and two.start is not None:
+        np.testing.assert_array_equal(one.start.u, two.start.u)
+        assert events
+
+
+def test_the_mass_is_held_through_selection_and_refit() -> None:
+    asked = problem(4)
+    mass = float(asked.initial_weights.sum())
+    for selector in (PruneSelector(), ExchangeSelector(rounds=2)):
+        indices, solution = fitted(budget(asked, 40, mass=mass), selector)
+        assert solution.u @ asked.initial_weights[indices] == pytest.approx(mass, rel=1e-12)
+        assert (solution.u > 0).all()
+
+
+def test_a_selection_that_is_cut_short_still_has_its_count() -> None:
+    asked = budget(problem(5, m=60, n=2_000, density=0.05), 100, seconds=0.0)
+    for selector in (PruneSelector(), ExchangeSelector()):
+        assert len(selector.select(asked, Machine()).selection) == 100
+    assert len(ExchangeSelector(seconds=0.0).select(attrs.evolve(asked, seconds=np.inf), Machine()).selection) == 100
+
+
+def test_floors_leave_targets_alone() -> None:
+    asked = budget(problem(6), 30, lower_ratio=0.0)
+    support = np.arange(0, 150, 5)
+    floor = floors(asked, support)
+    c = asked.system.columns
+    dense = sp.csc_array((c.values, c.indices.astype(int), c.indptr.astype(int)), shape=(c.rows, c.count)).toarray()
+    assert (floor > 0).all()
+    assert (np.abs(dense[:, support]) * floor).max() <= 0.01 * (1 + 1e-6)
+    tight = attrs.evolve(asked, caps=np.full(150, 1e-4))
+    np.testing.assert_array_equal(floors(tight, support), 1e-4)
+    raised = attrs.evolve(asked, lower_ratio=0.5)
+    np.testing.assert_allclose(floors(raised, support), 0.5 * 150 / 30)
+
+
+@pytest.mark.parametrize(("cap", "curvature"), [(1.0, 0.0), (2.0, 0.1), (np.inf, 0.5)])
+@pytest.mark.parametrize("upper", [2.0, np.inf])
+def test_gain_of_a_column_equals_a_scalar_minimiser(cap: float, curvature: float, upper: float) -> None:
+    system = problem(7, m=15, n=12, density=0.5).system
+    random = np.random.default_rng(0)
+    residuals = random.standard_normal(15)
+    price = RowPrice(np.full(15, cap), np.full(15, 0.05), np.full(15, curvature))
+    spread = np.full(12, 0.01)
+    gains = column_gains(system.columns, np.arange(12), residuals, price, np.full(12, upper), spread)
+    c = system.columns
+    dense = sp.csc_array((c.values, c.indices.astype(int), c.indptr.astype(int)), shape=(15, 12)).toarray()
+    for j in range(12):
+
+        def cost(t: float, column: np.ndarray = dense[:, j].astype(float)) -> float:
+            return price.total(residuals + column * t) + 0.005 * t * t
+
+        top = upper if np.isfinite(upper) else 100.0
+        best = so.minimize_scalar(cost, bounds=(0, top), method="bounded", options={"xatol": 1e-10})
+        assert gains[j] == pytest.approx(max(cost(0.0) - best.fun, 0.0), abs=1e-6)
+
+
+def test_settings_of_exchange_are_checked() -> None:
+    for fields in ({"rounds": -1}, {"rounds": 2.5}, {"seconds": -1.0}, {"seconds": float("nan")}, {"failures": True}):
+        with pytest.raises(InputError, match=next(iter(fields))):
+            ExchangeSelector(**fields)  # type: ignore[arg-type]
