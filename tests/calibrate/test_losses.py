@@ -11,6 +11,7 @@ import scipy.optimize as so
 import scipy.sparse as sp
 from hypothesis import given
 from hypothesis import strategies as st
+
 from l0_calibrate.losses import RowPrice
 from l0_calibrate.losses.capped import CappedLoss
 from l0_calibrate.losses.huber import HuberLoss

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import scipy.optimize as so
 import scipy.sparse as sp
+
 from l0_calibrate.losses.base import RowPrice
 from l0_calibrate.problem import CalibrationProblem
 from l0_calibrate.selectors import Budget, Selector
@@ -69,18 +70,18 @@ def subset_optimum(asked: Budget, support: np.ndarray) -> float:
     return float(so.linprog(cost, above, np.concatenate((b, -b)), bounds=bounds).fun)
 
 
-def test_exchange_comes_near_the_best_of_all_subsets() -> None:
-    ratios = []
+def test_exchange_ranks_among_the_best_of_all_subsets() -> None:
+    ranks = []
     for seed in range(6):
         asked = budget(problem(seed, m=6, n=10, density=0.6), 4, spread=0.0)
-        indices, solution = fitted(asked, ExchangeSelector(rounds=30))
-        best = min(subset_optimum(asked, np.array(s)) for s in combinations(range(10), 4))
+        indices, solution = fitted(asked, ExchangeSelector(rounds=200, failures=60))
+        every = np.array([subset_optimum(asked, np.array(s)) for s in combinations(range(10), 4)])
         here = subset_optimum(asked, indices)
-        assert here >= best - 1e-9
         assert solution.objective == pytest.approx(here, rel=2e-3, abs=1e-4)
-        ratios.append(here / best)
-    assert np.median(ratios) <= 1.05  # a local search: the best on most instances, near on the rest
-    assert max(ratios) <= 1.6
+        ranks.append(int((every < here - 1e-9).sum()))
+    # A local search: mostly the best or the next of the 210 subsets, and near the top on the rest.
+    assert np.median(ranks) <= 1
+    assert max(ranks) <= 10
 
 
 def test_exchange_is_no_worse_than_prune_and_both_far_better_than_random() -> None:
@@ -176,9 +177,9 @@ def test_gain_of_a_column_equals_a_scalar_minimiser(cap: float, curvature: float
     gains = column_gains(system.columns, np.arange(12), residuals, price, np.full(12, upper), spread)
     c = system.columns
     dense = sp.csc_array((c.values, c.indices.astype(int), c.indptr.astype(int)), shape=(15, 12)).toarray()
-    for j in range(12):
+    for j, column in enumerate(dense.T.astype(float)):
 
-        def cost(t: float, column: np.ndarray = dense[:, j].astype(float)) -> float:
+        def cost(t: float, column: np.ndarray = column) -> float:
             return price.total(residuals + column * t) + 0.005 * t * t
 
         top = upper if np.isfinite(upper) else 100.0
