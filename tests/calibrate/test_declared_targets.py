@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import pickle
 import re
 from pathlib import Path
 
@@ -311,3 +312,32 @@ def test_the_microdata_of_the_states_give_their_matrix() -> None:
     targets = [_declared(name, value) for name, value in zip(given_.target_names, given_.targets, strict=True)]
     built = CalibrationProblem.from_microdata(pd.read_parquet(SHARED / "microdata.parquet"), targets)
     assert _same(built, given_)
+
+
+@pytest.mark.parametrize(
+    ("values", "text", "rows"),
+    [
+        (pd.Categorical([3, 1, 3]), "x >= 2", [0, 2]),
+        (pd.Categorical(["b", "a", "b"]), "x in ('b',)", [0, 2]),
+        (pd.Categorical([True, False, True]), "x", [0, 2]),
+        (pd.array([3, 1, 3], dtype="Int32"), "x == 3", [0, 2]),
+        (pd.array([True, False, True], dtype="boolean"), "not x", [1]),
+        (pd.array(["b", "a", "b"], dtype="string"), "x != 'b'", [1]),
+        (np.array([2**53, 2**53 + 1, 2**53]), f"x == {2**53 + 1}", [1]),  # not through float64
+    ],
+    ids=["categories of numbers", "of text", "of truth", "nullable", "nullable truth", "text", "long ids"],
+)
+def test_columns_of_every_dtype(values: object, text: str, rows: list[int]) -> None:
+    frame = pd.DataFrame({"x": values})
+    assert np.flatnonzero(Evaluator(frame).mask(parse_condition(text))).tolist() == rows
+
+
+def test_targets_can_be_copied_and_described_by_any_word() -> None:
+    table = pd.DataFrame({"name": ["a"], "value": [1.0], "count_of": ["*"], "self": ["x"], "info": [2]})
+    info = CalibrationProblem.from_microdata(FRAME, table).target_info
+    assert info is not None
+    assert info.to_dict("list") == {"self": ["x"], "info": [2]}
+    target = Target("a", 1.0, sum_of="wages", where="filer", geography="CA")
+    again = pickle.loads(pickle.dumps(target))
+    assert (again.name, again.sum_of, again.where, again.info) == ("a", ("wages",), "filer", {"geography": "CA"})
+    assert again.condition == target.condition

@@ -26,8 +26,8 @@ _SIGNS = {
     ">=": operator.ge,
 }
 
-_REMEMBERED = 512
-"""Results of single tests that are kept: tables of targets repeat the same few ("state == 'CA'")."""
+_REMEMBERED = 1 << 28
+"""Bytes of results of single tests that are kept: tables of targets repeat the same few ("state == 'CA'")."""
 
 
 @attrs.frozen(eq=False)
@@ -75,7 +75,7 @@ class Evaluator:
             return self._masks[node]
         mask = self._test(node, condition)
         self._masks[node] = mask
-        if len(self._masks) > _REMEMBERED:
+        if len(self._masks) * len(self._frame) > _REMEMBERED:
             self._masks.popitem(last=False)
         return mask
 
@@ -108,7 +108,7 @@ class Evaluator:
         if len(kinds) > 1:
             condition.fail(f"columns of {' and '.join(_plural(kind) for kind in sorted(kinds))} differ", node.position)
         if kinds != {"number"} and node.sign not in ("==", "!="):
-            condition.fail(f"{_plural(kinds.pop())} have no order here; use ==, != or in", node.position)
+            condition.fail(f"there is no order of {_plural(kinds.pop())} here; use ==, != or in", node.position)
         if kinds == {"text"} and isinstance(left, Column) and isinstance(right, Column):
             sides = [self._frame[side.name].astype(object).to_numpy() for side in (left, right)]
         return np.asarray(_SIGNS[node.sign](*sides), dtype=bool)
@@ -144,8 +144,10 @@ def _plural(kind: str) -> str:
 
 
 def _values(series: pd.Series, name: str) -> _Values:
+    if isinstance(series.dtype, pd.CategoricalDtype):
+        series = series.astype(series.dtype.categories.dtype)
     dtype = series.dtype
-    if pd.api.types.is_bool_dtype(dtype) and not isinstance(dtype, pd.CategoricalDtype):
+    if pd.api.types.is_bool_dtype(dtype):
         return _Values("truth value", series.to_numpy(dtype=bool), {})
     if pd.api.types.is_integer_dtype(dtype) or pd.api.types.is_float_dtype(dtype):
         return _Values("number", series.to_numpy(dtype=getattr(dtype, "numpy_dtype", dtype)), {})

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from types import MappingProxyType
 from typing import Any
 
 import attrs
@@ -61,6 +60,7 @@ class Target:
 
     def __init__(
         self,
+        /,
         name: str,
         value: float,
         *,
@@ -80,7 +80,7 @@ class Target:
             self.__attrs_init__(
                 name, _number("value", value), _summed(sum_of), _counted(count_of), where,
                 _not_negative("tolerance", tolerance), _not_negative("weight", weight),
-                MappingProxyType(dict(info)), None if where is None else parse_condition(where),
+                dict(info), None if where is None else parse_condition(where),
             )  # fmt: skip
         except InputError as fault:
             raise InputError(f"target {name!r}: {fault}") from None
