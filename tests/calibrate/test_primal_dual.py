@@ -81,8 +81,8 @@ def tasks(draw: st.DrawFn, mass: bool = False) -> Task:
 def check_against_optimum(task: Task) -> None:
     optimum = linear_optimum(task)
     solution = PrimalDualSolver().solve(task, Stop(tolerance=1e-5, iterations=20_000))
-    # HiGHS is exact to about 1e-9 here; a bound above the optimum by more is a wrong bound.
-    assert solution.bound <= optimum + 1e-8 * (1 + optimum)
+    # HiGHS meets its rows to 1e-7, each at the price of its cap; a bound above that is a wrong bound.
+    assert solution.bound <= optimum + 1e-7 * (float(task.price.cap.sum()) + optimum)
     assert solution.objective >= optimum - 1e-7 * (1 + optimum)
     assert solution.objective <= optimum + 2e-3 * (1 + optimum)
     assert (solution.u >= task.lower).all()
@@ -102,7 +102,7 @@ def test_small_problems_reach_the_optimum_and_never_claim_a_bound_above_it(task:
 def test_the_mass_is_held_exactly_and_its_bound_is_valid(task: Task) -> None:
     solution = PrimalDualSolver().solve(task, Stop(tolerance=1e-4, iterations=8_000))
     optimum = linear_optimum(task)
-    assert solution.bound <= optimum + 1e-8 * (1 + optimum)
+    assert solution.bound <= optimum + 1e-7 * (1 + optimum)
     assert solution.objective >= optimum - 1e-7 * (1 + optimum)
     if task.mass is not None:
         assert float(solution.u @ task.system.reference) == pytest.approx(task.mass, rel=1e-12)
@@ -122,7 +122,7 @@ def test_any_dual_point_gives_a_valid_bound(task: Task, seed: int, size: float) 
     a = dense_matrix(task.system).astype(float)
     optimum = linear_optimum(task)
     bound = Certificate(fit).bound(y, a.T @ y, fit.objective(feasible, a @ feasible))
-    assert bound <= optimum + 1e-8 * (1 + optimum)
+    assert bound <= optimum + 1e-7 * (1 + optimum)
 
 
 def random_system(seed: int, m: int = 30, n: int = 200, density: float = 0.2) -> ScaledSystem:

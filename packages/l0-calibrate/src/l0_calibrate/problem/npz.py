@@ -21,6 +21,23 @@ _ALIGNMENT = 64
 _PADDING_FIELD = 0xD935
 """Id of the zip extra field that only pads (the one that Android's zipalign writes)."""
 
+_DAMAGE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    EOFError,
+    OSError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    OverflowError,
+    SyntaxError,
+    MemoryError,  # a header that claims more than there is
+    RuntimeError,  # a member that says it is encrypted, or of a zip version to come (NotImplementedError)
+)
+"""What the readers of zip and .npy raise on bytes that are not what they say."""
+
 _LOCAL_HEADER = struct.Struct("<4s5H3I2H")
 
 
@@ -42,7 +59,7 @@ def read_csr(path: Path) -> Any:
         return _sparse(parts, path)
     except InputError:
         raise
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, KeyError, IndexError, TypeError) as fault:
+    except _DAMAGE as fault:
         raise InputError(
             f"{path} cannot be read as a sparse matrix (.npz of scipy.sparse.save_npz): {fault}"
         ) from fault

@@ -43,7 +43,8 @@ def floors(budget: Budget, support: IntArray) -> FloatArray:
     largest = largest_entries(budget, support)
     floor = np.full(support.size, FLOOR * c)
     np.minimum(floor, np.divide(MOVES, largest, out=np.full(support.size, np.inf), where=largest > 0), out=floor)
-    return np.minimum(np.maximum(floor, budget.lower_ratio * c), budget.upper(support))
+    bounded: FloatArray = np.minimum(np.maximum(floor, budget.lower_ratio * c), budget.upper(support))
+    return bounded
 
 
 def support_task(budget: Budget, support: IntArray, lower: FloatArray) -> Task:

@@ -19,7 +19,7 @@ from l0_calibrate.solvers.base import Machine, Solution, Solver, Start, Stop, Ta
 from l0_calibrate.solvers.fit import Fit
 from l0_calibrate.solvers.iteration import Iteration, Opening, iterate
 from l0_calibrate.solvers.kernels import Dual, Primal, Products, Rows, Terms, dual_step, primal_sweep
-from l0_calibrate.solvers.restarts import RestartRule
+from l0_calibrate.solvers.restarts import RestartRule, Travel
 from l0_calibrate.solvers.sparse_map import ColumnMap
 from l0_calibrate.watch import Watch, unwatched
 
@@ -55,8 +55,7 @@ class FusedIteration(Iteration):
         """Go on from (u1, y1)."""
         primal, dual, products = self._primal, self._dual, self._products
         self.rule.restart(
-            math.sqrt(float(((primal.u1 - primal.anchor) ** 2 / self._terms.step).sum())),
-            math.sqrt(float(((dual.y1 - dual.anchor) ** 2 / self._rows.step).sum())),
+            _travel(primal.u1, primal.anchor, self._terms.step), _travel(dual.y1, dual.anchor, self._rows.step)
         )
         for target, source in (
             (primal.u, primal.u1), (primal.anchor, primal.u1), (dual.y, dual.y1), (dual.anchor, dual.y1),
@@ -79,6 +78,11 @@ class FusedIteration(Iteration):
     def close(self) -> None:
         """End the threads."""
         self._map.close()
+
+
+def _travel(point: FloatArray, anchor: FloatArray, step: FloatArray) -> Travel:
+    length = math.sqrt(float(((point - anchor) ** 2 / step).sum()))
+    return Travel(length, math.sqrt(float((point**2 / step).sum())))
 
 
 @attrs.frozen

@@ -11,7 +11,7 @@ import scipy.sparse as sp
 
 from l0_calibrate.solvers.fit import Fit
 from l0_calibrate.solvers.iteration import Iteration, Opening
-from l0_calibrate.solvers.restarts import RestartRule
+from l0_calibrate.solvers.restarts import RestartRule, Travel
 from l0_core import Backend
 from l0_core.plugins import registry
 
@@ -73,14 +73,17 @@ class BackendIteration(Iteration):
 
     def restart(self) -> None:
         """Go on from (u1, y1)."""
-        xp = self._xp
-        du, dy = self._u1 - self._u_anchor, self._y1 - self._y_anchor
         self.rule.restart(
-            math.sqrt(float(xp.sum(du * du / self._step_u))), math.sqrt(float(xp.sum(dy * dy / self._step_y)))
+            self._travel(self._u1, self._u_anchor, self._step_u), self._travel(self._y1, self._y_anchor, self._step_y)
         )
         self._u = self._u_anchor = self._u1
         self._y = self._y_anchor = self._y1
         self._product = self._product_anchor = self._product_1
+
+    def _travel(self, point: Any, anchor: Any, step: Any) -> Travel:
+        change = point - anchor
+        length = math.sqrt(float(self._xp.sum(change * change / step)))
+        return Travel(length, math.sqrt(float(self._xp.sum(point * point / step))))
 
     def point(self) -> tuple[FloatArray, FloatArray, FloatArray]:
         """``(u1, y1, A u1)`` on the host."""

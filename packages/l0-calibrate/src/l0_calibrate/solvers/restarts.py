@@ -18,8 +18,28 @@ ARTIFICIAL = 0.36
 """... or when the stretch since the restart is this part of all iterations of the fit."""
 SHORTEST = 200
 """Iterations before the last rule applies."""
+LARGEST_CHANGE = math.log(100.0)
+"""Most that log omega moves in a restart: a travel that is nothing but rounding would throw it away."""
+ROUNDING = 1e-10
+"""Travel of that part of the point's own size is none."""
 COLD_WEIGHT = 4.0
 """Primal weight (omega) of a cold start."""
+
+
+@attrs.frozen
+class Travel:
+    """How far a point is from its anchor, and how large it is, in the same weighted norm.
+
+    For u ``|v|_T = sqrt(sum v_j^2 / T_j)``, for y the same with R.
+    """
+
+    length: float
+    size: float
+
+    @property
+    def is_real(self) -> bool:
+        """Whether it is more than rounding (a ratio of roundings would send omega anywhere)."""
+        return self.length > ROUNDING * self.size and self.length > 0.0
 
 
 @attrs.define
@@ -52,12 +72,8 @@ class RestartRule:
         self._previous = residual
         return due
 
-    def restart(self, primal_travel: float, dual_travel: float) -> None:
-        """Start anew; omega moves half way (on the log scale) to the ratio of the travels since the last restart.
-
-        The travels are the weighted norms ``|u1 - u_anchor|_T`` and ``|y1 - y_anchor|_R``.
-        """
+    def restart(self, primal: Travel, dual: Travel) -> None:
+        """Start anew; omega moves half way (on the log scale) to the ratio of the travels since the last restart."""
         self.since = 0
-        if primal_travel > 0.0 and dual_travel > 0.0:
-            wanted = 0.5 * math.log(primal_travel / dual_travel) + 0.5 * math.log(self.omega)
-            self.omega = math.exp(min(max(wanted, -30.0), 30.0))
+        if primal.is_real and dual.is_real:
+            self.omega = math.exp(0.5 * math.log(primal.length / dual.length) + 0.5 * math.log(self.omega))

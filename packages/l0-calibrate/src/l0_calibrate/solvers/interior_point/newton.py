@@ -23,6 +23,11 @@ from l0_calibrate.solvers.sparse_map import ColumnMap
 FloatArray = npt.NDArray[np.float64]
 
 
+_PROXIMAL = 1e-14
+"""Curvature of a term that holds each ratio near where it is: along a direction that costs nothing and has
+no end, the barrier would carry ratios off without limit."""
+
+
 class Move(NamedTuple):
     """A direction: of slacks and multipliers (flat), of the duals y, and ``A'dy``."""
 
@@ -149,7 +154,7 @@ class Newton:
     def __init__(self, state: State, factor: BlockFactor, columns: ColumnMap) -> None:
         p, at, x, z = state.program, state.layout, state.slacks, state.multipliers
         self._state, self._factor, self._columns = state, factor, columns
-        stiffness = p.spread + z[at.low] / x[at.low]
+        stiffness = p.spread + z[at.low] / x[at.low] + _PROXIMAL
         stiffness[p.bounded] += z[at.high] / x[at.high]
         self._give = 1.0 / stiffness
         diagonal = p.curvature.copy()

@@ -31,8 +31,8 @@ _SHORT = 1e-4
 """Steps shorter than this, several times in a row, mean that rounding has the last word."""
 _LEAST_GAP = 1e-11
 """Complementarity beside the objective below which doubles have no more digits to give."""
-_NOTHING = 1e-13
-"""Complementarity a row below which a target is met to all digits that anyone prints."""
+_MET = 1e-8
+"""Mean price below which all targets are met to the digits of their float32 entries."""
 
 
 @attrs.frozen(kw_only=True)
@@ -186,9 +186,9 @@ class _Run:
         most = min(stop.iterations, _MOST_ITERATIONS)
         rough = self._record(state)
         while True:
-            if self._objective <= 0.0 or (self.gap is not None and self.gap <= stop.tolerance):
+            if self.gap is not None and self.gap <= stop.tolerance:
                 return "converged"
-            if state.complementarity <= _LEAST_GAP * self._objective + _NOTHING * state.y.size:
+            if self._objective <= _MET * state.y.size or state.complementarity <= _LEAST_GAP * self._objective:
                 return "converged"
             if self._iterations >= most or time.perf_counter() - self._began >= stop.seconds:
                 return "budget_spent" if self._iterations < _MOST_ITERATIONS else "stalled"
