@@ -132,7 +132,7 @@ def test_any_text_is_a_condition_or_a_clear_error(text: str) -> None:
         ("age == True", "holds numbers, True is a truth value"),
         ("filer == 1", "holds truth values, 1 is a number"),
         ("age", "holds numbers; compare"),
-        ("state < 'CA'", "have no order"),
+        ("state < 'CA'", "there is no order of text"),
         ("age == state", "differ"),
         ("holes > 1", "1 missing values (the first in row 1)"),
         ("(" * 5000 + "filer" + ")" * 5000, "nested too deeply"),
