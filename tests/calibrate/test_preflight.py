@@ -84,9 +84,9 @@ def test_bounds_that_cannot_be_are_refused(bounds: tuple[float, float]) -> None:
 
 
 def test_units_that_do_not_match() -> None:
-    matrix = np.ones((3, 6)) * [[1], [1e6], [1]] + np.eye(3, 6)
-    found = findings(CalibrationProblem(matrix, [6.0, 6.0, 0.5]))
-    assert found["far_off"].names == ("target_1",)
+    matrix = np.ones((4, 6)) * [[1], [1e6], [1], [1]] + np.eye(4, 6)
+    found = findings(CalibrationProblem(matrix, [6.0, 6.0, 0.5, 6e6]))
+    assert found["far_off"].names == ("target_1", "target_3")  # far above and far below
     assert found["below_one"].names == ("target_2",)
 
 

@@ -63,7 +63,7 @@ def test_nothing_is_written_where_the_work_fails(tmp_path: Path, error: type[Bas
 
 
 @pytest.mark.parametrize("error", [OSError("disk full"), KeyboardInterrupt()])
-@pytest.mark.parametrize("fatal", range(1, 7))
+@pytest.mark.parametrize("fatal", range(1, 8))
 def test_an_interrupt_while_files_move_puts_the_old_ones_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException, fatal: int
 ) -> None:
@@ -79,15 +79,15 @@ def test_an_interrupt_while_files_move_puts_the_old_ones_back(
 
     monkeypatch.setattr(os, "replace", failing)
     expected = InputError if isinstance(error, OSError) else KeyboardInterrupt
-    if fatal <= 5:  # two files that are there (moved away, then placed) and one that is not
+    if fatal <= 6:  # two files that are there (moved away, then placed) and two that are not
         with pytest.raises(expected), folder_transaction(tmp_path) as scratch:
-            write(scratch, a="new", b="new", new__c="new")
+            write(scratch, a="new", aa="new", b="new", new__c="new")
         assert tree(tmp_path) == before
         assert not (tmp_path / "new").exists()
     else:
         with folder_transaction(tmp_path) as scratch:
-            write(scratch, a="new", b="new", new__c="new")
-        assert tree(tmp_path) == {"a": "new", "b": "new", "new/c": "new", "other": "theirs"}
+            write(scratch, a="new", aa="new", b="new", new__c="new")
+        assert tree(tmp_path) == {"a": "new", "aa": "new", "b": "new", "new/c": "new", "other": "theirs"}
     assert not [path for path in tmp_path.rglob("*") if "partial" in path.name]
 
 
