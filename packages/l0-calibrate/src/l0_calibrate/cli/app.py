@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
-import click
 import typer
 from rich.console import Console
 from rich.markup import escape
@@ -18,6 +18,9 @@ from l0_calibrate.cli.plugins import plugins
 from l0_calibrate.cli.report import report
 from l0_core import InputError, UnknownPluginError
 from l0_core.errors import BrokenPluginError, MissingDependencyError, PluginConflictError
+
+_CommandLineError: Any = typer.BadParameter.__mro__[2]
+"""What a wrong option raises: click's ClickException, from click or from the copy that newer typer carries."""
 
 BAD_INPUT = 2
 INTERRUPTED = 130
@@ -59,10 +62,10 @@ def main() -> None:
     except (InputError, UnknownPluginError, PluginConflictError, MissingDependencyError, BrokenPluginError) as error:
         errors.print(f"[bold red]error:[/] {escape(str(error.args[0] if error.args else error))}")
         sys.exit(BAD_INPUT)
-    except click.ClickException as error:
+    except _CommandLineError as error:
         error.show()
         sys.exit(error.exit_code)
-    except (KeyboardInterrupt, click.Abort):
+    except (KeyboardInterrupt, typer.Abort):
         errors.print("interrupted: nothing was written")
         sys.exit(INTERRUPTED)
     except BrokenPipeError:

@@ -22,6 +22,10 @@ LARGEST_CHANGE = math.log(100.0)
 """Most that log omega moves in a restart: a travel that is nothing but rounding would throw it away."""
 ROUNDING = 1e-10
 """Travel of that part of the point's own size is none."""
+ALONE = 4.0
+"""Factor of omega when only one side travels ..."""
+SMALLEST_WEIGHT = 1e-9
+"""... as far as this, or its inverse."""
 COLD_WEIGHT = 4.0
 """Primal weight (omega) of a cold start."""
 
@@ -73,7 +77,14 @@ class RestartRule:
         return due
 
     def restart(self, primal: Travel, dual: Travel) -> None:
-        """Start anew; omega moves half way (on the log scale) to the ratio of the travels since the last restart."""
+        """Start anew; omega moves half way (on the log scale) to the ratio of the travels since the last restart.
+
+        Where only one side travels (the other sits at its bounds), that side gets longer steps.
+        """
         self.since = 0
         if primal.is_real and dual.is_real:
             self.omega = math.exp(0.5 * math.log(primal.length / dual.length) + 0.5 * math.log(self.omega))
+        elif primal.is_real:
+            self.omega = min(self.omega * ALONE, 1.0 / SMALLEST_WEIGHT)
+        elif dual.is_real:
+            self.omega = max(self.omega / ALONE, SMALLEST_WEIGHT)

@@ -28,6 +28,11 @@ _PROXIMAL = 1e-14
 no end, the barrier would carry ratios off without limit."""
 
 
+_LARGEST_GROWTH = 20.0
+"""Growth of a product of slack and multiplier, in means of all, up to which a gap is closed by it: far beyond the
+mean a pair is so badly centred that it stops every step."""
+
+
 class Move(NamedTuple):
     """A direction: of slacks and multipliers (flat), of the duals y, and ``A'dy``."""
 
@@ -124,15 +129,24 @@ class State:
 
     def close_rows(self) -> None:
         """Take what is missing in each capped row into p or s, whichever grows by it."""
-        missing = self.gaps().rows[self.program.capped]
-        self.slacks[self.layout.over] += np.maximum(missing, 0.0)
-        self.slacks[self.layout.under] += np.maximum(-missing, 0.0)
+        at, missing = self.layout, self.gaps().rows[self.program.capped]
+        self._take_up(self.slacks, at.over, missing)
+        self._take_up(self.slacks, at.under, -missing)
 
     def close_columns(self) -> None:
         """Take what is missing in each column into the multiplier of the bound that grows by it, if there is one."""
-        missing = self.gaps().columns
-        self.multipliers[self.layout.low] += np.maximum(missing, 0.0)
-        self.multipliers[self.layout.high] += np.maximum(-missing[self.program.bounded], 0.0)
+        at, missing = self.layout, self.gaps().columns
+        self._take_up(self.multipliers, at.low, missing)
+        self._take_up(self.multipliers, at.high, -missing[self.program.bounded])
+
+    def _take_up(self, side: FloatArray, part: slice, amount: FloatArray) -> None:
+        """Add the positive amounts to one side of some pairs, but for those whose product would grow out of all proportion.
+
+        What is left is for the next direction to close.
+        """
+        other = self.multipliers if side is self.slacks else self.slacks
+        most = _LARGEST_GROWTH * self.complementarity / self.slacks.size
+        side[part] += np.where((amount > 0) & (amount * other[part] <= most), amount, 0.0)
 
     def move(self, direction: Move, primal: float, dual: float, columns: ColumnMap) -> None:
         """Take a step, and close the gaps that can be closed."""

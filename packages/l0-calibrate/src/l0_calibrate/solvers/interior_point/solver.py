@@ -31,7 +31,7 @@ _SHORT = 1e-4
 """Steps shorter than this, several times in a row, mean that rounding has the last word."""
 _LEAST_GAP = 1e-11
 """Complementarity beside the objective below which doubles have no more digits to give."""
-_MET = 1e-8
+_MET = 1e-7
 """Mean price below which all targets are met to the digits of their float32 entries."""
 
 

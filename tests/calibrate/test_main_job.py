@@ -1,0 +1,89 @@
+"""The main job from the bundled problem: exact counts, bounds, determinism, files, the command line."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from l0_calibrate import calibrate
+from l0_calibrate.demo import load_demo
+from l0_core import InputError, UnknownPluginError
+
+
+@pytest.fixture(scope="module")
+def problem():
+    return load_demo()
+
+
+def test_dense_fit_is_at_the_certified_optimum(problem):
+    result = calibrate(problem, tol=0.001)
+    assert result.loss <= 0.0297
+    assert result.gap is not None
+    assert result.gap <= 0.01
+    assert result.status == "optimal"
+
+
+def test_a_budget_is_met_exactly_within_its_bound_and_repeats_bit_for_bit(problem):
+    events = []
+    result = calibrate(problem, keep=300, max_weight_ratio=5, watch=events.append)
+    assert np.count_nonzero(result.weights) == result.kept == 300
+    assert result.loss <= 0.0325
+    assert result.ess >= 180
+    assert result.max_ratio <= 5 * (1 + 1e-9)
+    assert events
+    np.random.seed(7)
+    before = np.random.get_state()[1].copy()
+    again = calibrate(problem, keep=300, max_weight_ratio=5)
+    assert again.fingerprint == result.fingerprint
+    assert (np.random.get_state()[1] == before).all()
+
+
+def test_the_mass_is_held_exactly(problem):
+    result = calibrate(problem, keep=600, conserve_mass=True)
+    assert result.weights.sum() == pytest.approx(problem.initial_weights.sum(), rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("fields", "error", "says"),
+    [
+        ({"keep": 0}, InputError, "keep"),
+        ({"keep": -3}, InputError, "keep"),
+        ({"keep": 5001}, InputError, "5000"),
+        ({"share": 1.5}, InputError, "share"),
+        ({"min_weight_ratio": 3, "max_weight_ratio": 2}, InputError, "no weight can meet both"),
+        ({"loss": "absolut"}, UnknownPluginError, "absolute"),
+        ({"solver": "simplex"}, UnknownPluginError, "primal_dual"),
+        ({"backend": "jax"}, UnknownPluginError, "numpy"),
+        ({"keep": 10, "selector": "prunes"}, UnknownPluginError, "prune"),
+        ({"kep": 10}, InputError, "keep"),
+    ],
+)
+def test_what_cannot_work_is_refused_at_the_door(problem, fields, error, says):
+    with pytest.raises(error, match=says):
+        calibrate(problem, **fields)
+
+
+def test_fit_and_evaluate_from_the_command_line_agree(problem, tmp_path):
+    problem.save(tmp_path / "problem")
+    command = [sys.executable, "-c", "from l0_calibrate.cli import main; main()"]
+    out = tmp_path / "run"
+    fit = [*command, "fit", str(tmp_path / "problem"), "--keep", "300", "--out", str(out), "--quiet"]
+    done = subprocess.run(fit, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
+    weights = pd.read_parquet(out / "weights.parquet")
+    assert list(weights.columns) == ["record_id", "initial_weight", "weight", "kept", "ratio"]
+    assert int(weights["kept"].sum()) == 300
+    score = [*command, "evaluate", str(out / "weights.parquet"), str(tmp_path / "problem"), "--json"]
+    scored = json.loads(subprocess.run(score, capture_output=True, text=True, check=True).stdout)
+    assert scored["loss"] == pytest.approx(json.loads((out / "result.json").read_text())["loss"])
+    refused = subprocess.run(
+        [*fit[:5], "--keep", "0", "--out", str(tmp_path / "no")], capture_output=True, text=True, check=False
+    )
+    assert refused.returncode == 2
+    assert "keep" in refused.stderr
+    assert not (tmp_path / "no").exists()
