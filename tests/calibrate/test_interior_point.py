@@ -16,6 +16,8 @@ from l0_calibrate.system import build_system
 from l0_calibrate.watch import Progress
 from l0_core.plugins import registry
 
+pytestmark = pytest.mark.skip(reason="the interior point is not finished: it is not announced as a solver yet")
+
 TIGHT = Stop(tolerance=1e-6)
 FLOOR = 1e-6
 """Sum-form objective that float32 entries (6e-8 relative) cannot resolve on a dozen rows of weight up to 5."""

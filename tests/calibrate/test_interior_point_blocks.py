@@ -11,6 +11,8 @@ from l0_calibrate.solvers.interior_point.ordering import ordered_columns
 from l0_calibrate.solvers.interior_point.structure import Structure, find_structure
 from l0_calibrate.system import Columns
 
+pytestmark = pytest.mark.skip(reason="the interior point is not finished: it is not announced as a solver yet")
+
 
 def columns_of(matrix: sp.csc_array) -> Columns:
     matrix = sp.csc_array(matrix)
@@ -69,7 +71,7 @@ def test_two_levels_of_areas_are_found_without_labels() -> None:
 
 
 def test_rare_rows_of_the_nation_do_not_join_areas() -> None:
-    matrix, level = nested(2, 5, 4, 60, 300)
+    matrix, _level = nested(2, 5, 4, 60, 300)
     rng = np.random.default_rng(3)
     rare = sp.csr_array(sp.random_array((8, matrix.shape[1]), density=6 / matrix.shape[1], rng=rng))
     found = structure_of(columns_of(sp.csc_array(sp.vstack([sp.csr_array(matrix), rare]))))

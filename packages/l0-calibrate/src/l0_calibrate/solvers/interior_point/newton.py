@@ -23,7 +23,7 @@ from l0_calibrate.solvers.sparse_map import ColumnMap
 FloatArray = npt.NDArray[np.float64]
 
 
-_PROXIMAL = 1e-14
+_PROXIMAL = 1e-12
 """Curvature of a term that holds each ratio near where it is: along a direction that costs nothing and has
 no end, the barrier would carry ratios off without limit."""
 
@@ -140,7 +140,7 @@ class State:
         self._take_up(self.multipliers, at.high, -missing[self.program.bounded])
 
     def _take_up(self, side: FloatArray, part: slice, amount: FloatArray) -> None:
-        """Add the positive amounts to one side of some pairs, but for those whose product would grow out of all proportion.
+        """Add the positive amounts to one side of some pairs, save where their product would grow too far.
 
         What is left is for the next direction to close.
         """

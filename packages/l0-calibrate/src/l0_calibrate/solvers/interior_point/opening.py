@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from l0_calibrate.solvers.interior_point.program import Program
+from l0_calibrate.solvers.mass import project_mass
 from l0_calibrate.solvers.sparse_map import ColumnMap
 from l0_calibrate.system import ColumnArrays
 from l0_gates.jit import fast_jit
@@ -39,22 +40,38 @@ class Opened(NamedTuple):
 
 def opened(program: Program, columns: ColumnMap, warm: FloatArray | None) -> Opened:
     """Run the passes; ``warm`` are ratios to begin from, None for ratios of 1."""
-    first = FIRST_BARRIER if warm is None else WARM_BARRIER
-    passes = COLD_PASSES if warm is None else WARM_PASSES
-    u = np.ones(program.lower.size) if warm is None else warm
-    above = _inside(u - program.lower, program.width, 0.1 if warm is None else 0.01)
-    residuals = columns.matvec(program.lower + above) - program.b
+    first, passes, share = (FIRST_BARRIER, COLD_PASSES, 0.1) if warm is None else (WARM_BARRIER, WARM_PASSES, 0.01)
+    start = cautious(program, columns, warm, share)
+    above, residuals = start.above, start.residuals
     steep = np.ones(program.b.size, dtype=bool)
     steep[program.capped] = False
-    barriers = np.geomspace(first, LAST_BARRIER, passes)
+    box = _Box(program.lower, program.width, program.spread, program.centre)
+    # Where residuals are large, so are the slacks that pay for them, and so must the barrier be.
+    barriers = np.geomspace(first, LAST_BARRIER, passes) * max(1.0, float(np.abs(residuals).mean()))
     for barrier in barriers:
         curvature = _majoriser(program, residuals, float(barrier), steep)
-        _descend(
-            program.columns.arrays, curvature, curvature * residuals, above,
-            _Box(program.lower, program.width, program.spread, program.centre), float(barrier),
-        )  # fmt: skip
+        _descend(program.columns.arrays, curvature, curvature * residuals, above, box, float(barrier))
         residuals = columns.matvec(program.lower + above) - program.b
-    return Opened(above, residuals, float(barriers[-1]))
+    above = _with_mass(program, above)
+    return Opened(above, columns.matvec(program.lower + above) - program.b, float(barriers[-1]))
+
+
+def cautious(program: Program, columns: ColumnMap, warm: FloatArray | None = None, share: float = 0.1) -> Opened:
+    """The start without any pass: ratios of 1 (or the warm ones) moved inside, a barrier of the size of the residuals."""
+    u = np.ones(program.lower.size) if warm is None else warm
+    above = _with_mass(program, _inside(u - program.lower, program.width, share))
+    residuals = columns.matvec(program.lower + above) - program.b
+    return Opened(above, residuals, max(1.0, float(np.abs(residuals).mean())))
+
+
+def _with_mass(program: Program, above: FloatArray) -> FloatArray:
+    """The point moved to the program's mass, still inside; as it is where that leaves no room."""
+    if program.mass is None:
+        return above
+    inner = 1e-3 * np.minimum(program.width, 1.0)
+    lower, upper = program.lower + inner, program.lower + program.width - inner
+    closed = project_mass(program.lower + above, program.mass.reference, program.mass.total, lower, upper)
+    return above if closed is None else closed - program.lower
 
 
 def _inside(above: FloatArray, width: FloatArray, share: float) -> FloatArray:

@@ -56,6 +56,14 @@ def _untouched(columns: Columns, rows: BoolArray) -> BoolArray:
 
 
 @attrs.frozen(eq=False)
+class Mass:
+    """``reference @ u = total`` for the columns of a program."""
+
+    reference: FloatArray
+    total: float
+
+
+@attrs.frozen(eq=False)
 class Program:
     """The part of a fit in use, in the order of its blocks.
 
@@ -76,6 +84,7 @@ class Program:
     capped: IntArray
     zoned: IntArray
     bounded: IntArray
+    mass: Mass | None
 
     @classmethod
     def of(cls, fit: Fit, use: Use, structure: Structure) -> Program:
@@ -87,6 +96,10 @@ class Program:
             c = fit.columns
             per_entry = np.repeat(rest, np.diff(c.indptr.astype(np.int64)).astype(np.int64))
             b = b - np.bincount(c.indices, weights=per_entry * c.values, minlength=c.rows)
+        mass = None
+        if fit.mass is not None:
+            left_out = ~use.columns
+            mass = Mass(fit.reference[order], fit.mass - float(fit.reference[left_out] @ use.settled[left_out]))
         cap = fit.price.cap[rows]
         width = (fit.upper - fit.lower)[order]
         return cls(
@@ -103,6 +116,7 @@ class Program:
             capped=np.flatnonzero(np.isfinite(cap)),
             zoned=np.flatnonzero(fit.price.dead_zone[rows] > 0),
             bounded=np.flatnonzero(np.isfinite(width)),
+            mass=mass,
         )
 
     @property

@@ -16,7 +16,7 @@ from l0_calibrate.solvers.certificate import Certificate
 from l0_calibrate.solvers.fit import Fit
 from l0_calibrate.solvers.interior_point.arrow import BlockFactor, NotPositiveDefinite
 from l0_calibrate.solvers.interior_point.newton import Newton, State
-from l0_calibrate.solvers.interior_point.opening import opened
+from l0_calibrate.solvers.interior_point.opening import cautious, opened
 from l0_calibrate.solvers.interior_point.program import Program, Use
 from l0_calibrate.solvers.interior_point.steps import choose_step
 from l0_calibrate.solvers.mass import project_mass
@@ -175,8 +175,14 @@ class _Run:
         factor = BlockFactor(program.structure, program.columns, self._threads)
         try:
             warm = None if start is None or start.u is None else np.asarray(start.u, dtype=np.float64)[order]
-            state = State.of(program, columns, opened(program, columns, warm))
-            return self._iterate(state, factor, columns, correctors)
+            status = self._iterate(
+                State.of(program, columns, opened(program, columns, warm)), factor, columns, correctors
+            )
+            if status == "stalled" and self._iterations < _MOST_ITERATIONS:
+                # A start too near the boundary for the numbers of this problem: once more from well inside.
+                state = State.of(program, columns, cautious(program, columns))
+                status = self._iterate(state, factor, columns, correctors)
+            return status
         finally:
             columns.close()
             factor.close()
