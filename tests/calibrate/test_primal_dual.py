@@ -20,7 +20,7 @@ from l0_calibrate.system import ScaledSystem, build_system, take_columns
 from l0_calibrate.watch import unwatched
 from l0_core import InputError
 
-QUICK = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+QUICK = settings(max_examples=250, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 
 
 def dense_matrix(system: ScaledSystem) -> np.ndarray:
@@ -84,9 +84,7 @@ def check_against_optimum(task: Task) -> None:
     # HiGHS meets its rows to 1e-7, each at the price of its cap; a bound above that is a wrong bound.
     assert solution.bound <= optimum + 1e-7 * (float(task.price.cap.sum()) + optimum)
     assert solution.objective >= optimum - 1e-7 * (1 + optimum)
-    # A first-order method may spend its iterations on an ill-scaled instance; it then says so.
-    if solution.status != "budget_spent":
-        assert solution.objective <= optimum + 2e-3 * (1 + optimum)
+    assert solution.objective <= optimum + 2e-3 * (1 + optimum)
     assert (solution.u >= task.lower).all()
     assert (solution.u <= task.upper).all()
     if solution.status == "optimal" and optimum > 1e-6:
@@ -125,6 +123,23 @@ def test_any_dual_point_gives_a_valid_bound(task: Task, seed: int, size: float) 
     optimum = linear_optimum(task)
     bound = Certificate(fit).bound(y, a.T @ y, fit.objective(feasible, a @ feasible))
     assert bound <= optimum + 1e-7 * (1 + optimum)
+
+
+def test_a_side_that_travels_alone_gets_longer_steps() -> None:
+    """The duals reach their caps at once; the one ratio that matters then has far to go, up to about 1,170."""
+    a = np.array([[1e-3, 1.0], [2e-3, 3.0], [0.0, 1.0]])
+    system = build_system(sp.csr_array(a), np.array([1.0, 2.0, 0.0]), np.ones(2))
+    task = Task(
+        system,
+        RowPrice(np.full(3, 3.0), np.zeros(3), np.zeros(3)),
+        None,
+        np.zeros(2),
+        np.full(2, np.inf),
+        np.zeros(2),
+        1.0,
+    )
+    solution = PrimalDualSolver().solve(task, Stop(tolerance=1e-6, iterations=3_000))
+    assert solution.u[0] == pytest.approx(1_000.0, rel=1e-4)
 
 
 def random_system(seed: int, m: int = 30, n: int = 200, density: float = 0.2) -> ScaledSystem:
