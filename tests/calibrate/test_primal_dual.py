@@ -16,6 +16,7 @@ from l0_calibrate.solvers.fit import Fit
 from l0_calibrate.solvers.iteration import Opening, iterate
 from l0_calibrate.solvers.primal_dual import PrimalDualSolver
 from l0_calibrate.solvers.primal_dual_backend import BackendIteration
+from l0_calibrate.solvers.restarts import RestartRule, Travel
 from l0_calibrate.system import ScaledSystem, build_system, take_columns
 from l0_calibrate.watch import unwatched
 from l0_core import InputError
@@ -125,21 +126,20 @@ def test_any_dual_point_gives_a_valid_bound(task: Task, seed: int, size: float) 
     assert bound <= optimum + 1e-7 * (1 + optimum)
 
 
-def test_a_side_that_travels_alone_gets_longer_steps() -> None:
-    """The duals reach their caps at once; the one ratio that matters then has far to go, up to about 1,170."""
-    a = np.array([[1e-3, 1.0], [2e-3, 3.0], [0.0, 1.0]])
-    system = build_system(sp.csr_array(a), np.array([1.0, 2.0, 0.0]), np.ones(2))
-    task = Task(
-        system,
-        RowPrice(np.full(3, 3.0), np.zeros(3), np.zeros(3)),
-        None,
-        np.zeros(2),
-        np.full(2, np.inf),
-        np.zeros(2),
-        1.0,
-    )
-    solution = PrimalDualSolver().solve(task, Stop(tolerance=1e-6, iterations=3_000))
-    assert solution.u[0] == pytest.approx(1_000.0, rel=1e-4)
+@pytest.mark.parametrize(
+    ("primal", "dual", "expected"),
+    [
+        (Travel(1.0, 5.0), Travel(4.0, 5.0), 1.0),  # sqrt(4 * 1 / 4): half way to the ratio on the log scale
+        (Travel(1.0, 5.0), Travel(0.0, 5.0), 16.0),  # the duals rest at their caps: longer primal steps
+        (Travel(0.0, 0.0), Travel(1.0, 5.0), 1.0),  # the ratios rest at their bounds: longer dual steps
+        (Travel(1e-14, 5.0), Travel(1.0, 5.0), 1.0),  # a travel of the size of rounding is none
+        (Travel(0.0, 5.0), Travel(0.0, 5.0), 4.0),
+    ],
+)
+def test_the_primal_weight_follows_the_travels(primal: Travel, dual: Travel, expected: float) -> None:
+    rule = RestartRule(4.0)
+    rule.restart(primal, dual)
+    assert rule.omega == pytest.approx(expected)
 
 
 def random_system(seed: int, m: int = 30, n: int = 200, density: float = 0.2) -> ScaledSystem:
