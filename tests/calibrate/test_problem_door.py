@@ -185,6 +185,10 @@ REFUSED = {
         lambda: problem(np.where(MATRIX == 2, np.inf, MATRIX)),
         r"inf for target 'target_0' .* record 1 \(column 1\)",
     ),
+    "nan entry at the start of a row": (
+        lambda: problem(np.array([[1.0, 2.0, 0.0], [0.0, np.nan, 1.0]]), record_ids=IDS),
+        "nan for target 'target_1' .row 1. and record 'r1'",
+    ),
     "missing entry of a frame": (
         lambda: problem(pd.DataFrame({"a": pd.array([1, None], dtype="Int64"), "b": [1, 2]})),
         "record 'a'",
@@ -210,6 +214,10 @@ REFUSED = {
     "missing id": (lambda: problem(record_ids=["a", None, "b"]), "record id at position 1 is missing"),
     "empty id": (lambda: problem(record_ids=["a", "", "b"]), "record id at position 1 is missing"),
     "mixed ids": (lambda: problem(record_ids=[1, "1", 2]), "mix whole numbers and text"),
+    "truth among the ids": (
+        lambda: problem(record_ids=np.array([True, 2, 3], dtype=object)),
+        "record ids must be whole numbers or text",
+    ),
     "fractional id": (lambda: problem(record_ids=[1.0, 1.5, 2.0]), "1.5 at position 1 is not a whole number"),
     "wrong number of ids": (lambda: problem(record_ids=["a"]), "one record id for each of the 3"),
     "negative tolerance": (lambda: problem(tolerances=-0.1), "must not be negative"),
@@ -331,6 +339,11 @@ def test_loss_weights_have_mean_one_and_scaling_again_moves_nothing():
     made = problem(loss_weights=[1.0, 6.0])
     assert made.loss_weights.tolist() == [2 / 7, 12 / 7]
     assert problem(loss_weights=made.loss_weights).digest == made.digest
+    for seed in range(20):
+        weights = np.random.default_rng(seed).exponential(size=30)
+        once = CalibrationProblem(np.ones((30, 1)), np.ones(30), loss_weights=weights).loss_weights
+        again = CalibrationProblem(np.ones((30, 1)), np.ones(30), loss_weights=once).loss_weights
+        np.testing.assert_array_equal(again, once)
 
 
 def test_groups_count_alike():
@@ -368,12 +381,12 @@ def test_the_digest_sees_every_input(part):
 
 def test_a_subset_is_the_problem_of_its_parts():
     made = problem(record_ids=[2, 1, 0], record_info=pd.DataFrame({"s": ["x", "y", "z"]}), tolerances=[0.0, 0.5])
-    part = made.subset([1], [2, 1], initial_weights=[4.0, 5.0])
-    assert part.matrix.toarray().tolist() == [[1.0, 1.0]]
-    assert part.record_ids.tolist() == [0, 1]
-    assert part.record_info["s"].tolist() == ["z", "y"]
+    part = made.subset([1], [2, 1, 0], initial_weights=[4.0, 5.0, 6.0])  # ids that look like positions
+    assert part.matrix.toarray().tolist() == [[1.0, 1.0, 0.0]]
+    assert part.record_ids.tolist() == [0, 1, 2]
+    assert part.record_info["s"].tolist() == ["z", "y", "x"]
     assert part.tolerances.tolist() == [0.5]
-    assert part.initial_weights.tolist() == [4.0, 5.0]
+    assert part.initial_weights.tolist() == [4.0, 5.0, 6.0]
     flags = made.subset(np.array([False, True]), np.array([False, True, True]))
     assert flags.record_ids.tolist() == [1, 0]
 

@@ -114,8 +114,10 @@ def test_ids_in_csv_are_what_is_written(tmp_path: Path) -> None:
     path = tmp_path / "r.csv"
     path.write_text("record_id,x\n007,1\n8,2\n", encoding="utf-8")
     assert read_table(path)["record_id"].tolist() == ["007", "8"]
-    path.write_text("record_id,x\n7,1\n-8,2\n", encoding="utf-8")
-    assert read_table(path)["record_id"].tolist() == [7, -8]
+    path.write_text("record_id,x\n0,1\n00,2\n", encoding="utf-8")
+    assert read_table(path)["record_id"].tolist() == ["0", "00"]
+    path.write_text("record_id,x\n7,1\n-8,2\n0,3\n", encoding="utf-8")
+    assert read_table(path)["record_id"].tolist() == [7, -8, 0]
     assert read_table(path)["record_id"].dtype == np.int64
 
 
