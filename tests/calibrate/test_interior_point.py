@@ -16,11 +16,9 @@ from l0_calibrate.system import build_system
 from l0_calibrate.watch import Progress
 from l0_core.plugins import registry
 
-pytestmark = pytest.mark.skip(reason="the interior point is not finished: it is not announced as a solver yet")
-
 TIGHT = Stop(tolerance=1e-6)
-FLOOR = 1e-6
-"""Sum-form objective that float32 entries (6e-8 relative) cannot resolve on a dozen rows of weight up to 5."""
+RESOLUTION = 2e-7
+"""Relative error that float32 entries (6e-8) leave open, of a row and of the row of the mass."""
 
 
 def dense(task: Task) -> np.ndarray:
@@ -46,6 +44,12 @@ def reference_optimum(task: Task) -> float | None:
         options={"primal_feasibility_tolerance": 1e-10, "dual_feasibility_tolerance": 1e-10},
     )  # fmt: skip
     return float(found.fun) if found.status == 0 else None
+
+
+def floor(task: Task, u: np.ndarray) -> float:
+    """Sum-form objective that the resolution of entries leaves open."""
+    weights = np.where(np.isfinite(task.price.cap), task.price.cap, 1.0)
+    return RESOLUTION * float(weights @ (1.0 + np.abs(dense(task)) @ u)) + RESOLUTION * task.system.targets
 
 
 def ugly_task(seed: int) -> Task:
@@ -97,7 +101,7 @@ def test_optimum_of_ugly_problems_and_a_bound_never_above_it(block: int) -> None
             continue
         assert solution.status != "infeasible", seed
         assert_sound(task, solution)
-        assert solution.objective <= optimum + 1e-5 * optimum + FLOOR, seed
+        assert solution.objective <= optimum + 1e-5 * optimum + floor(task, solution.u), seed
         # HiGHS itself stops at 1e-10 of feasibility: its optimum is short of the true one by that, times the duals.
         assert solution.bound <= optimum + 1e-8 * max(1.0, optimum), seed
 
@@ -159,7 +163,7 @@ def test_bent_prices_and_spreads(block: int) -> None:
         assert solution.status in ("optimal", "converged"), seed
         assert_sound(task, solution)
         best = smooth_optimum(task, (solution.u, np.ones(task.count)))
-        assert solution.objective <= best * (1 + 1e-5) + FLOOR, seed
+        assert solution.objective <= best * (1 + 1e-5) + floor(task, solution.u), seed
         assert solution.bound <= best * (1 + 1e-9) + 1e-9, seed
 
 

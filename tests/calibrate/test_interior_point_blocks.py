@@ -11,8 +11,6 @@ from l0_calibrate.solvers.interior_point.ordering import ordered_columns
 from l0_calibrate.solvers.interior_point.structure import Structure, find_structure
 from l0_calibrate.system import Columns
 
-pytestmark = pytest.mark.skip(reason="the interior point is not finished: it is not announced as a solver yet")
-
 
 def columns_of(matrix: sp.csc_array) -> Columns:
     matrix = sp.csc_array(matrix)

@@ -23,9 +23,9 @@ from l0_calibrate.solvers.sparse_map import ColumnMap
 FloatArray = npt.NDArray[np.float64]
 
 
-_PROXIMAL = 1e-12
-"""Curvature of a term that holds each ratio near where it is: along a direction that costs nothing and has
-no end, the barrier would carry ratios off without limit."""
+_HOLD = 1e-3
+"""Least curvature of a ratio's barrier, beside that of a centred one, mu / x^2: along a direction that costs
+nothing and has no end, a pair that has lost its multiplier would be carried off without limit."""
 
 
 _LARGEST_GROWTH = 20.0
@@ -168,7 +168,8 @@ class Newton:
     def __init__(self, state: State, factor: BlockFactor, columns: ColumnMap) -> None:
         p, at, x, z = state.program, state.layout, state.slacks, state.multipliers
         self._state, self._factor, self._columns = state, factor, columns
-        stiffness = p.spread + z[at.low] / x[at.low] + _PROXIMAL
+        held = _HOLD * state.complementarity / x.size
+        stiffness = p.spread + np.maximum(z[at.low], held / x[at.low]) / x[at.low]
         stiffness[p.bounded] += z[at.high] / x[at.high]
         self._give = 1.0 / stiffness
         diagonal = p.curvature.copy()

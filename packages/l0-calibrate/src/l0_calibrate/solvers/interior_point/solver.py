@@ -31,6 +31,8 @@ _SHORT = 1e-4
 """Steps shorter than this, several times in a row, mean that rounding has the last word."""
 _LEAST_GAP = 1e-11
 """Complementarity beside the objective below which doubles have no more digits to give."""
+_FARTHEST = 1e15
+"""A ratio beyond it has lost the digits that its row needs."""
 _MET = 1e-7
 """Mean price below which all targets are met to the digits of their float32 entries."""
 
@@ -209,7 +211,7 @@ class _Run:
             state.move(step.direction, damping * step.primal, damping * step.dual, columns)
             rough = self._record(state)
             short = short + 1 if max(step.primal, step.dual) < _SHORT else 0
-            if short >= 3:
+            if short >= 3 or not state.ratios.max() < _FARTHEST:
                 return "stalled"
 
     def _record(self, state: State) -> float:

@@ -25,7 +25,7 @@ _GAPS = 6
 """Thresholds of neighbours that are tried where the sorted counts jump most,"""
 _TAILS = 6
 """... and such that leave out a half, a quarter, ... of the rows."""
-_SOLID = (1, 64)
+_SOLID = (1, 16, 128)
 """Least lengths of rows that may join columns into areas: a national total of five records says nothing of areas."""
 
 

@@ -23,6 +23,8 @@ _REACH = 1.1
 _GAIN = 0.02
 """The least that a corrector must add to the two steps together; the next is not tried after one that adds less."""
 _LEAST_CENTRING = 0.1
+_GROWTH = 3.0
+"""Growth of the complementarity in one step above which the two steps are made equal."""
 
 
 @attrs.frozen(eq=False)
@@ -61,6 +63,11 @@ def choose_step(state: State, newton: Newton, correctors: int) -> Step:
             step = longer
         if gained < _GAIN:
             break
+    grown = (x + step.primal * step.direction.slacks) @ (z + step.dual * step.direction.multipliers)
+    if grown > _GROWTH * mean * x.size:
+        # One side would run ahead of what the other can follow.
+        shorter = min(step.primal, step.dual)
+        step = Step(step.direction, shorter, shorter)
     return step
 
 
