@@ -1,0 +1,62 @@
+"""The figures that the engine must reach on the real problems beside the checkout."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from l0_calibrate import CalibrationProblem, calibrate
+
+DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
+
+pytestmark = [
+    pytest.mark.data,
+    pytest.mark.slow,
+    pytest.mark.skipif(not DATA.is_dir(), reason="needs ../shared/data beside the checkout"),
+]
+
+
+def load(name: str) -> CalibrationProblem:
+    return CalibrationProblem.load(DATA / name)
+
+
+@pytest.mark.parametrize(
+    ("name", "bound", "optimum"),
+    [
+        ("us_national_small", None, 0.029644),
+        ("us_state_soi_medium", None, 0.021946),
+        ("us_state_soi_medium", 10.0, 0.02706),
+    ],
+)
+def test_dense_fits_are_certified_to_one_per_cent(name: str, bound: float | None, optimum: float) -> None:
+    result = calibrate(load(name), max_weight_ratio=bound, spread=0.0, solver="primal_dual")
+    assert result.status == "optimal"
+    assert result.gap is not None
+    assert result.gap <= 0.01
+    assert result.loss <= 1.01 * optimum
+    assert result.bound is not None
+    assert result.bound <= optimum * (1 + 1e-4)  # the optimum is known to five digits
+
+
+@pytest.mark.parametrize(
+    ("name", "keep", "selector", "loss", "ess"),
+    [
+        ("us_national_small", 300, "prune", 0.0325, 180),
+        ("us_state_soi_medium", 4_000, "prune", 0.0232, 1_900),
+        ("us_state_soi_medium", 4_000, "exchange", 0.0226, 2_080),
+    ],
+)
+def test_exact_budgets_reach_their_loss_and_sample_size(
+    name: str, keep: int, selector: str, loss: float, ess: float
+) -> None:
+    problem = load(name)
+    result = calibrate(problem, keep=keep, max_weight_ratio=5.0, spread=0.003, selector=selector)
+    kept = result.weights > 0
+    assert kept.sum() == keep
+    assert result.loss <= loss
+    assert result.ess >= ess
+    ratios = result.weights[kept] / problem.initial_weights[kept]
+    assert ratios.max() <= 5.0 * problem.n_records / keep * (1 + 1e-9)
+    assert np.isfinite(result.weights).all()
