@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from l0_calibrate.options import Options
     from l0_calibrate.problem import CalibrationProblem, Target
     from l0_calibrate.result import CalibrationResult
+    from l0_calibrate.survey import survey_calibrate
     from l0_calibrate.torch_faces import SparseCalibrationWeights
 
 _HOMES = {
@@ -44,6 +45,7 @@ _HOMES = {
     "options": ("Options",),
     "problem": ("CalibrationProblem", "Target"),
     "result": ("CalibrationResult",),
+    "survey": ("survey_calibrate",),
     "torch_faces": ("SparseCalibrationWeights",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
@@ -63,6 +65,7 @@ __all__ = [
     "log_performance_over_epochs",
     "metrics",
     "reweight",
+    "survey_calibrate",
     "tune_l0_hyperparameters",
 ]
 

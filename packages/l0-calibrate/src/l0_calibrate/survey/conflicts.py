@@ -1,0 +1,90 @@
+"""Which totals fight: an irreducible set of constraints that no g-weights within the bounds can meet."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import scipy.optimize
+import scipy.sparse as sp
+
+from l0_calibrate.survey.distances import Distance
+from l0_core import InputError
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+
+_MEETS = 1e-7
+"""Relative miss that linear programmes (feasible to 1e-9 here) cannot tell from none."""
+_INSIDE = 1e-6
+"""How far from an end that cannot be reached a g-weight must stay, in parts of the way from it to 1."""
+
+
+class ConflictingTotals(InputError):
+    """No weights within the bounds meet these totals together; leaving out any one of them, the others can be met.
+
+    ``columns`` has their names.
+    """
+
+    def __init__(self, message: str, columns: tuple[object, ...]) -> None:
+        super().__init__(message)
+        self.columns = columns
+
+
+def at_the_edge(ratios: FloatArray, distance: Distance) -> bool:
+    """Whether a g-weight has run into an end that it cannot reach: a sign of totals that only the end would meet."""
+    lower, upper = _inner(distance)
+    return distance.is_open and bool(((ratios < lower) | (ratios > upper)).any())
+
+
+def _inner(distance: Distance) -> tuple[float, float]:
+    """The bounds, a little inside where their ends cannot be reached."""
+    lower, upper = distance.lower, distance.upper
+    if distance.is_open:
+        lower += _INSIDE * (1.0 - lower)
+        upper -= _INSIDE * (upper - 1.0) if np.isfinite(upper) else 0.0
+    return lower, upper
+
+
+def conflicting(design: FloatArray, x: Any, totals: FloatArray, distance: Distance) -> IntArray:
+    """Numbers of an irreducible set of constraints that cannot be met together; empty where all can be.
+
+    An elastic linear programme gives a set by its duals (Farkas), a deletion filter (Chinneck & Dravnieks
+    1991) makes it irreducible.
+    """
+    size = np.maximum(np.abs(totals), abs(x).T @ design)
+    scale = np.where(size > 0, size, 1.0)
+    rows = sp.csr_array((sp.diags_array(1.0 / scale) @ x.T.multiply(design)).tocsr())
+    target = totals / scale
+    lower, upper = _inner(distance)
+    everything = np.arange(totals.size)
+    miss, duals = _elastic(rows, target, everything, lower, upper)
+    if miss <= _MEETS:
+        return np.empty(0, dtype=np.int64)
+    kept = everything[np.abs(duals) > 1e-9 * np.abs(duals).max(initial=0.0)]
+    if _elastic(rows, target, kept, lower, upper)[0] <= _MEETS:
+        kept = everything
+    for k in kept.tolist():
+        rest = kept[kept != k]
+        if rest.size and _elastic(rows, target, rest, lower, upper)[0] > _MEETS:
+            kept = rest
+    return np.asarray(kept, dtype=np.int64)
+
+
+def _elastic(
+    rows: sp.csr_array, target: FloatArray, chosen: IntArray, lower: float, upper: float
+) -> tuple[float, FloatArray]:
+    """The least sum of relative misses of some constraints, and its duals."""
+    part, count = rows[chosen], chosen.size
+    n = rows.shape[1]
+    slack = sp.eye_array(count)
+    found = scipy.optimize.linprog(
+        np.concatenate((np.zeros(n), np.ones(2 * count))),
+        A_eq=sp.csr_array(sp.hstack([part, slack, -slack])), b_eq=target[chosen],
+        bounds=np.vstack((np.tile([lower, upper], (n, 1)), np.tile([0.0, np.inf], (2 * count, 1)))),
+        method="highs", options={"primal_feasibility_tolerance": 1e-9, "dual_feasibility_tolerance": 1e-9},
+    )  # fmt: skip
+    if found.status != 0:
+        return 0.0, np.zeros(count)
+    return float(found.fun), np.asarray(found.eqlin.marginals)

@@ -1,0 +1,145 @@
+r"""The distances of Deville & Särndal (1992), each by its ``F``: the g-weight as a function of ``q x'lambda``.
+
+``F`` is the inverse of the derivative of the distance; ``value`` is an integral of F (the dual's own
+function) and ``slope`` its derivative. With bounds ``[L, U]`` the linear and raking functions are
+truncated (their case 7), the logit function stays strictly between them (their case 6).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import attrs
+import numpy as np
+import numpy.typing as npt
+
+from l0_core import InputError
+
+FloatArray = npt.NDArray[np.float64]
+
+METHODS = ("linear", "raking", "logit")
+
+
+@attrs.frozen
+class Distance(ABC):
+    """One distance; ``lower`` and ``upper`` are the ends of its g-weights (infinite for none)."""
+
+    lower: float
+    upper: float
+
+    is_open = False
+    """Whether the ends themselves cannot be reached."""
+
+    @abstractmethod
+    def value(self, x: FloatArray) -> FloatArray:
+        """An integral of F."""
+
+    @abstractmethod
+    def weight(self, x: FloatArray) -> FloatArray:
+        """F, the g-weight."""
+
+    @abstractmethod
+    def slope(self, x: FloatArray) -> FloatArray:
+        """F'."""
+
+
+class Linear(Distance):
+    """``F = 1 + x``, cut off at the bounds: the chi-square distance, GREG without bounds."""
+
+    def value(self, x: FloatArray) -> FloatArray:
+        """``x + x^2 / 2``, continued by straight lines beyond the bounds."""
+        inner = np.clip(x, self.lower - 1.0, self.upper - 1.0)
+        return np.asarray(inner + 0.5 * inner**2 + (1.0 + inner) * (x - inner))
+
+    def weight(self, x: FloatArray) -> FloatArray:
+        """``1 + x`` within the bounds."""
+        return np.clip(1.0 + x, self.lower, self.upper)
+
+    def slope(self, x: FloatArray) -> FloatArray:
+        """1 within the bounds, 0 beyond."""
+        return np.where((1.0 + x > self.lower) & (1.0 + x < self.upper), 1.0, 0.0)
+
+
+class Raking(Distance):
+    """``F = exp(x)``, cut off at the bounds: iterative proportional fitting in one."""
+
+    @property
+    def is_open(self) -> bool:  # type: ignore[override]
+        """Without a lower bound weights are positive."""
+        return self.lower <= 0.0
+
+    def _cut(self, x: FloatArray) -> FloatArray:
+        low = np.log(self.lower) if self.lower > 0 else -np.inf
+        high = np.log(self.upper) if np.isfinite(self.upper) else np.inf
+        return np.clip(x, low, high)
+
+    def value(self, x: FloatArray) -> FloatArray:
+        """``exp(x)``, continued by straight lines beyond the bounds."""
+        inner = self._cut(x)
+        with np.errstate(over="ignore"):
+            return np.asarray(np.exp(inner) * (1.0 + (x - inner)))
+
+    def weight(self, x: FloatArray) -> FloatArray:
+        """``exp(x)`` within the bounds."""
+        with np.errstate(over="ignore"):
+            return np.asarray(np.exp(self._cut(x)))
+
+    def slope(self, x: FloatArray) -> FloatArray:
+        """``exp(x)`` within the bounds, 0 beyond."""
+        inner = self._cut(x)
+        with np.errstate(over="ignore"):
+            return np.where(inner == x, np.exp(inner), 0.0)
+
+
+class Logit(Distance):
+    r"""``F = (L (U-1) + U (1-L) e^{A x}) / ((U-1) + (1-L) e^{A x})`` with ``A = (U-L) / ((1-L)(U-1))``."""
+
+    is_open = True
+
+    @property
+    def _rate(self) -> float:
+        return (self.upper - self.lower) / ((1.0 - self.lower) * (self.upper - 1.0))
+
+    def _share(self, x: FloatArray) -> FloatArray:
+        """Where between the bounds, in (0, 1)."""
+        shifted = self._rate * x + np.log((1.0 - self.lower) / (self.upper - 1.0))
+        return np.asarray(0.5 * (1.0 + np.tanh(0.5 * shifted)))
+
+    def value(self, x: FloatArray) -> FloatArray:
+        """``L x + (U - L) / A log(1 + (1-L)/(U-1) e^{A x})``."""
+        shifted = self._rate * x + np.log((1.0 - self.lower) / (self.upper - 1.0))
+        return np.asarray(self.lower * x + (self.upper - self.lower) / self._rate * np.logaddexp(0.0, shifted))
+
+    def weight(self, x: FloatArray) -> FloatArray:
+        """F."""
+        return self.lower + (self.upper - self.lower) * self._share(x)
+
+    def slope(self, x: FloatArray) -> FloatArray:
+        """``A (U - L) share (1 - share)``."""
+        share = self._share(x)
+        return self._rate * (self.upper - self.lower) * share * (1.0 - share)
+
+
+def distance_named(method: str, bounds: tuple[float, float] | None) -> Distance:
+    """The distance of a method with bounds on the g-weights, checked."""
+    if method not in METHODS:
+        raise InputError(f"unknown method {method!r}; known: {', '.join(METHODS)}")
+    if bounds is None:
+        if method == "logit":
+            raise InputError("method 'logit' needs bounds (L, U) of the g-weights with L < 1 < U, such as (0.3, 3)")
+        return Linear(-np.inf, np.inf) if method == "linear" else Raking(0.0, np.inf)
+    try:
+        lower, upper = (float(bound) for bound in bounds)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"bounds must be two numbers (L, U) for the g-weights, got {bounds!r}") from error
+    if not lower < 1.0 < upper:
+        raise InputError(f"bounds of the g-weights must have L < 1 < U, got ({lower:g}, {upper:g})")
+    if method == "linear":
+        return Linear(lower, upper)
+    if lower < 0.0:
+        raise InputError(f"method {method!r} gives positive weights only: its lower bound cannot be {lower:g}")
+    if method == "raking":
+        return Raking(lower, upper)
+    if not np.isfinite(upper):
+        raise InputError("method 'logit' needs a finite upper bound; raking has none")
+    return Logit(lower, upper)

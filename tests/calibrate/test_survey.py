@@ -1,0 +1,273 @@
+"""Calibration estimators against closed forms, iterative proportional fitting and SciPy's optimisers."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.optimize as so
+import scipy.sparse as sp
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from l0_calibrate.survey import ConflictingTotals, survey_calibrate
+from l0_calibrate.survey.distances import distance_named
+from l0_core import InputError
+
+R_AGREEMENT = 1e-8
+"""Relative agreement asked for with other implementations of the same estimator."""
+
+
+def sample(seed: int, n: int = 80, p: int = 4) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Design weights, auxiliaries with a constant, totals some per cent off, and q."""
+    rng = np.random.default_rng(seed)
+    d = rng.lognormal(3, 0.5, n)
+    x = np.column_stack((np.ones(n), rng.lognormal(0, 0.6, (n, p - 1))))
+    totals = (x.T @ d) * rng.uniform(0.93, 1.07, p)
+    return d, x, totals, rng.uniform(0.5, 2.0, n)
+
+
+# ------------------------------------------------------------------ references
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_linear_is_the_closed_form_of_greg(seed: int) -> None:
+    d, x, totals, q = sample(seed)
+    expected = d * (1 + q * (x @ np.linalg.solve((x.T * (d * q)) @ x, totals - x.T @ d)))
+    assert survey_calibrate(d, x, totals, q=q) == pytest.approx(expected, rel=R_AGREEMENT)
+
+
+def test_one_auxiliary_by_hand() -> None:
+    # One auxiliary: lambda = (t - d'x) / d'x^2 for the linear, log(t / d'1) for a raked constant.
+    d, x = np.array([2.0, 3.0, 5.0]), np.array([1.0, 2.0, 4.0])
+    by = (33.0 - 28.0) / (2 + 12 + 80)
+    assert survey_calibrate(d, x[:, None], [33.0]) == pytest.approx(d * (1 + by * x), rel=1e-12)
+    assert survey_calibrate(d, np.ones((3, 1)), [12.0], "raking") == pytest.approx(1.2 * d, rel=1e-12)
+
+
+def test_raking_on_margins_is_iterative_proportional_fitting() -> None:
+    rng = np.random.default_rng(3)
+    cells = np.array(list(itertools.product(range(4), range(3), range(2)))).repeat(5, axis=0)
+    d = rng.lognormal(2, 0.7, len(cells))
+    x = np.column_stack([(cells[:, k] == c).astype(float) for k in range(3) for c in range(cells[:, k].max() + 1)])
+    truth = d * rng.uniform(0.6, 1.6, d.size)
+    totals = x.T @ truth
+    fitted = d.copy()
+    for _ in range(2000):
+        for k in range(x.shape[1]):
+            fitted[x[:, k] > 0] *= totals[k] / fitted[x[:, k] > 0].sum()
+    assert survey_calibrate(d, x, totals, "raking") == pytest.approx(fitted, rel=R_AGREEMENT)
+
+
+def primal_distance(method: str, g: np.ndarray, bounds: tuple[float, float]) -> np.ndarray:
+    """The distances of the paper as functions of w / d, written out from its table 1."""
+    if method == "linear":
+        return 0.5 * (g - 1) ** 2
+    if method == "raking":
+        return g * np.log(g) - g + 1
+    low, high = bounds
+    rate = (high - low) / ((1 - low) * (high - 1))
+    return ((g - low) * np.log((g - low) / (1 - low)) + (high - g) * np.log((high - g) / (high - 1))) / rate
+
+
+@pytest.mark.parametrize(
+    ("method", "bounds"),
+    [("linear", (0.9, 1.15)), ("raking", (0.9, 1.15)), ("raking", None), ("logit", (0.7, 1.4)), ("linear", None)],
+)
+def test_minimises_the_distance_of_the_paper(method: str, bounds: tuple[float, float] | None) -> None:
+    d, x, _, q = sample(11, n=25, p=3)
+    rng = np.random.default_rng(4)
+    totals = x.T @ (d * rng.uniform(0.92, 1.12, d.size))
+    ours = survey_calibrate(d, x, totals, method, bounds, q)
+    low, high = bounds or ((1e-9, 1e3) if method == "raking" else (-1e3, 1e3))
+    inner = (low + 1e-7, high - 1e-7) if method == "logit" else (low, high)
+    scaled = x / totals
+
+    def cost(g: np.ndarray) -> float:
+        return float((d / q) @ primal_distance(method, g, (low, high)))
+
+    found = so.minimize(
+        cost, np.ones(d.size), method="SLSQP", bounds=[inner] * d.size,
+        constraints={"type": "eq", "fun": lambda g: scaled.T @ (d * g) - 1, "jac": lambda _: (scaled * d[:, None]).T},
+        options={"ftol": 1e-15, "maxiter": 2000},
+    )  # fmt: skip
+    # SLSQP with numerical gradients reaches the weights to about four digits and the distance to seven.
+    assert ours / d == pytest.approx(found.x, abs=2e-3)
+    assert cost(ours / d) <= cost(found.x) * (1 + 1e-6)
+    assert x.T @ ours == pytest.approx(totals, rel=1e-10)
+
+
+@pytest.mark.parametrize(("method", "bounds"), [("linear", (0.8, 1.3)), ("raking", (0.8, 1.3)), ("logit", (0.8, 1.3))])
+def test_bounds_hold_and_bind(method: str, bounds: tuple[float, float]) -> None:
+    d, x, _, _ = sample(2)
+    totals = x.T @ (d * np.where(x[:, 1] > np.median(x[:, 1]), 1.22, 0.86))
+    g = survey_calibrate(d, x, totals, method, bounds) / d
+    assert g.min() >= 0.8 - 1e-12  # the quotient rounds
+    assert g.max() <= 1.3 + 1e-12
+    free = survey_calibrate(d, x, totals, "raking" if method != "linear" else "linear") / d
+    assert free.min() < 0.8 or free.max() > 1.3
+    assert x.T @ (d * g) == pytest.approx(totals, rel=1e-9)
+
+
+@pytest.mark.parametrize("name", ["linear", "bounded linear", "raking", "bounded raking", "logit"])
+def test_value_weight_and_slope_of_a_distance_are_derivatives_of_one_another(name: str) -> None:
+    distance = distance_named(name.split()[-1], (0.4, 2.5) if name.startswith("bounded") or name == "logit" else None)
+    at = np.linspace(-1.7, 1.7, 69)[1::2]
+    step = 1e-5
+    weight = (distance.value(at + step) - distance.value(at - step)) / (2 * step)
+    slope = (distance.weight(at + step) - distance.weight(at - step)) / (2 * step)
+    assert distance.weight(at) == pytest.approx(weight, abs=1e-8)
+    assert distance.slope(at) == pytest.approx(slope, abs=1e-5)
+    assert distance.weight(np.zeros(1)) == pytest.approx(1.0)
+    assert distance.slope(np.zeros(1)) == pytest.approx(1.0)
+
+
+@settings(max_examples=60)
+@given(st.integers(0, 10_000), st.sampled_from(["linear", "raking", "logit"]))
+def test_meets_every_set_of_totals_that_some_weights_meet(seed: int, method: str) -> None:
+    rng = np.random.default_rng(seed)
+    n, p = int(rng.integers(3, 40)), int(rng.integers(1, 6))
+    d = rng.lognormal(2, 1, n)
+    x = rng.normal(size=(n, p)) * 10.0 ** rng.integers(-3, 6, p)
+    totals = x.T @ (d * rng.uniform(0.5, 1.8, n))
+    bounds = (0.4, 2.0) if method == "logit" else None
+    weights = survey_calibrate(d, x, totals, method, bounds)
+    assert np.abs(x.T @ weights - totals).max() <= 1e-9 * np.maximum(np.abs(totals), np.abs(x).T @ d).max()
+    if method != "linear":
+        assert (weights > 0).all()
+    # Optimality: the g-weights are F of a linear function of x.
+    g = weights / d
+    u = {"linear": lambda: g - 1, "raking": lambda: np.log(g), "logit": lambda: _logit_inverse(g, 0.4, 2.0)}[method]()
+    rest = u - x @ np.linalg.lstsq(x, u, rcond=None)[0]
+    assert np.abs(rest).max() <= 1e-6 * (1 + np.abs(u).max())
+
+
+def _logit_inverse(g: np.ndarray, low: float, high: float) -> np.ndarray:
+    rate = (high - low) / ((1 - low) * (high - 1))
+    return np.log((g - low) * (high - 1) / ((high - g) * (1 - low))) / rate
+
+
+# ------------------------------------------------------------------ forms of input
+
+
+def test_frames_sparse_matrices_and_named_totals_are_the_same_problem() -> None:
+    d, x, totals, _ = sample(5)
+    plain = survey_calibrate(d, x, totals, "raking")
+    frame = pd.DataFrame(x, columns=list("abcd"))
+    shuffled = pd.Series(totals, index=list("abcd"))[["c", "a", "d", "b"]]
+    assert survey_calibrate(d, frame, shuffled, "raking") == pytest.approx(plain, rel=1e-12)
+    assert survey_calibrate(d, frame, dict(shuffled), "raking") == pytest.approx(plain, rel=1e-12)
+    assert survey_calibrate(d, sp.csc_array(x), totals, "raking") == pytest.approx(plain, rel=1e-12)
+
+
+def test_repeated_constraints_and_records_without_weight() -> None:
+    d, x, totals, _ = sample(6)
+    d[3] = 0.0
+    once = survey_calibrate(d, x, totals, "raking")
+    twice = survey_calibrate(
+        d, np.column_stack((x, x[:, 1], x[:, 0] + x[:, 2])), [*totals, totals[1], totals[0] + totals[2]], "raking"
+    )
+    assert twice == pytest.approx(once, rel=1e-7)
+    assert once[3] == 0.0
+
+
+def test_inputs_stay_as_they_were() -> None:
+    d, x, totals, q = sample(7)
+    copies = [a.copy() for a in (d, x, totals, q)]
+    survey_calibrate(d, x, totals, "logit", (0.2, 4.0), q)
+    assert all((a == b).all() for a, b in zip((d, x, totals, q), copies, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"method": "ranking"}, "unknown method 'ranking'; known: linear, raking, logit"),
+        ({"method": "logit"}, "needs bounds"),
+        ({"bounds": (1.1, 2.0)}, "L < 1 < U"),
+        ({"method": "raking", "bounds": (-0.5, 2.0)}, "positive weights"),
+        ({"method": "logit", "bounds": (0.5, np.inf)}, "finite upper"),
+        ({"bounds": 3.0}, "two numbers"),
+        ({"q": np.zeros(80)}, "q must be positive"),
+        ({"q": np.ones(3)}, "q must have shape"),
+        ({"totals": [1.0, 2.0]}, r"totals must have shape \(4,\)"),
+        ({"totals": [1.0, 2.0, np.nan, 1.0]}, "constraint 2"),
+        ({"design_weights": -np.ones(80)}, "not be negative"),
+        ({"design_weights": np.zeros(80)}, "nothing to calibrate"),
+    ],
+)
+def test_bad_input_is_refused_with_the_reason(change: dict[str, object], words: str) -> None:
+    d, x, totals, _ = sample(8)
+    with pytest.raises(InputError, match=words):
+        survey_calibrate(**{"design_weights": d, "X": x, "totals": totals, **change})
+
+
+def test_entries_and_names_that_do_not_fit() -> None:
+    d, x, totals, _ = sample(9)
+    x[4, 2] = np.inf
+    with pytest.raises(InputError, match="record 4, column 2"):
+        survey_calibrate(d, x, totals)
+    frame = pd.DataFrame(sample(9)[1], columns=list("abcd"))
+    with pytest.raises(InputError, match="no total for 'd'; no column for 'e'"):
+        survey_calibrate(d, frame, dict(zip("abce", totals, strict=True)))
+
+
+# ------------------------------------------------------------------ totals that fight
+
+
+def test_names_the_smallest_set_of_totals_that_fight() -> None:
+    rng = np.random.default_rng(1)
+    n = 200
+    sex, region = rng.integers(0, 2, n), rng.integers(0, 4, n)
+    frame = pd.DataFrame({"all": np.ones(n), "men": sex == 0, "women": sex == 1, "north": region == 0}, dtype=float)
+    frame["income"] = rng.lognormal(0, 1, n)
+    totals = {"all": 2000.0, "men": 1200.0, "women": 900.0, "north": 500.0, "income": 3000.0}
+    with pytest.raises(ConflictingTotals, match="together") as fault:
+        survey_calibrate(np.full(n, 10.0), frame, totals, "raking")
+    assert set(fault.value.columns) == {"all", "men", "women"}
+    with pytest.raises(ConflictingTotals) as fault:
+        survey_calibrate(np.full(n, 10.0), frame, totals)
+    assert set(fault.value.columns) == {"all", "men", "women"}
+
+
+def test_a_single_total_out_of_reach_is_named_alone() -> None:
+    frame = pd.DataFrame({"all": np.ones(50), "nobody": np.zeros(50), "half": np.arange(50) % 2.0})
+    totals = {"all": 55.0, "nobody": 3.0, "half": 26.0}
+    with pytest.raises(ConflictingTotals, match="'nobody'") as fault:
+        survey_calibrate(np.ones(50), frame, totals)
+    assert fault.value.columns == ("nobody",)
+    with pytest.raises(ConflictingTotals) as fault:
+        survey_calibrate(np.ones(50), frame[["all", "half"]], {"all": 90.0, "half": 26.0}, "linear", (0.5, 1.5))
+    assert fault.value.columns == ("all",)
+
+
+def test_a_total_that_needs_weights_of_0_is_a_conflict_for_raking() -> None:
+    frame = pd.DataFrame({"all": np.ones(40), "part": np.arange(40) % 2.0})
+    with pytest.raises(ConflictingTotals, match="no positive weights") as fault:
+        survey_calibrate(np.ones(40), frame, {"all": 40.0, "part": 40.0}, "raking")
+    assert set(fault.value.columns) == {"all", "part"}
+
+
+def test_every_conflict_is_one_and_irreducible() -> None:
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        n, p = 30, 6
+        x = rng.integers(0, 3, (n, p)).astype(float)
+        d = rng.uniform(1, 3, n)
+        totals = (x.T @ d) * rng.choice([0.6, 1.0, 1.5], p)
+        try:
+            survey_calibrate(d, x, totals, "linear", (0.7, 1.4))
+        except ConflictingTotals as fault:
+            columns = list(fault.columns)
+            assert not _possible(d, x[:, columns], totals[columns])
+            for k in columns:
+                rest = [c for c in columns if c != k]
+                assert not rest or _possible(d, x[:, rest], totals[rest])
+        else:
+            assert _possible(d, x, totals)
+
+
+def _possible(d: np.ndarray, x: np.ndarray, totals: np.ndarray) -> bool:
+    found = so.linprog(np.zeros(d.size), A_eq=(x * d[:, None]).T, b_eq=totals, bounds=[(0.7, 1.4)] * d.size)
+    return found.status == 0
