@@ -43,4 +43,9 @@ def l0_solvers() -> list[PluginRecord]:
         PluginRecord(
             "primal_dual", "l0_calibrate.solvers.primal_dual:PrimalDualSolver", "restarted primal-dual, certified gap"
         ),
+        PluginRecord(
+            "interior_point",
+            "l0_calibrate.solvers.interior_point:InteriorPointSolver",
+            "block-arrow interior point, gaps of 0.1 % and better",
+        ),
     ]

@@ -70,7 +70,7 @@ class Calibration(CalibrationInputs):
     keep
         Exactly how many records get a positive weight: select, then refit; see `l0_calibrate.calibrate`.
     solver
-        ``"adam"``, or ``"auto"``, ``"primal_dual"``: convex, mean |relative error|, from the
+        ``"adam"``, or ``"auto"``, ``"primal_dual"``, ``"interior_point"``: convex, mean |relative error|, from the
         weights as they are (no noise, no epochs).
     options
         Further fields of `l0_calibrate.Options` for ``keep`` and the convex solvers, such as ``max_weight_ratio``.

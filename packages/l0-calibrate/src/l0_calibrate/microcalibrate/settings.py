@@ -10,7 +10,7 @@ import attrs
 from l0_core import InputError
 
 LOSSES = ("relative", "historical")
-SOLVERS = ("adam", "auto", "primal_dual")
+SOLVERS = ("adam", "auto", "primal_dual", "interior_point")
 
 
 def _number(low: float, what: str, *, closed: bool = True, below: float = math.inf) -> Any:

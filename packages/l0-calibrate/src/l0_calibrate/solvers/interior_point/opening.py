@@ -57,7 +57,7 @@ def opened(program: Program, columns: ColumnMap, warm: FloatArray | None) -> Ope
 
 
 def cautious(program: Program, columns: ColumnMap, warm: FloatArray | None = None, share: float = 0.1) -> Opened:
-    """The start without any pass: ratios of 1 (or the warm ones) moved inside, a barrier of the size of the residuals."""
+    """The start without a pass: ratios of 1 (or the warm ones) moved inside, a barrier of the size of the residuals."""
     u = np.ones(program.lower.size) if warm is None else warm
     above = _with_mass(program, _inside(u - program.lower, program.width, share))
     residuals = columns.matvec(program.lower + above) - program.b
