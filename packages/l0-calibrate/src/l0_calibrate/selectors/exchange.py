@@ -11,7 +11,7 @@ import numpy.typing as npt
 from l0_calibrate.selectors.base import Budget, Selected, Selector
 from l0_calibrate.selectors.column_gain import column_gains
 from l0_calibrate.selectors.fits import InnerFits
-from l0_calibrate.selectors.prune import Pace, prune_to, pruned
+from l0_calibrate.selectors.prune import QUICK, Pace, prune_to, pruned
 from l0_calibrate.selectors.records import usable_records
 from l0_calibrate.solvers.base import Machine, Solution, Start
 from l0_calibrate.solvers.sparse_map import ColumnMap
@@ -84,7 +84,7 @@ class ExchangeSelector(Selector):
     def select(self, budget: Budget, machine: Machine, watch: Watch = unwatched) -> Selected:
         """Choose exactly ``budget.keep`` records."""
         began = time.perf_counter()
-        support, solution, scores = pruned(InnerFits(budget, machine, began + 0.5 * budget.seconds), watch)
+        support, solution, scores = pruned(InnerFits(budget, machine, began + 0.5 * budget.seconds), QUICK, watch)
         fits = InnerFits(budget, machine, began + budget.seconds)
         solution = fits.floored(support, solution.start(), SETTLE)
         m = budget.system.targets

@@ -34,10 +34,14 @@ class Pace:
     part: float
     sweep: bool = True
 
-    @classmethod
-    def at(cls, keep: int, targets: int, entries: int) -> Pace:
+    @staticmethod
+    def at(keep: int, targets: int, entries: int) -> Pace:
         """Slower where K is near the number of targets or below (each record then matters), or where it is cheap."""
-        return cls(1_500, 150, 0.95) if keep < 1.5 * targets or entries < _SMALL else cls(300, 80, 0.93)
+        return CAREFUL if keep < 1.5 * targets or entries < _SMALL else QUICK
+
+
+CAREFUL = Pace(1_500, 150, 0.95)
+QUICK = Pace(300, 80, 0.93)
 
 
 def contributions(budget: Budget, support: IntArray, u: FloatArray) -> FloatArray:
@@ -94,7 +98,7 @@ def _without_zeros(budget: Budget, support: IntArray, u: FloatArray) -> IntArray
     return np.flatnonzero(stay)
 
 
-def pruned(fits: InnerFits, watch: Watch = unwatched) -> tuple[IntArray, Solution, FloatArray]:
+def pruned(fits: InnerFits, pace: Pace, watch: Watch = unwatched) -> tuple[IntArray, Solution, FloatArray]:
     """Prune all usable records to ``budget.keep``.
 
     Returns the support, the fit on it, and the score of each of the n records: its contribution in the
@@ -102,7 +106,6 @@ def pruned(fits: InnerFits, watch: Watch = unwatched) -> tuple[IntArray, Solutio
     """
     budget, system = fits.budget, fits.budget.system
     support = np.flatnonzero(usable_records(budget)).astype(np.int64)
-    pace = Pace.at(budget.keep, system.targets, system.columns.nnz)
     watch(Progress("select", 0, 0.0, None, None, support.size, 0.0))
     start = Start(np.minimum(np.ones(support.size), budget.upper(support)), np.zeros(system.targets))
     solution = fits.free(support, start, pace.first)
@@ -123,5 +126,6 @@ class PruneSelector(Selector):
     def select(self, budget: Budget, machine: Machine, watch: Watch = unwatched) -> Selected:
         """Choose exactly ``budget.keep`` records."""
         fits = InnerFits(budget, machine, time.perf_counter() + budget.seconds)
-        support, solution, scores = pruned(fits, watch)
+        pace = Pace.at(budget.keep, budget.system.targets, budget.system.columns.nnz)
+        support, solution, scores = pruned(fits, pace, watch)
         return Selected(Selection(support, budget.system.records, scores=scores), solution.start())
