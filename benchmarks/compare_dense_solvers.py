@@ -5,8 +5,9 @@ The peers solve the same linear programme on the same scaled matrix, in a Python
     python -m venv PEERS && PEERS/bin/pip install highspy ortools numpy scipy
     python benchmarks/compare_dense_solvers.py PROBLEM_DIR --peer-python PEERS/bin/python [--bound 10] [--out FILE.json]
 
-Metric: wall seconds of the solve on one thread (ours on two as well), without reading and compiling. Ours stops at a certified gap of 1 %, PDLP at its
-relative gap of 1 %, HiGHS at its tolerance of 1e-3. A peer that fails or takes too long is reported as it is.
+Metric: wall seconds of the solve on one thread (ours on two as well), without reading and compiling. Ours stops at a
+certified gap of 1 %, PDLP at its relative gap of 1 %, HiGHS at its tolerance of 1e-3. A peer that fails or takes too
+long is reported as it is.
 """
 
 from __future__ import annotations
