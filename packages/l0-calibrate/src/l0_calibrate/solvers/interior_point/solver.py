@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+import weakref
 from contextlib import AbstractContextManager, nullcontext
 
 import attrs
@@ -19,6 +20,7 @@ from l0_calibrate.solvers.interior_point.newton import Newton, State
 from l0_calibrate.solvers.interior_point.opening import cautious, opened
 from l0_calibrate.solvers.interior_point.program import Program, Use
 from l0_calibrate.solvers.interior_point.steps import choose_step
+from l0_calibrate.solvers.interior_point.structure import Structure
 from l0_calibrate.solvers.mass import project_mass
 from l0_calibrate.solvers.sparse_map import ColumnMap
 from l0_calibrate.watch import Progress, Watch, unwatched
@@ -59,6 +61,7 @@ class InteriorPointSolver(Solver):
     correctors: int = attrs.field(default=7, validator=attrs.validators.ge(0))
     factor_bytes: float = attrs.field(default=2.0**30, validator=attrs.validators.gt(0))
     operations: float = attrs.field(default=4e11, validator=attrs.validators.gt(0))
+    _known: list[tuple[weakref.ref[Task], Structure]] = attrs.field(factory=list, init=False, eq=False, repr=False)
 
     def solve(
         self,
@@ -79,7 +82,7 @@ class InteriorPointSolver(Solver):
                 return run.solution("infeasible")
             if not use.columns.any() or not use.rows.any():
                 return run.solution("converged")
-            structure = use.structure(fit.columns)
+            structure = self._structure(task, fit, use)
             program = Program.of(fit, use, structure)
             with _blas_threads(threads if len(structure.blocks) == 1 else 1):
                 status = run.iterate(program, self.correctors, start)
@@ -95,7 +98,7 @@ class InteriorPointSolver(Solver):
         if not np.isfinite(task.lower).all():
             return "a ratio has no lower bound; give one (0 for weights that are not negative)"
         fit = Fit.of(task)
-        structure = Use.of(fit).structure(fit.columns)
+        structure = self._structure(task, fit, Use.of(fit))
         if structure.factor_bytes > self.factor_bytes or structure.cost > self.operations:
             largest = max(block.own for block in structure.blocks)
             return (
@@ -104,6 +107,14 @@ class InteriorPointSolver(Solver):
                 f"{structure.cost / 1e9:.0f} billion multiplications an iteration); use solver='primal_dual'"
             )
         return None
+
+    def _structure(self, task: Task, fit: Fit, use: Use) -> Structure:
+        """Blocks of a task; those of the last are kept, as a task is first asked about and then solved."""
+        if self._known and self._known[0][0]() is task:
+            return self._known[0][1]
+        structure = use.structure(fit.columns)
+        self._known[:] = [(weakref.ref(task), structure)]
+        return structure
 
 
 def _blas_threads(count: int) -> AbstractContextManager[object]:

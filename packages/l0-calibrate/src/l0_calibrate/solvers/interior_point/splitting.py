@@ -21,9 +21,9 @@ BORDER = -1
 
 _SAMPLE = 128
 """Columns of a row that are looked at when its neighbours are counted."""
-_GAPS = 6
+_GAPS = 4
 """Thresholds of neighbours that are tried where the sorted counts jump most,"""
-_TAILS = 6
+_TAILS = 5
 """... and such that leave out a half, a quarter, ... of the rows."""
 _SOLID = (1, 16, 128)
 """Least lengths of rows that may join columns into areas: a national total of five records says nothing of areas."""
