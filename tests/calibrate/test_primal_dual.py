@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from l0_calibrate.losses.base import RowPrice
 from l0_calibrate.solvers import Machine, Start, Stop, Task
+from l0_calibrate.solvers.certificate import Certificate
 from l0_calibrate.solvers.fit import Fit
 from l0_calibrate.solvers.iteration import Opening, iterate
 from l0_calibrate.solvers.primal_dual import PrimalDualSolver
@@ -114,8 +115,6 @@ def test_the_mass_is_held_exactly_and_its_bound_is_valid(task: Task) -> None:
 @QUICK
 @given(tasks(), st.integers(0, 2**32 - 1), st.floats(0, 5))
 def test_any_dual_point_gives_a_valid_bound(task: Task, seed: int, size: float) -> None:
-    from l0_calibrate.solvers.certificate import Certificate
-
     random = np.random.default_rng(seed)
     y = np.clip(size * random.standard_normal(task.system.targets), -task.price.cap, task.price.cap)
     fit = Fit.of(task)
@@ -124,6 +123,30 @@ def test_any_dual_point_gives_a_valid_bound(task: Task, seed: int, size: float) 
     optimum = linear_optimum(task)
     bound = Certificate(fit).bound(y, a.T @ y, fit.objective(feasible, a @ feasible))
     assert bound <= optimum + 1e-7 * (1 + optimum)
+
+
+def test_no_point_as_good_as_the_best_known_goes_beyond_the_reach_of_a_ratio() -> None:
+    random = np.random.default_rng(0)
+    tight = 0
+    for _ in range(60):
+        m, n = 4, 3
+        a = random.choice([0.0, 1.0, 2.0, -1.0], (m, n), p=[0.3, 0.4, 0.2, 0.1])
+        system = build_system(sp.csr_array(a), a @ random.uniform(0, 2, n) * random.choice([1.0, 2.0], m), np.ones(n))
+        price = RowPrice(random.choice([0.5, 1.0], m), random.choice([0.0, 0.1], m), np.zeros(m))
+        fit = Fit.of(Task(system, price, None, np.zeros(n), np.full(n, np.inf), np.zeros(n), 1.0))
+        scaled = dense_matrix(system).astype(float)
+        best = fit.objective(np.ones(n), scaled.sum(axis=1))
+        reach = Certificate(fit)._reach(np.arange(n), best)
+        slack = -np.eye(m)
+        rows = np.vstack(
+            (np.hstack((scaled, slack)), np.hstack((-scaled, slack)), np.concatenate((np.zeros(n), price.cap))[None])
+        )
+        right = np.concatenate((system.b + price.dead_zone, price.dead_zone - system.b, [best]))
+        for j in np.flatnonzero(np.isfinite(reach)):
+            found = so.linprog(-np.eye(n + m)[j], rows, right, bounds=[(0, None)] * (n + m))
+            assert -found.fun <= reach[j] * (1 + 1e-7)
+            tight += -found.fun >= 0.9 * reach[j]
+    assert tight > 0
 
 
 @pytest.mark.parametrize(
