@@ -38,12 +38,18 @@ class ByRows(NamedTuple):
 
 @attrs.frozen(eq=False)
 class Pattern:
-    """Where a matrix has entries, by columns and by rows (rows and columns in use only)."""
+    """Where a matrix has entries, by columns and by rows (rows and columns in use only).
+
+    ``owner`` and ``late`` are room for `splits`, -1 for each column between calls: the small areas deep in
+    a tree are many, and arrays over all columns for each of them would cost more than the work.
+    """
 
     by_columns: ColumnArrays
     by_rows: ByRows
     use_columns: BoolArray
     rows: int
+    owner: IntArray
+    late: IntArray
 
     @classmethod
     def of(cls, columns: Columns, use_rows: BoolArray, use_columns: BoolArray) -> Pattern:
@@ -53,7 +59,8 @@ class Pattern:
         indptr = np.cumsum(counts)
         out = np.empty(int(indptr[-1]), dtype=np.int32)
         _fill_rows(columns.arrays, use_rows, use_columns, indptr[:-1].copy(), out)
-        return cls(columns.arrays, ByRows(indptr, out), use_columns, columns.rows)
+        owner, late = (np.full(columns.count, -1, dtype=np.int64) for _ in range(2))
+        return cls(columns.arrays, ByRows(indptr, out), use_columns, columns.rows, owner, late)
 
     def lowest(self, block_of_row: IntArray, root: int) -> IntArray:
         """The first block (children come before parents) among the rows of each column; ``root - 1`` for none."""
@@ -90,14 +97,15 @@ def splits(pattern: Pattern, rows: IntArray) -> Iterator[Split]:
         if solid > 1 and not (lengths < solid).any():
             continue
         forest = np.arange(pattern.rows, dtype=np.int64)
-        owner = np.full(pattern.use_columns.size, -1, dtype=np.int64)
+        _clear(pattern.by_rows, rows, pattern.owner)
         before, done = 0, 0
         for cut in cuts:
             joining = ordered[done:cut][lengths[done:cut] >= solid]
-            _join(pattern.by_rows, joining, forest, owner)
+            _join(pattern.by_rows, joining, forest, pattern.owner)
             done = int(cut)
             area_of = np.full(rows.size, BORDER, dtype=np.int64)
-            _assign(pattern.by_rows, ordered, forest, owner.copy(), area_of)
+            _assign(pattern.by_rows, ordered, forest, pattern.owner, pattern.late, area_of)
+            _clear(pattern.by_rows, rows, pattern.late)
             labels, inverse, sizes = np.unique(area_of, return_inverse=True, return_counts=True)
             has_border = labels.size > 0 and labels[0] == BORDER
             areas = np.empty(rows.size, dtype=np.int64)
@@ -190,10 +198,20 @@ def _join(by_rows: ByRows, rows: IntArray, forest: IntArray, owner: IntArray) ->
 
 
 @jit
-def _assign(by_rows: ByRows, rows: IntArray, forest: IntArray, owner: IntArray, area_of: IntArray) -> None:
+def _clear(by_rows: ByRows, rows: IntArray, of_column: IntArray) -> None:
+    """-1 for all columns of some rows."""
+    for i in rows:
+        for p in range(by_rows.indptr[i], by_rows.indptr[i + 1]):
+            of_column[by_rows.columns[p]] = -1
+
+
+@jit
+def _assign(
+    by_rows: ByRows, rows: IntArray, forest: IntArray, owner: IntArray, late: IntArray, area_of: IntArray
+) -> None:
     """The area of each row, in the order given: the one that its columns are in, or the border.
 
-    Columns that are in no area yet join the area of the first row that has but one.
+    Columns that are in no area yet join (in ``late``) the area of the first row that has but one.
     """
     for k in range(rows.size):
         i = rows[k]
@@ -201,14 +219,15 @@ def _assign(by_rows: ByRows, rows: IntArray, forest: IntArray, owner: IntArray, 
         area: Any = np.int64(-1)
         several = False
         for p in range(first, last):
-            o = owner[by_rows.columns[p]]
-            if o >= 0:
-                root = np.int64(_root(forest, o))
-                if area < 0:
-                    area = root
-                elif root != area:
-                    several = True
-                    break
+            j = by_rows.columns[p]
+            root = np.int64(_root(forest, owner[j])) if owner[j] >= 0 else late[j]
+            if root < 0:
+                continue
+            if area < 0:
+                area = root
+            elif root != area:
+                several = True
+                break
         if several:
             continue
         if area < 0:
@@ -217,4 +236,4 @@ def _assign(by_rows: ByRows, rows: IntArray, forest: IntArray, owner: IntArray, 
         for p in range(first, last):
             j = by_rows.columns[p]
             if owner[j] < 0:
-                owner[j] = area
+                late[j] = area

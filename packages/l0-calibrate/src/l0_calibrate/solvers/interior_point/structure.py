@@ -116,9 +116,13 @@ def _grown(pattern: Pattern, rows: IntArray, above: int, tried: int, depth: int)
         return best
     candidates = sorted(splits(pattern, rows), key=lambda split: _split_cost(split, above))
     least = _WORTH * whole
-    for split in candidates[:tried]:
-        if _split_cost(split, above) > whole:
+    counts: list[int] = []
+    for split in candidates:
+        if len(counts) == tried or _split_cost(split, above) > whole:
             break
+        if any(0.8 < split.sizes.size / count < 1.25 for count in counts):
+            continue  # much the same as a cheaper one
+        counts.append(split.sizes.size)
         groups = _grouped(rows, split)
         deeper = above + split.border
         below = [_grown(pattern, group, deeper, 1, depth - 1) for group in groups]
