@@ -80,5 +80,11 @@ class ColumnMap:
         """``A'y``, shape (k,)."""
         c = self.columns
         g = np.empty(c.count)
-        multiply_transposed(0, c.count, c.arrays, y, g)
+        # Each thread writes entries of its own: the bits are the same for any number of threads.
+        jobs = []
+        if self._pool is not None:
+            jobs = [self._pool.submit(multiply_transposed, *part, c.arrays, y, g) for part in self._ranges[1:]]
+        multiply_transposed(*self._ranges[0], c.arrays, y, g)
+        for job in jobs:
+            job.result()
         return g

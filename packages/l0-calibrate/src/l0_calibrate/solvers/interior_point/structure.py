@@ -29,6 +29,8 @@ _WORTH = 0.7
 _TRIED = 3
 """Splits of the whole matrix that are followed down to their own splits before one is chosen."""
 _DEPTH = 4
+_HOPEFUL = 4.0
+"""Splits that cost more than this many times the cheapest are not followed: theirs will not make up for it."""
 
 
 def block_cost(own: float, above: float) -> float:
@@ -118,7 +120,8 @@ def _grown(pattern: Pattern, rows: IntArray, above: int, tried: int, depth: int)
     least = _WORTH * whole
     counts: list[int] = []
     for split in candidates:
-        if len(counts) == tried or _split_cost(split, above) > whole:
+        cost = _split_cost(split, above)
+        if len(counts) == tried or cost > min(whole, _HOPEFUL * _split_cost(candidates[0], above)):
             break
         if any(0.8 < split.sizes.size / count < 1.25 for count in counts):
             continue  # much the same as a cheaper one
