@@ -11,10 +11,11 @@ value that the ratio can have in any point no worse than the best known.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import scipy.sparse as sp
 
 from l0_calibrate.losses.base import RowPrice
 from l0_calibrate.solvers.fit import Fit
@@ -35,9 +36,9 @@ class _ByRows(NamedTuple):
     A row does so only where nothing in it can be negative: entries and least ratios are at least 0.
     """
 
-    indptr: IntArray
-    columns: IntArray
-    values: FloatArray
+    indptr: npt.NDArray[np.signedinteger[Any]]
+    columns: npt.NDArray[np.signedinteger[Any]]
+    values: npt.NDArray[np.float32]
     rising: BoolArray
 
 
@@ -76,7 +77,7 @@ def _raise_duals(
             amount = room if full else wanted
             y[best] = cap[best] if full else y[best] + amount
             for p in range(row_ptr[best], row_ptr[best + 1]):
-                g[row_columns[p]] += amount * row_values[p]
+                g[row_columns[p]] += amount * np.float64(row_values[p])
             if not full:
                 g[j] = max(g[j], 0.0)  # exact by construction: rounding would leave -1e-17
 
@@ -134,14 +135,15 @@ class Certificate:
     def _by_rows(self) -> _ByRows:
         if self._rows is None:
             c = self.fit.columns
-            rows = c.indices.astype(np.int64)
-            order = np.argsort(rows, kind="stable")
-            lengths = np.diff(c.indptr.astype(np.int64)).astype(np.int64)
-            columns = np.repeat(np.arange(c.count, dtype=np.int64), lengths)
-            indptr = np.concatenate(([0], np.cumsum(np.bincount(rows, minlength=c.rows)))).astype(np.int64)
+            # In the types of the columns: twice the matrix would be felt where it is large.
+            by_rows = sp.csc_array((c.values, c.indices.astype(np.int32), c.indptr.astype(np.int64)), (c.rows, c.count))
+            by_rows = by_rows.tocsr()
             rising = np.ones(c.rows, dtype=bool)
-            rising[rows[(c.values < 0) | (self.fit.lower[columns] < 0)]] = False
-            self._rows = _ByRows(indptr, columns[order], c.values.astype(np.float64)[order], rising)
+            rising[c.indices[c.values < 0]] = False
+            below = self.fit.lower < 0
+            if below.any():
+                rising[c.indices[np.repeat(below, np.diff(c.indptr.astype(np.int64)).astype(np.int64))]] = False
+            self._rows = _ByRows(by_rows.indptr, by_rows.indices, by_rows.data, rising)
         return self._rows
 
     def _repaired(self, y: FloatArray, g: FloatArray, best: float) -> float:
