@@ -33,7 +33,7 @@ lint: $(VENV)/.ready
 bench: $(VENV)/.ready
 	$(VENV)/bin/python -m pytest benchmarks --benchmark-only --benchmark-sort=name
 
-# The fenced blocks of the READMEs, the docs and the docstrings are tests; this runs those alone.
+# The code blocks of the READMEs and docs and the examples of docstrings are tests; this runs those alone.
 docs: $(VENV)/.ready
 	$(VENV)/bin/python -m pytest tests/docs
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 
@@ -10,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from l0_calibrate import calibrate
+from l0_calibrate import CalibrationProblem, calibrate
 from l0_calibrate.demo import load_demo
 from l0_core import InputError, UnknownPluginError
 
@@ -87,3 +88,19 @@ def test_fit_and_evaluate_from_the_command_line_agree(problem, tmp_path):
     assert refused.returncode == 2
     assert "keep" in refused.stderr
     assert not (tmp_path / "no").exists()
+
+
+def test_an_interrupted_fit_leaves_nothing_behind(tmp_path):
+    rng = np.random.default_rng(0)
+    matrix = rng.uniform(0.0, 1.0, (400, 6000)) * (rng.uniform(size=(400, 6000)) < 0.1)
+    CalibrationProblem(matrix, matrix.sum(axis=1) * rng.uniform(0.5, 2.0, 400)).save(tmp_path / "problem")
+    # No tolerance: the fit does not end by itself while this test waits for it.
+    code = "from l0_calibrate.cli import main; main()"
+    command = [sys.executable, "-c", code, "fit", "problem", "--out", "run", "--tol", "0"]
+    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr.readline().startswith("fit")  # the first plain line: the fit is under way
+        process.send_signal(signal.SIGINT)
+        said = process.communicate(timeout=60)[1]
+    assert process.returncode == 130
+    assert "interrupted: nothing was written" in said
+    assert [path.name for path in tmp_path.iterdir()] == ["problem"]

@@ -132,3 +132,9 @@ def test_arrays_are_handed_on_without_a_copy():
     array = np.arange(3.0)
     assert BACKEND.asarray(array) is array
     assert BACKEND.to_numpy(array) is array
+
+
+def test_sums_of_numpy_are_arrays_of_the_backend():
+    total = BACKEND.to_numpy(BACKEND.xp.sum(np.ones(3, dtype=np.float32)))
+    assert isinstance(total, np.ndarray)
+    assert (total.shape, total.dtype) == ((), np.float32)

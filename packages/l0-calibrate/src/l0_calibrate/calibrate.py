@@ -167,7 +167,7 @@ def _dense(run: _Run) -> CalibrationResult:
     def fit(mu: float, start: Start | None) -> Solution:
         kappa = np.full(system.records, mu * system.targets / system.records)
         task = Task(system, run.price, None, lower, upper, kappa, 1.0, run.mass)
-        solver = solver_for(options.solver, task, run.machine)
+        solver = solver_for(options.solver, task)
         return solve_priced(solver, run.loss, task, run.stop(), start, run.machine, run.watch)
 
     def work() -> tuple[Solution, float]:
@@ -229,7 +229,7 @@ def _budgeted(run: _Run, keep: int, checkpoint: Checkpoint | None) -> Calibratio
 
     def fit(spread: float, start: Start | None) -> Solution:
         task, warm = refit_task(attrs.evolve(budget, spread=spread), selected)
-        solver = solver_for(options.solver, task, run.machine, warm=True)
+        solver = solver_for(options.solver, task)
         stop = attrs.evolve(run.stop(REFIT_ITERATIONS), tolerance=0.0 if options.solver == "auto" else options.tol)
         return solve_priced(solver, run.loss, task, stop, start or warm, run.machine, run.watch)
 

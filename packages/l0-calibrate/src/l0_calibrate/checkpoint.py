@@ -58,7 +58,8 @@ class Checkpoint:
         if not self.resume or not self.path.exists():
             return None
         try:
-            with np.load(self.path, allow_pickle=False) as file:
+            # Opened here: where the content is broken, np.load would leave the file open.
+            with open(self.path, "rb") as raw, np.load(raw, allow_pickle=False) as file:
                 stored = {name: file[name] for name in file.files}
         except (OSError, ValueError, BadZipFile) as error:
             raise InputError(f"checkpoint {self.path} cannot be read ({error}); delete it and start again") from error

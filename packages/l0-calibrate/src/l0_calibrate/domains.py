@@ -58,7 +58,8 @@ def calibrate_domains(
 
     ``keep`` is shared out over the domains in the proportion of their records, exactly. Every option
     holds within each domain (ratios against its own records / kept). The status is that of the worst
-    domain; objective and bound are the sums.
+    domain; objective and bound are the sums,
+    each domain with its share of the loss weights.
 
     Raises
     ------
@@ -85,6 +86,9 @@ def calibrate_domains(
     weights = np.zeros(problem.n_records)
     dual = np.zeros(problem.n_targets)
     parts: list[CalibrationResult] = []
+    # A part prices its targets with weights that average 1; this is what those weights average in the whole.
+    reached = row_domain >= 0
+    share = np.bincount(row_domain[reached], problem.loss_weights[reached], values.size) / problem.n_targets
     for d in range(values.size):
         rows, columns = np.flatnonzero(row_domain == d), np.flatnonzero(codes == d)
         if rows.size == 0:
@@ -93,10 +97,9 @@ def calibrate_domains(
         result = calibrate(part, attrs.evolve(options, keep=counts[d], share=None), watch=watch)
         weights[columns] = result.weights
         if result.dual is not None:
-            dual[rows] = result.dual * rows.size / problem.n_targets
+            dual[rows] = result.dual * share[d]
         parts.append(result)
     bounds = [part.bound for part in parts]
-    share = [part.problem.n_targets / problem.n_targets for part in parts]
     stages = {stage for part in parts for stage in part.timings}
     return CalibrationResult(
         problem=problem,

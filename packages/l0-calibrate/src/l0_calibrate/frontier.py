@@ -1,4 +1,4 @@
-"""The frontier: what each number of records costs, along one warm-started path."""
+"""The frontier: what each number of records costs, along one path of nested selections."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def calibrate_path(
 ) -> list[CalibrationResult]:
     """One result for each count, largest first to smallest: each count is pruned from the records of the one before.
 
-    The supports are nested, so the path costs little more than its largest budget.
+    The selections are nested, so each step begins with as many records as the one before kept.
 
     Raises
     ------

@@ -91,7 +91,7 @@ class Options:
     must_keep, never_keep
         Flags of shape (records,).
     loss, selector, solver, backend
-        Names of plugins; ``solver="auto"`` chooses by the size of the problem.
+        Names of plugins; ``solver="auto"`` is the primal-dual one.
     loss_settings, selector_settings
         Settings of the loss and of the selector, by name.
     unreachable

@@ -66,8 +66,9 @@ def main() -> None:
         error.show()
         sys.exit(error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
-        errors.print("interrupted: nothing was written")
-        sys.exit(INTERRUPTED)
+        code = INTERRUPTED
     except BrokenPipeError:
         sys.exit(0)
+    if code == INTERRUPTED:  # typer may turn Ctrl-C into this code itself
+        errors.print("interrupted: nothing was written")
     sys.exit(code if isinstance(code, int) else 0)

@@ -53,7 +53,6 @@ def demo(
     with folder_transaction(out) as scratch:
         smallest.save(scratch / "kept")
         runs["dense"].save(scratch / "dense")
-        names = ["kept", "dense"]
         try:
             from l0_calibrate.result.plots import overview
         except ImportError:
@@ -61,7 +60,6 @@ def demo(
         else:
             overview(smallest, scratch / "calibration.png")
             picture = str(out / "calibration.png")
-            names.append("calibration.png")
     if json_:
         print(json.dumps({label: run.summary() for label, run in runs.items()}, indent=2))
         return

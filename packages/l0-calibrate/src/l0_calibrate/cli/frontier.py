@@ -45,7 +45,7 @@ def frontier(
     quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")] = False,
     json_: JsonOption = False,
 ) -> None:
-    """A warm-started path of budgets: loss, ESS and largest ratio against records kept.
+    """A path of nested budgets: loss, ESS and largest ratio against records kept.
 
     Example: l0-calibrate frontier problem_dir --keep 1000,2000,4000 --out path
     """

@@ -93,7 +93,7 @@ def frontier_picture(frame: pd.DataFrame, path: Path) -> Path:
     for axes, (column, label) in zip(figure.subplots(1, 3), panels, strict=True):
         axes.plot(frame["keep"], frame[column], color=_AFTER, marker="o")
         axes.set(xscale="log", xlabel="records kept", ylabel=label)
-        axes.set_ylim(bottom=0)
+        axes.set_ylim(0, 1.08 * float(frame[column].max()))
         axes.set_xticks(list(frame["keep"]), [f"{k:,}" for k in frame["keep"]], rotation=30)
         axes.minorticks_off()
     figure.savefig(path, dpi=120)

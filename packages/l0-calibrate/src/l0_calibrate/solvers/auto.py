@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from l0_calibrate.solvers.base import Machine, Solver, Task
+from l0_calibrate.solvers.base import Solver, Task
 from l0_core import InputError
 from l0_core.plugins import registry
 
 
-def solver_for(name: str, task: Task, machine: Machine, *, warm: bool = False) -> Solver:
+def solver_for(name: str, task: Task) -> Solver:
     """The solver of that name, or the primal-dual one for ``"auto"``.
-
-    Parameters
-    ----------
-    warm
-        Whether the fit starts near its answer, as a refit does.
 
     Raises
     ------

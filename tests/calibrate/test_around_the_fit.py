@@ -1,0 +1,132 @@
+"""What is built around one fit: domains, replicates, the frontier, checkpoints, a wanted sample size, the report."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from l0_calibrate import CalibrationProblem, calibrate
+from l0_calibrate.checkpoint import Checkpoint
+from l0_calibrate.demo import load_demo
+from l0_calibrate.domains import calibrate_domains
+from l0_calibrate.frontier import calibrate_path, path_frame
+from l0_calibrate.options import Options
+from l0_calibrate.replicates import calibrate_replicates, read_replicates
+from l0_calibrate.result.report import report_of_folder
+from l0_core import InputError
+
+
+@pytest.fixture(scope="module")
+def problem():
+    return load_demo()
+
+
+def two_areas(loss_weights=None):
+    """Two areas without a record in common; the targets contradict each other a little within each."""
+    rng = np.random.default_rng(4)
+    matrix = np.zeros((7, 60))
+    matrix[:3, :40] = rng.uniform(0.0, 2.0, (3, 40))
+    matrix[3:, 40:] = rng.uniform(0.0, 2.0, (4, 20))
+    matrix[2], matrix[6] = matrix[1], matrix[5]
+    targets = matrix.sum(axis=1) * np.array([1.1, 0.9, 1.5, 1.0, 1.3, 0.8, 1.0])
+    area = pd.DataFrame({"area": ["north"] * 40 + ["south"] * 20})
+    return CalibrationProblem(matrix, targets, record_info=area, loss_weights=loss_weights)
+
+
+@pytest.mark.parametrize("loss_weights", [None, [1, 5, 1, 2, 1, 4, 6]])
+def test_domains_together_are_the_fit_of_the_whole(loss_weights):
+    problem = two_areas(loss_weights)
+    apart = calibrate_domains(problem, "area", Options(spread=0.0, tol=1e-6))
+    whole = calibrate(problem, spread=0.0, tol=1e-6)
+    assert apart.objective == pytest.approx(whole.objective, rel=1e-4)
+    assert apart.bound == pytest.approx(whole.objective, rel=1e-4)
+    price = float(problem.loss_weights @ np.abs(problem.relative_errors(apart.weights))) / problem.n_targets
+    assert apart.objective == pytest.approx(price, rel=1e-6)  # the price of the weights that are handed out
+    # Duals price a target in the same unit as those of the whole: b'y bounds the objective from below.
+    assert -float(problem.targets / problem.scale @ apart.dual) == pytest.approx(whole.objective, rel=1e-3)
+
+
+def test_domains_share_a_budget_out_exactly_and_refuse_targets_that_touch_two():
+    problem = two_areas()
+    result = calibrate_domains(problem, "area", Options(keep=12))
+    assert result.kept == 12
+    assert (np.count_nonzero(result.weights[:40]), np.count_nonzero(result.weights[40:])) == (8, 4)
+    mixed = CalibrationProblem(np.ones((1, 60)), [60.0], record_info=problem.record_info, target_names=["all"])
+    with pytest.raises(InputError, match="touch several: all"):
+        calibrate_domains(mixed, "area", Options())
+    with pytest.raises(InputError, match=r"no column 'county'; their columns:.*area"):
+        calibrate_domains(problem, "county", Options())
+
+
+def test_the_frontier_is_nested_exact_and_in_order(problem):
+    results = calibrate_path(problem, [250, 500, 1000], Options(max_weight_ratio=5))
+    assert [r.kept for r in results] == [1000, 500, 250]
+    for wide, narrow in itertools.pairwise(results):
+        assert set(narrow.selection.indices) <= set(wide.selection.indices)
+    frame = path_frame(results)
+    assert list(frame["keep"]) == [250, 500, 1000]
+    assert (frame["ess"].diff().dropna() > 0).all()
+    with pytest.raises(InputError, match="twice"):
+        calibrate_path(problem, [250, 250], Options())
+
+
+def test_replicates_follow_the_main_fit(problem, tmp_path):
+    main = calibrate(problem, keep=300, max_weight_ratio=5)
+    drawn = np.random.default_rng(0).poisson(1.0, (problem.n_records, 2)) * problem.initial_weights[:, None]
+    weights = np.column_stack([problem.initial_weights, drawn])
+    frame = pd.DataFrame(weights, columns=["r1", "r2", "r3"])
+    frame.insert(0, "record_id", problem.record_ids)
+    frame.sample(frac=1.0, random_state=1).to_parquet(tmp_path / "replicates.parquet")
+    read = read_replicates(tmp_path / "replicates.parquet", problem)
+    np.testing.assert_array_equal(read, weights)
+    result = calibrate_replicates(main, read)
+    fitted = result.replicates
+    assert fitted.shape == weights.shape
+    assert not fitted[main.weights == 0].any()
+    assert not fitted[read == 0].any()
+    errors = [np.abs(problem.relative_errors(fitted[:, r])).mean() for r in range(3)]
+    assert errors[0] <= main.loss * 1.1  # the main weights again as a replicate are met as well as in the main fit
+    # Half of the records may be missing in a replicate, and its totals still come near.
+    assert max(errors) < 0.5 * np.abs(problem.relative_errors(problem.initial_weights)).mean()
+    assert (fitted <= 5 * problem.n_records / 300 * read * (1 + 1e-9)).all()
+
+
+def test_a_run_goes_on_from_its_checkpoint_bit_for_bit(problem, tmp_path):
+    path = tmp_path / "run.npz"
+    whole = calibrate(problem, keep=300, checkpoint=Checkpoint(path))
+    resumed = calibrate(problem, keep=300, checkpoint=Checkpoint(path, resume=True))
+    assert resumed.fingerprint == whole.fingerprint
+    assert "select" not in resumed.timings
+    with pytest.raises(InputError, match="its options"):
+        calibrate(problem, keep=301, checkpoint=Checkpoint(path, resume=True))
+    with pytest.raises(InputError, match="its problem"):
+        calibrate(problem.with_tolerance(0.01), keep=300, checkpoint=Checkpoint(path, resume=True))
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(InputError, match="cannot be read"):
+        calibrate(problem, keep=300, checkpoint=Checkpoint(path, resume=True))
+
+
+@pytest.mark.parametrize("fields", [{}, {"keep": 400}])
+def test_a_wanted_effective_sample_size_is_reached(problem, fields):
+    wanted = 1.1 * calibrate(problem, **fields).ess
+    result = calibrate(problem, ess_at_least=wanted, **fields)
+    assert result.ess >= wanted
+    assert result.ess <= 1.1 * wanted  # and not by paying far more spread than it takes
+    with pytest.raises(InputError, match="cannot be had: the most is about"):
+        calibrate(problem, ess_at_least=2 * problem.n_records, **fields)
+
+
+def test_the_report_is_one_offline_page(problem, tmp_path):
+    pytest.importorskip("matplotlib")
+    result = calibrate(problem, keep=300)
+    result.save(tmp_path / "run")
+    for page in (result.report(tmp_path / "report.html"), report_of_folder(tmp_path / "run", tmp_path / "again.html")):
+        text = page.read_text(encoding="utf-8")
+        assert "300 of 5000 records" in text
+        assert "soi/interest/usd/US/agi1" in text
+        assert "http" not in text
+    with pytest.raises(InputError, match="not the folder of a run"):
+        report_of_folder(tmp_path, tmp_path / "no.html")

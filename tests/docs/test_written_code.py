@@ -1,0 +1,50 @@
+"""Code that readers are shown runs as it is written: fenced blocks and the examples of docstrings."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import pkgutil
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+FENCED = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "packages").glob("*/README.md"))]
+WITH_CODE = {page.relative_to(ROOT).as_posix(): FENCED.findall(page.read_text(encoding="utf-8")) for page in PAGES}
+PACKAGES = ("l0_core", "l0_gates", "l0_calibrate", "l0_torch")
+
+
+@pytest.mark.parametrize("page", [page for page, blocks in WITH_CODE.items() if blocks])
+def test_the_blocks_of_a_page_run_in_order(page, tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", "\n".join(WITH_CODE[page])], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_readme_shows_what_it_says(tmp_path):
+    code = "\n".join(WITH_CODE["README.md"])
+    printed = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert printed.stdout.split()[0] == "300"
+
+
+def _modules_with_examples():
+    for package in PACKAGES:
+        folder = Path(importlib.import_module(package).__path__[0])
+        for found in pkgutil.walk_packages([str(folder)], f"{package}."):
+            file = folder.joinpath(*found.name.split(".")[1:])
+            source = file / "__init__.py" if found.ispkg else file.with_suffix(".py")
+            if ">>> " in source.read_text(encoding="utf-8"):
+                yield found.name
+
+
+@pytest.mark.parametrize("name", sorted(_modules_with_examples()))
+def test_the_examples_of_docstrings_give_what_they_show(name):
+    results = doctest.testmod(importlib.import_module(name))
+    assert results.attempted > 0
+    assert results.failed == 0
