@@ -57,7 +57,7 @@ def test_domains_share_a_budget_out_exactly_and_refuse_targets_that_touch_two():
     mixed = CalibrationProblem(np.ones((1, 60)), [60.0], record_info=problem.record_info, target_names=["all"])
     with pytest.raises(InputError, match="touch several: all"):
         calibrate_domains(mixed, "area", Options())
-    with pytest.raises(InputError, match=r"no column 'county'; their columns:.*area"):
+    with pytest.raises(InputError, match=r"no column 'county'; there are:.*area"):
         calibrate_domains(problem, "county", Options())
 
 

@@ -8,7 +8,7 @@ import pandas as pd
 
 from l0_calibrate.calibrate import calibrate
 from l0_calibrate.options import Options
-from l0_calibrate.problem import CalibrationProblem
+from l0_calibrate.problem import CalibrationProblem, record_column
 from l0_calibrate.result.result import CalibrationResult
 from l0_calibrate.watch import Watch
 from l0_core import InputError, Selection
@@ -19,14 +19,7 @@ _GRAVITY = ("optimal", "converged", "stalled", "budget_spent", "infeasible")
 
 def _domains(problem: CalibrationProblem, by: str) -> tuple[np.ndarray, np.ndarray]:
     """(values of the column, the position of each record's value among them)."""
-    info = problem.record_info
-    if info is None or by not in info.columns:
-        have = "none" if info is None else ", ".join(map(str, info.columns))
-        raise InputError(f"the records have no column {by!r}; their columns: {have}")
-    codes, values = pd.factorize(info[by], sort=True)
-    if (codes < 0).any():
-        j = int(np.flatnonzero(codes < 0)[0])
-        raise InputError(f"record {problem.record_ids[j]} has no value in column {by!r}")
+    codes, values = pd.factorize(record_column(problem, by), sort=True)
     return np.asarray(values), codes
 
 

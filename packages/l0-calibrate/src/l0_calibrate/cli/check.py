@@ -10,17 +10,9 @@ import attrs
 import typer
 from rich.table import Table
 
+from l0_calibrate.cli.bundles import bundled
 from l0_calibrate.cli.display import console
-from l0_calibrate.cli.sources import (
-    JsonOption,
-    MatrixOption,
-    MicrodataOption,
-    ProblemArgument,
-    RecordsOption,
-    TargetsOption,
-    WeightOption,
-    load_problem,
-)
+from l0_calibrate.cli.sources import JsonOption, Source
 from l0_calibrate.problem import CalibrationProblem, Finding, preflight
 
 _COLOUR = {"error": "red", "warning": "yellow", "info": "cyan"}
@@ -48,13 +40,9 @@ def describe(problem: CalibrationProblem) -> str:
     )
 
 
+@bundled
 def check(
-    problem: ProblemArgument = None,
-    matrix: MatrixOption = None,
-    targets: TargetsOption = None,
-    records: RecordsOption = None,
-    microdata: MicrodataOption = None,
-    weight: WeightOption = "initial_weight",
+    source: Source,
     max_weight_ratio: Annotated[
         float | None, typer.Option(help="Bound to test the reach of the targets under.")
     ] = None,
@@ -65,7 +53,7 @@ def check(
 
     Example: l0-calibrate check problem_dir --max-weight-ratio 10
     """
-    loaded = load_problem(problem, matrix, targets, records, microdata, weight)
+    loaded = source.load()
     findings = preflight(loaded, max_weight_ratio=max_weight_ratio, min_weight_ratio=min_weight_ratio)
     if json_:
         print(json.dumps([attrs.asdict(finding) for finding in findings], indent=2, default=str))

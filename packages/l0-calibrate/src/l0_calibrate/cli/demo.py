@@ -8,20 +8,22 @@ from typing import Annotated
 
 import typer
 
+from l0_calibrate.cli.bundles import bundled
 from l0_calibrate.cli.check import describe, findings_table
 from l0_calibrate.cli.display import Row, comparison, console, progress, worst_targets
-from l0_calibrate.cli.sources import JsonOption
+from l0_calibrate.cli.sources import Screen
 
 BUDGETS = (300, 600)
 MAX_WEIGHT_RATIO = 5.0
 
 
+@bundled
 def demo(
+    *,
     out: Annotated[Path, typer.Option("--out", help="Folder for the files, written whole or not at all.")] = Path(
         "l0-demo"
     ),
-    quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")] = False,
-    json_: JsonOption = False,
+    screen: Screen,
 ) -> None:
     """5,000 survey records and 167 official US totals: check, dense fit, exact budgets, files and a picture.
 
@@ -35,13 +37,13 @@ def demo(
 
     check_writable(out)
     problem = load_demo()
-    talk = not (quiet or json_)
-    screen = console()
+    talk = not screen.silent
+    paper = console()
     if talk:
-        screen.print("[bold]US national, small[/]: Census CPS records of 2022 and totals of the IRS and USDA")
-        screen.print(describe(problem))
-        screen.print(findings_table(preflight(problem), most=12))
-        screen.print("The first fit on a machine compiles its kernels (cached on disk); the next ones do not.")
+        paper.print("[bold]US national, small[/]: Census CPS records of 2022 and totals of the IRS and USDA")
+        paper.print(describe(problem))
+        paper.print(findings_table(preflight(problem), most=12))
+        paper.print("The first fit on a machine compiles its kernels (cached on disk); the next ones do not.")
     runs = {}
     with progress(not talk) as watch:
         calibrate(problem, keep=min(BUDGETS), time_limit=60)  # compiles, so that the seconds shown are of the work
@@ -60,19 +62,19 @@ def demo(
         else:
             overview(smallest, scratch / "calibration.png")
             picture = str(out / "calibration.png")
-    if json_:
+    if screen.json_:
         print(json.dumps({label: run.summary() for label, run in runs.items()}, indent=2))
         return
-    if quiet:
+    if screen.quiet:
         return
     rows: list[Row] = [("initial", before, None, None, "")]
     rows += [(label, run.diagnostics, run.gap, run.timings["total"], run.status) for label, run in runs.items()]
-    screen.print(comparison(rows))
-    screen.print(
+    paper.print(comparison(rows))
+    paper.print(
         f"ratios: weight / (initial weight x records/kept), at most {MAX_WEIGHT_RATIO:g} in the kept files; "
         "gap: certified distance of the fit from its optimum"
     )
-    screen.print(worst_targets(problem, smallest.weights))
+    paper.print(worst_targets(problem, smallest.weights))
     for folder, what in (("kept", f"{smallest.kept} records"), ("dense", "all records")):
-        screen.print(f"written: {out / folder}/ weights.parquet, targets.parquet, result.json ({what})")
-    screen.print(f"picture: {picture}")
+        paper.print(f"written: {out / folder}/ weights.parquet, targets.parquet, result.json ({what})")
+    paper.print(f"picture: {picture}")

@@ -48,7 +48,7 @@ def progress(quiet: bool) -> Iterator[Watch]:
     elif sys.stderr.isatty():
         yield from _bar()
     else:
-        yield _plain_lines()
+        yield from _plain_lines()
 
 
 def _loss(event: Progress) -> str:
@@ -79,23 +79,33 @@ def _bar() -> Iterator[Watch]:
         yield show
 
 
-def _plain_lines() -> Watch:
-    last_stage, last_seconds = "", -math.inf
+def _plain_lines() -> Iterator[Watch]:
+    """A line every few seconds, and where each stage ended."""
+    latest: Progress | None = None
+    printed: Progress | None = None
 
     def show(event: Progress) -> None:
-        nonlocal last_stage, last_seconds
-        if event.stage == last_stage and event.seconds - last_seconds < PLAIN_EVERY:
-            return
-        last_stage, last_seconds = event.stage, event.seconds
-        gap = "" if event.gap is None else f"  gap {100 * event.gap:.2f} %"
-        print(
-            f"{event.stage:<8} {100 * min(event.fraction, 1.0):3.0f} %  loss {_loss(event)}{gap}  "
-            f"kept {event.kept:,}  {event.seconds:.1f} s",
-            file=sys.stderr,
-            flush=True,
-        )
+        nonlocal latest, printed
+        if latest is not None and printed is not latest and event.stage != latest.stage:
+            _print_line(latest)
+        latest = event
+        if printed is None or event.seconds - printed.seconds >= PLAIN_EVERY:
+            _print_line(event)
+            printed = event
 
-    return show
+    yield show
+    if latest is not None and printed is not latest:
+        _print_line(latest)
+
+
+def _print_line(event: Progress) -> None:
+    gap = "" if event.gap is None else f"  gap {100 * event.gap:.2f} %"
+    print(
+        f"{event.stage:<8} {100 * min(event.fraction, 1.0):3.0f} %  loss {_loss(event)}{gap}  "
+        f"kept {event.kept:,}  {event.seconds:.1f} s",
+        file=sys.stderr,
+        flush=True,
+    )
 
 
 def comparison(rows: Sequence[Row]) -> Table:

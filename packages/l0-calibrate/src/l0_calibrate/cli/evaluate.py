@@ -9,27 +9,15 @@ from typing import Annotated
 import attrs
 import typer
 
+from l0_calibrate.cli.bundles import bundled
 from l0_calibrate.cli.display import comparison, console, worst_targets
-from l0_calibrate.cli.sources import (
-    JsonOption,
-    MatrixOption,
-    MicrodataOption,
-    ProblemArgument,
-    RecordsOption,
-    TargetsOption,
-    WeightOption,
-    load_problem,
-)
+from l0_calibrate.cli.sources import JsonOption, Source
 
 
+@bundled
 def evaluate(
     weights: Annotated[Path, typer.Argument(help="Weights (.parquet or .csv) with record_id and weight.")],
-    problem: ProblemArgument = None,
-    matrix: MatrixOption = None,
-    targets: TargetsOption = None,
-    records: RecordsOption = None,
-    microdata: MicrodataOption = None,
-    weight: WeightOption = "initial_weight",
+    source: Source,
     json_: JsonOption = False,
 ) -> None:
     """Score a weight file against a problem, whoever made it.
@@ -39,7 +27,7 @@ def evaluate(
     from l0_calibrate.result.diagnostics import diagnose
     from l0_calibrate.result.files import read_weights
 
-    loaded = load_problem(problem, matrix, targets, records, microdata, weight)
+    loaded = source.load()
     values = read_weights(weights, loaded)
     scores = diagnose(loaded, values)
     if json_:

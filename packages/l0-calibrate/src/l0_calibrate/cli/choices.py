@@ -1,0 +1,126 @@
+"""What the commands that fit may be told: one class for what travels together."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import attrs
+import typer
+
+from l0_calibrate.options import Options, options_from
+from l0_calibrate.problem import CalibrationProblem, record_flags
+
+
+@attrs.frozen
+class Count:
+    """How many records."""
+
+    keep: Annotated[int | None, typer.Option(help="Exactly how many records to keep.")] = None
+    share: Annotated[float | None, typer.Option(help="The same as a fraction of the records.")] = None
+
+
+@attrs.frozen
+class Weights:
+    """The weights wanted."""
+
+    max_weight_ratio: Annotated[
+        float | None, typer.Option(help="Largest weight / (initial weight x records/kept).")
+    ] = None
+    min_weight_ratio: Annotated[float | None, typer.Option(help="Smallest such ratio of a kept record.")] = None
+    max_weight: Annotated[float | None, typer.Option(help="Largest weight.")] = None
+    conserve_mass: Annotated[bool, typer.Option(help="Hold the sum of the weights at the initial sum.")] = False
+    spread: Annotated[float | None, typer.Option(help="Price on unequal weights (mu); 0 switches it off.")] = None
+    ess_at_least: Annotated[float | None, typer.Option(help="Find the spread for this effective sample size.")] = None
+    must_keep: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="Column of the records that flags those to keep.")
+    ] = None
+    never_keep: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="Column of the records that flags those to leave out.")
+    ] = None
+
+
+@attrs.frozen
+class Method:
+    """The method."""
+
+    loss: Annotated[str, typer.Option(help="Loss, by name.")] = "absolute"
+    loss_setting: Annotated[list[str] | None, typer.Option(help="Setting of the loss, NAME=VALUE; repeatable.")] = None
+    selector: Annotated[str, typer.Option(help="Selector or gate strategy, by name.")] = "prune"
+    setting: Annotated[list[str] | None, typer.Option(help="Setting of the selector, NAME=VALUE; repeatable.")] = None
+    solver: Annotated[str, typer.Option(help="Solver, by name, or auto.")] = "auto"
+    backend: Annotated[str, typer.Option(help="Array backend, by name.")] = "numpy"
+    tolerance: Annotated[float | None, typer.Option(help="Relative error of a target that costs nothing.")] = None
+    unreachable: Annotated[str, typer.Option(help="A target no record can move: report or error.")] = "report"
+
+
+@attrs.frozen
+class Around:
+    """More than one fit."""
+
+    by: Annotated[
+        str | None,
+        typer.Option(metavar="COLUMN", help="Column of the records: each value is calibrated on its own."),
+    ] = None
+    replicates: Annotated[Path | None, typer.Option(help="Replicate weights to calibrate in the same way.")] = None
+    checkpoint: Annotated[Path | None, typer.Option(help="File that keeps the selection of this run.")] = None
+    resume: Annotated[bool, typer.Option(help="Go on from the checkpoint.")] = False
+
+    def __attrs_post_init__(self) -> None:
+        if self.resume and self.checkpoint is None:
+            raise typer.BadParameter("--resume needs --checkpoint FILE")
+        if self.by is not None and self.checkpoint is not None:
+            raise typer.BadParameter("--by and --checkpoint do not go together: each domain is a run of its own")
+
+
+@attrs.frozen
+class Effort:
+    """The effort."""
+
+    tol: Annotated[float, typer.Option(help="Certified relative gap that is good enough.")] = 0.01
+    time_limit: Annotated[float | None, typer.Option(help="Seconds for the whole run.")] = None
+    threads: Annotated[int, typer.Option(help="Threads of the kernels.")] = 1
+    seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0
+
+
+@attrs.frozen
+class Choices:
+    """`Options` as the command line names them; those that need the problem are resolved on it."""
+
+    fields: dict[str, Any]
+    flags: dict[str, str | None]
+    tolerance: float | None
+
+    @classmethod
+    def of(cls, weights: Weights, method: Method, effort: Effort, count: Count | None = None) -> Choices:
+        """Check all that can be checked before files are read; InputError on a contradiction."""
+        plain = attrs.asdict(weights) | attrs.asdict(method) | attrs.asdict(effort)
+        plain |= {} if count is None else attrs.asdict(count)
+        flags = {name: plain.pop(name) for name in ("must_keep", "never_keep")}
+        tolerance = plain.pop("tolerance")
+        plain["loss_settings"] = _settings(plain.pop("loss_setting"))
+        plain["selector_settings"] = _settings(plain.pop("setting"))
+        options_from(plain)
+        return cls(plain, flags, tolerance)
+
+    def on(self, problem: CalibrationProblem) -> tuple[CalibrationProblem, Options]:
+        """The problem with its tolerances, and the options with the flags of its records."""
+        flags = {name: None if column is None else record_flags(problem, column) for name, column in self.flags.items()}
+        if self.tolerance is not None:
+            problem = problem.with_tolerance(self.tolerance)
+        return problem, options_from(self.fields | flags)
+
+
+def _settings(pairs: list[str] | None) -> dict[str, Any]:
+    """``NAME=VALUE`` options; a value is JSON where it reads as JSON, text otherwise."""
+    out: dict[str, Any] = {}
+    for pair in pairs or ():
+        name, equals, value = pair.partition("=")
+        if not equals or not name:
+            raise typer.BadParameter(f"{pair!r} is not NAME=VALUE")
+        try:
+            out[name] = json.loads(value)
+        except json.JSONDecodeError:
+            out[name] = value
+    return out

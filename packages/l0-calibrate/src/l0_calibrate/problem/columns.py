@@ -1,0 +1,47 @@
+"""Columns of the records that steer a calibration: domains, groups, records to keep or to leave out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from l0_calibrate.problem.labels import near
+from l0_core import InputError
+
+if TYPE_CHECKING:
+    from l0_calibrate.problem.problem import CalibrationProblem
+
+
+def record_column(problem: CalibrationProblem, column: str) -> pd.Series:
+    """A column of ``record_info``, one value a record; InputError where it is missing or a value is."""
+    info = problem.record_info
+    if info is None or column not in info.columns:
+        raise InputError(f"the records have no column {column!r}; {near(column, () if info is None else info)}")
+    values = info[column]
+    missing = np.flatnonzero(values.isna())
+    if missing.size:
+        raise InputError(f"record {problem.record_ids[missing[0]]} has no value in column {column!r}")
+    return values
+
+
+def record_flags(problem: CalibrationProblem, column: str) -> npt.NDArray[np.bool_]:
+    """A column of yes and no: booleans, or 0 and 1.
+
+    Raises
+    ------
+    InputError
+        Where a value is anything else (text is not guessed at); it names the record.
+    """
+    values = record_column(problem, column)
+    numbers = pd.to_numeric(values, errors="coerce").to_numpy(dtype=float)
+    wrong = np.flatnonzero((numbers != 0) & (numbers != 1))
+    if wrong.size:
+        j = int(wrong[0])
+        raise InputError(
+            f"column {column!r} must hold true/false or 1/0; record {problem.record_ids[j]} has {values.iloc[j]!r}"
+        )
+    flags: npt.NDArray[np.bool_] = numbers == 1
+    return flags

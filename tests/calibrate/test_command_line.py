@@ -1,0 +1,89 @@
+"""What the command line adds to the library: options in groups, columns that flag records, what is shown where."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from l0_calibrate import CalibrationProblem
+from l0_calibrate.cli import main
+from l0_calibrate.cli.display import progress
+from l0_calibrate.watch import Progress
+
+
+@pytest.fixture
+def folder(tmp_path):
+    rng = np.random.default_rng(5)
+    matrix = (rng.random((6, 80)) < 0.5) * rng.integers(1, 9, (6, 80)).astype(float)
+    info = pd.DataFrame({"panel": np.arange(80) % 10 == 0, "frozen": (np.arange(80) % 7 == 3).astype(int)})
+    info["half"] = np.where(np.arange(80) == 4, 0.5, 1.0)
+    problem = CalibrationProblem(matrix, matrix @ np.full(80, 1.3), record_info=info)
+    problem.save(tmp_path / "problem")
+    return tmp_path
+
+
+def command(monkeypatch, *arguments):
+    monkeypatch.setattr(sys, "argv", ["l0-calibrate", *map(str, arguments)])
+    with pytest.raises(SystemExit) as stop:
+        main()
+    return stop.value.code
+
+
+def test_columns_of_the_records_flag_what_is_kept_and_left_out(folder, monkeypatch, capsys):
+    run = ("fit", folder / "problem", "--keep", 20, "--never-keep", "frozen", "--out", folder / "run", "--json")
+    assert command(monkeypatch, *run, "--must-keep", "panel") == 2
+    assert "record 10 must be kept" in capsys.readouterr().err
+    records = pd.read_parquet(folder / "problem" / "records.parquet")
+    records.loc[records["frozen"] == 1, "panel"] = False
+    records.to_parquet(folder / "problem" / "records.parquet")
+    assert command(monkeypatch, *run, "--must-keep", "panel") == 0
+    assert json.loads(capsys.readouterr().out)["kept"] == 20
+    kept = pd.read_parquet(folder / "run" / "weights.parquet")["kept"].to_numpy()
+    assert kept[records["panel"]].all()
+    assert not kept[records["frozen"] == 1].any()
+
+
+@pytest.mark.parametrize(
+    ("column", "says"), [("panels", "did you mean 'panel'"), ("half", "true/false or 1/0; record 4 has")]
+)
+def test_a_column_that_flags_nothing_is_refused(folder, monkeypatch, capsys, column, says):
+    code = command(monkeypatch, "fit", folder / "problem", "--keep", 9, "--must-keep", column, "--out", folder / "run")
+    assert code == 2
+    assert says in " ".join(capsys.readouterr().err.split())
+    assert not (folder / "run").exists()
+
+
+def test_piped_progress_says_how_each_stage_began_and_ended(capsys):
+    def event(stage, fraction, seconds):
+        return Progress(stage, 1, fraction, 0.5, None, 9, seconds)
+
+    with progress(quiet=False) as watch:
+        for stage, fraction, seconds in [("select", 0.0, 0.0), ("select", 0.4, 0.1), ("select", 1.0, 0.2)]:
+            watch(event(stage, fraction, seconds))
+        for fraction, seconds in [(0.0, 0.3), (0.5, 2.4), (0.6, 2.5), (1.0, 2.6)]:
+            watch(event("refit", fraction, seconds))
+    seen = [line.split()[:2] for line in capsys.readouterr().err.splitlines()]
+    assert seen == [["select", "0"], ["select", "100"], ["refit", "50"], ["refit", "100"]]
+    with progress(quiet=True) as watch:
+        watch(event("fit", 0.0, 9.0))
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("name", ["demo", "fit", "check", "frontier", "evaluate", "report", "plugins"])
+def test_every_command_helps_with_an_example(monkeypatch, capsys, name):
+    monkeypatch.setenv("COLUMNS", "200")
+    assert command(monkeypatch, name, "--help") == 0
+    shown = capsys.readouterr().out
+    assert f"Example: l0-calibrate {name}" in shown
+    assert "--resume needs" not in shown
+
+
+def test_options_that_do_not_go_together_are_refused(folder, monkeypatch, capsys):
+    fit = ("fit", folder / "problem", "--out", folder / "run")
+    for extra in (("--resume",), ("--keep", 5, "--share", 0.5), ("--setting", "rounds"), ("--keep", 0)):
+        assert command(monkeypatch, *fit, *extra) == 2
+    assert "NAME=VALUE" in capsys.readouterr().err
