@@ -28,7 +28,7 @@ def test_the_old_and_the_taught_way_to_make_one():
 @pytest.mark.parametrize("init_mean", [0.01, 0.3, 0.999])
 def test_init_mean_is_the_probability_of_being_open(temperature, init_mean):
     gates = HardConcrete(4, temperature=temperature, init_mean=init_mean)
-    np.testing.assert_allclose(gates.get_active_prob(), init_mean, rtol=1e-5)
+    np.testing.assert_allclose(gates.get_active_prob().detach(), init_mean, rtol=1e-5)
     assert gates.get_penalty().item() == pytest.approx(4 * init_mean, rel=1e-5)
     assert gates.get_sparsity() == pytest.approx(1 - init_mean, rel=1e-4)
 
@@ -90,3 +90,13 @@ def test_reset_parameters():
 def test_what_cannot_be_is_refused(bad):
     with pytest.raises(ValueError, match=r"input_dim|temperature|init_mean|stretch"):
         HardConcrete(**{"input_dim": 3, **bad})
+
+
+def test_the_probability_of_being_open_is_differentiable():
+    gates = HardConcrete(5)
+    gates.get_active_prob().sum().backward()
+    by_probability = gates.qz_logits.grad.clone()
+    gates.zero_grad()
+    gates.get_penalty().backward()
+    assert torch.equal(by_probability, gates.qz_logits.grad)
+    assert by_probability.min() > 0

@@ -18,7 +18,7 @@ from l0_torch import HardConcrete, seed_gates, update_temperatures
 def test_the_probability_asked_for_is_the_one_at_first(device):
     for opened in (0.001, 0.1, 0.5, 0.999):
         gates = HardConcrete(7, temperature=0.25, init_mean=opened).to(device)
-        np.testing.assert_allclose(gates.get_active_prob().cpu(), opened, rtol=2e-4)  # float32 logits
+        np.testing.assert_allclose(gates.get_active_prob().detach().cpu(), opened, rtol=2e-4)  # float32 logits
         assert float(gates.get_penalty().detach()) == pytest.approx(7 * opened, rel=2e-4)
         assert gates.get_sparsity() == pytest.approx(1 - opened, abs=1e-6)
 

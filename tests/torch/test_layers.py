@@ -70,7 +70,7 @@ def test_gradients_reach_weights_and_logits(layer):
 
 def test_penalty_and_sparsity_are_expected_counts(layer):
     gated, _ = layer
-    expected = gated.gates.get_active_prob()
+    expected = gated.gates.get_active_prob().detach()
     assert float(gated.get_l0_penalty().detach()) == pytest.approx(float(expected.sum()), rel=1e-6)
     assert gated.get_sparsity() == pytest.approx(1 - float(expected.mean()), abs=1e-6)
 
@@ -81,7 +81,7 @@ def test_the_l2_price_is_half_the_expected_squares(layer):
         assert float(gated.get_l2_penalty()) == 0.0
         return
     squares = gated.gated_parameters().detach().double().square().sum(dim=1)
-    expected = 0.5 * float((gated.gates.get_active_prob().double().reshape(-1) * squares).sum())
+    expected = 0.5 * float((gated.gates.get_active_prob().detach().double().reshape(-1) * squares).sum())
     assert float(gated.get_l2_penalty().detach()) == pytest.approx(expected, rel=1e-5)
 
 
@@ -177,7 +177,7 @@ def test_sparse_mlp_has_the_calls_of_the_contract():
 def test_pruning_closes_what_is_unlikely_for_good(name):
     make, shape = LAYERS[name]
     model = with_random_gates(make())
-    probabilities = model.gates.get_active_prob()
+    probabilities = model.gates.get_active_prob().detach()
     expected = model.eval()(torch.ones(shape)).detach()
     assert prune_model(model, 0.3) is model
     closed = probabilities < 0.3

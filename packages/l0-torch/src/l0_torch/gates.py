@@ -216,7 +216,7 @@ class FeatureGate(L0Gate):
 
     def get_feature_importance(self) -> Tensor:
         """Shape (n_features,), in [0, 1]: the probability that each feature's gate is open."""
-        return self.gates.get_active_prob()
+        return self.gates.get_active_prob().detach()
 
 
 class HybridGate(nn.Module):

@@ -76,6 +76,11 @@ class SparseL0Linear(StochasticGates):
         self._optimiser: torch.optim.Adam | None = None
 
     @property
+    def beta(self) -> float:
+        """The temperature, by the paper's name."""
+        return self.temperature
+
+    @property
     def device(self) -> torch.device:
         """Where the parameters live."""
         return self.weight.device

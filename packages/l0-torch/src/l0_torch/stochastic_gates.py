@@ -120,14 +120,14 @@ class StochasticGates(nn.Module):
         """The expected number of open gates, a scalar, differentiable (Louizos et al. 2018, eq. 12)."""
         return self.open_probability().sum()
 
-    @torch.no_grad()
     def get_active_prob(self) -> Tensor:
-        """P(gate != 0) of each gate, without a gradient."""
+        """P(gate != 0) of each gate, differentiable: `open_probability` by the name that users of l0-python know."""
         return self.open_probability()
 
+    @torch.no_grad()
     def get_sparsity(self) -> float:
         """The expected share of closed gates, in [0, 1]."""
-        return 1.0 - float(self.get_active_prob().double().mean())
+        return 1.0 - float(self.open_probability().double().mean())
 
     def get_num_active(self) -> int:
         """The number of gates that are open in evaluation (by the median rule: open with probability over 1/2)."""

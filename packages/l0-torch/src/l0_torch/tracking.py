@@ -13,27 +13,33 @@ from l0_core.errors import InputError
 
 
 class PenaltyTracker:
-    """What was logged in training, by name, in order."""
+    """What was logged in training, by name, in order.
+
+    Attributes
+    ----------
+    history
+        The series themselves, by name.
+    """
 
     def __init__(self) -> None:
-        self._history: dict[str, list[float]] = {}
+        self.history: dict[str, list[float]] = {}
 
     def log(self, name: str, value: float) -> None:
         """Append a number (a tensor of one element will do) to the series of that name."""
-        self._history.setdefault(name, []).append(float(value))
+        self.history.setdefault(name, []).append(float(value))
 
     @property
     def names(self) -> list[str]:
         """Names of the series, in the order of their first entry."""
-        return list(self._history)
+        return list(self.history)
 
     def get_history(self, name: str) -> list[float]:
         """A copy of the series; empty for a name that was never logged."""
-        return list(self._history.get(name, ()))
+        return list(self.history.get(name, ()))
 
     def get_stats(self, name: str) -> dict[str, float]:
         """``mean``, ``std`` (of the population), ``min``, ``max``, ``last``; empty for a name never logged."""
-        values = self._history.get(name)
+        values = self.history.get(name)
         if not values:
             return {}
         series = np.asarray(values)
@@ -47,7 +53,7 @@ class PenaltyTracker:
 
     def clear(self) -> None:
         """Forget everything."""
-        self._history.clear()
+        self.history.clear()
 
     def save_to_csv(self, filepath: str | os.PathLike[str]) -> None:
         """One column for each series, one row for each entry; shorter series end in empty cells.
@@ -55,14 +61,14 @@ class PenaltyTracker:
         The file is written whole or not at all.
         """
         target = Path(filepath)
-        rows = max((len(series) for series in self._history.values()), default=0)
+        rows = max((len(series) for series in self.history.values()), default=0)
         partial = target.with_name(target.name + ".partial")
         try:
             with partial.open("w", newline="", encoding="utf-8") as file:
                 writer = csv.writer(file)
-                writer.writerow(self._history)
+                writer.writerow(self.history)
                 for i in range(rows):
-                    writer.writerow([repr(s[i]) if i < len(s) else "" for s in self._history.values()])
+                    writer.writerow([repr(s[i]) if i < len(s) else "" for s in self.history.values()])
             partial.replace(target)
         finally:
             partial.unlink(missing_ok=True)
@@ -85,7 +91,7 @@ class PenaltyTracker:
             matplotlib is not installed.
         """
         names = self.names if metrics is None else list(metrics)
-        unknown = [name for name in names if name not in self._history]
+        unknown = [name for name in names if name not in self.history]
         if unknown or not names:
             known = ", ".join(self.names) or "none"
             raise InputError(f"nothing was logged as {', '.join(unknown) or 'anything'}; logged: {known}")
@@ -97,7 +103,7 @@ class PenaltyTracker:
             raise MissingDependencyError("plot_history needs matplotlib: pip install matplotlib") from error
         figure = Figure(figsize=(7.0, 2.4 * len(names)), layout="constrained")
         for axis, name in zip(figure.subplots(len(names), 1, squeeze=False)[:, 0], names, strict=True):
-            axis.plot(self._history[name])
+            axis.plot(self.history[name])
             axis.set_ylabel(name)
         figure.axes[-1].set_xlabel("entry")
         if save_path is not None:
