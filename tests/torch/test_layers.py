@@ -75,14 +75,16 @@ def test_penalty_and_sparsity_are_expected_counts(layer):
     assert gated.get_sparsity() == pytest.approx(1 - float(expected.mean()), abs=1e-6)
 
 
-def test_the_l2_price_is_half_the_expected_squares(layer):
+def test_the_l2_penalty_is_that_of_the_whole_model(layer):
     gated, _ = layer
     if not gated.use_l2:
         assert float(gated.get_l2_penalty()) == 0.0
         return
-    squares = gated.gated_parameters().detach().double().square().sum(dim=1)
-    expected = 0.5 * float((gated.gates.get_active_prob().detach().double().reshape(-1) * squares).sum())
+    weights = [p for name, p in gated.named_parameters() if name.endswith("weight")]
+    expected = sum(float(weight.detach().double().square().sum()) for weight in weights)
     assert float(gated.get_l2_penalty().detach()) == pytest.approx(expected, rel=1e-5)
+    gated.get_l2_penalty().backward()
+    assert gated.gates.logits.grad is None
 
 
 def test_closed_gates_switch_the_numbers_behind_them_off(layer):

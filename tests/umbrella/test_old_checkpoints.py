@@ -1,7 +1,7 @@
 """State dicts saved by l0-python 0.6.2 load here and give the same numbers.
 
 ``l0_python_0_6_2.json`` holds, for each class, constructor arguments, the state dict of a model with shaken or
-fitted parameters, and what that release answered for it in eval mode.
+fitted parameters, and what that release answered for it in eval mode; ``write_old_checkpoints.py`` writes it anew.
 """
 
 from __future__ import annotations
@@ -46,7 +46,8 @@ def close(found, expected):
 @pytest.mark.parametrize("name", ["HardConcrete", "HardConcrete2d"])
 def test_gates(name):
     model, answers = loaded(name)
-    close(model(), answers["gates"])
+    close(model(), answers["output"])
+    assert model.get_num_active() == answers["active"]
     close(model.get_penalty(), answers["penalty"])
     close(model.get_active_prob(), answers["prob"])
     close(model.get_sparsity(), answers["sparsity"])
@@ -66,6 +67,9 @@ def test_layers(name):
         close(model.get_sparsity(), answers["sparsity"])
     else:
         close(model.get_l0_loss(), answers["l0"])
+        close(model.get_l2_loss(), answers["l2"])
+    if hasattr(model, "weight"):
+        close(model.get_l2_penalty(), answers["l2"])
 
 
 def test_selection_gates():

@@ -7,11 +7,7 @@ from abc import abstractmethod
 import torch
 from torch import Tensor, nn
 
-from l0_core.penalties.l2 import L2
 from l0_torch.hard_concrete import HardConcrete, check_probability
-
-_TINY = 1e-30
-"""Under the root of a group's sum of squares, whose gradient at 0 would be NaN; below any weight's square."""
 
 
 class GatedLayer(nn.Module):
@@ -50,13 +46,15 @@ class GatedLayer(nn.Module):
         return self.gates.get_penalty()
 
     def get_l2_penalty(self) -> Tensor:
-        """Expected half sum of squares of the open weights (`l0_core` L2); 0 unless ``use_l2``."""
-        logits = self.gates.full_logits()
+        """The sum of squares of the weights, as `compute_l2_penalty` has it; 0 unless ``use_l2``.
+
+        (The expected half sum of squares behind the gates is the penalty that is called ``"l2"``.)
+        """
         if not self.use_l2:
-            return logits.new_zeros(())
-        norms = torch.sqrt((self.gated_parameters() ** 2).sum(dim=1) + _TINY)
-        price: Tensor = L2().value(norms, logits.reshape(-1), self.gates.distribution)
-        return price
+            return self.gates.full_logits().new_zeros(())
+        from l0_torch.penalties import compute_l2_penalty
+
+        return compute_l2_penalty(self)
 
     def get_sparsity(self) -> float:
         """The expected share of closed gates."""
