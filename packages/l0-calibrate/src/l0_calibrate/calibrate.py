@@ -243,13 +243,20 @@ def _budgeted(run: _Run, keep: int, checkpoint: Checkpoint | None) -> Calibratio
     support = selected.selection.indices
     weights = np.zeros(run.problem.n_records)
     weights[support] = solution.u * run.problem.system.reference[support]
-    return _result(run, weights, selected.selection, solution, mu)
+    return _result(run, weights, selected.selection, solution, mu, selected.notes)
 
 
 # ---------------------------------------------------------------------- result
 
 
-def _result(run: _Run, weights: FloatArray, selection: Selection, solution: Solution, mu: float) -> CalibrationResult:
+def _result(
+    run: _Run,
+    weights: FloatArray,
+    selection: Selection,
+    solution: Solution,
+    mu: float,
+    notes: tuple[str, ...] = (),
+) -> CalibrationResult:
     m = run.problem.n_targets
     status = solution.status
     gap = solution.gap
@@ -266,6 +273,7 @@ def _result(run: _Run, weights: FloatArray, selection: Selection, solution: Solu
         dual=solution.y / m,
         spread=mu,
         timings={},
+        notes=notes,
     )
     _check(run, result)
     return result

@@ -17,7 +17,7 @@ from l0_calibrate.selectors.base import Selected
 from l0_calibrate.solvers.base import Start
 from l0_core import InputError, Selection
 
-_FORMAT = 1
+_FORMAT = 2
 _FREE = ("time_limit", "threads", "tol", "unreachable")
 """Options that may differ between the run that stopped and the one that goes on."""
 
@@ -77,7 +77,7 @@ class Checkpoint:
             inclusion_probabilities=stored.get("inclusion_probabilities"),
         )
         start = Start(stored["u"], stored["y"]) if "u" in stored else None
-        return Selected(selection, start)
+        return Selected(selection, start, tuple(stored["notes"].tolist()))
 
     def store(self, problem: CalibrationProblem, options: Options, selected: Selected) -> None:
         """Write the file beside its place, then move it there."""
@@ -88,6 +88,7 @@ class Checkpoint:
             "options": np.array(_signature(options)),
             "indices": selection.indices,
             "total": np.array(selection.total),
+            "notes": np.array(selected.notes, dtype=np.str_),
         }
         for name in ("kinds", "scores", "inclusion_probabilities"):
             value = getattr(selection, name)

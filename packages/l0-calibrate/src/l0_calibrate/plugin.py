@@ -32,6 +32,11 @@ def l0_selectors() -> list[PluginRecord]:
             "prune", "l0_calibrate.selectors.prune:PruneSelector", "gradual pruning by contribution (the default)"
         ),
         PluginRecord("exchange", "l0_calibrate.selectors.exchange:ExchangeSelector", "prune, then exchange in rounds"),
+        PluginRecord(
+            "hard_concrete",
+            "l0_calibrate.selectors.gate_training:HardConcreteSelector",
+            "Hard Concrete gates and log-weights trained together, on any backend",
+        ),
         PluginRecord("random", "l0_calibrate.selectors.random:RandomSelector", "a simple random sample: the baseline"),
     ]
 

@@ -95,10 +95,21 @@ class Budget:
 
 @attrs.frozen(eq=False)
 class Selected:
-    """The records of a budget, and a warm start for the fit on them where the selector has one."""
+    """The records of a budget.
+
+    Parameters
+    ----------
+    selection
+        Which records.
+    start
+        A warm start for the fit on them, where the selector has one.
+    notes
+        What the user should read about the selection; they end up in the result's notes.
+    """
 
     selection: Selection
     start: Start | None = None
+    notes: tuple[str, ...] = ()
 
 
 class Selector(ABC):

@@ -4,55 +4,76 @@ from __future__ import annotations
 
 import attrs
 import numpy as np
+import numpy.typing as npt
 
 from l0_calibrate.selectors.base import Budget, Selected, Selector
+from l0_calibrate.selectors.records import usable_records
 from l0_calibrate.solvers.base import Machine
 from l0_calibrate.watch import Progress, Watch, unwatched
 from l0_core import GateStrategy, InputError, Selection
 from l0_core.selection import top_k
+
+IntArray = npt.NDArray[np.int64]
 
 
 @attrs.frozen
 class GateSelector(Selector):
     """Lets a gate strategy learn from the matrix and the targets, and keeps what it selects.
 
-    Records that must be kept, must not be kept, or cannot get weight are honoured through the
-    strategy's scores; a strategy without scores is refused when there are any.
+    The strategy sees the records that may be kept and no others. Records that must be kept come before all by
+    the scores of a strategy that learns; a design draws the rest of the budget from the other records.
     """
 
     strategy: GateStrategy
 
     def select(self, budget: Budget, machine: Machine, watch: Watch = unwatched) -> Selected:
         """Fit the strategy on the problem, then select exactly ``budget.keep`` records."""
+        usable = np.flatnonzero(usable_records(budget)).astype(np.int64)
+        watch(Progress("select", 0, 0.0, None, None, usable.size, 0.0))
+        must = np.zeros(budget.problem.n_records, bool) if budget.must_keep is None else budget.must_keep
+        first = int(must.sum())
+        if not first:
+            return Selected(_spread_out(self._chosen(budget, usable, budget.keep, machine), usable, must))
+        if first == budget.keep:
+            return Selected(Selection(np.flatnonzero(must), must.size, kinds=np.full(first, "must")))
+        learned = self._chosen(budget, usable, budget.keep, machine)
+        if learned.scores is not None and learned.inclusion_probabilities is None:
+            ranks = np.where(must[usable], np.inf, learned.scores)
+            indices = top_k(ranks, budget.keep, machine.seed)
+            learned = Selection(indices, usable.size, kinds=np.full(budget.keep, "learned"), scores=learned.scores)
+            return Selected(_spread_out(learned, usable, must))
+        rest = usable[~must[usable]]
+        return Selected(_spread_out(self._chosen(budget, rest, budget.keep - first, machine), rest, must))
+
+    def _chosen(self, budget: Budget, among: IntArray, keep: int, machine: Machine) -> Selection:
+        """What the strategy selects from some of the records, by their positions among these."""
         problem = budget.problem
-        watch(Progress("select", 0, 0.0, None, None, problem.n_records, 0.0))
-        self.strategy.fit(problem.matrix, problem.targets, reference=problem.initial_weights)
-        selection = self.strategy.select(problem.n_records, keep=budget.keep, seed=machine.seed)
-        if not isinstance(selection, Selection) or selection.total != problem.n_records:
+        matrix = problem.matrix if among.size == problem.n_records else problem.matrix[:, among]
+        self.strategy.fit(matrix, problem.targets, reference=problem.initial_weights[among])
+        selection = self.strategy.select(among.size, keep=keep, seed=machine.seed)
+        if not isinstance(selection, Selection) or selection.total != among.size:
             raise InputError(
                 f"gate strategy {type(self.strategy).__name__} gave {selection!r} instead of a Selection "
-                f"from {problem.n_records} records"
+                f"from {among.size} records"
             )
-        return Selected(_honour(selection, budget, machine.seed))
-
-
-def _honour(selection: Selection, budget: Budget, seed: int) -> Selection:
-    """The selection with must_keep, never_keep and weightless records respected."""
-    banned = budget.system.reference <= 0
-    if budget.never_keep is not None:
-        banned = banned | budget.never_keep
-    must = np.zeros_like(banned) if budget.must_keep is None else budget.must_keep
-    mask = selection.mask
-    if not (mask & banned).any() and not (must & ~mask).any():
         return selection
-    if selection.scores is None:
-        raise InputError(
-            "this gate strategy gives no scores, so must_keep, never_keep and records without an initial weight "
-            "cannot be honoured; use another selector or drop those records first"
-        )
-    scores = np.where(banned, -np.inf, np.where(must, np.inf, selection.scores))
-    if int((~banned).sum()) < budget.keep or int(must.sum()) > budget.keep:
-        raise InputError(
-            f"keep={budget.keep} does not fit: {int(must.sum())} records must be kept and {int((~banned).sum())} may be"
-        )
-    return Selection(top_k(scores, budget.keep, seed), selection.total, scores=selection.scores)
+
+
+def _spread_out(part: Selection, among: IntArray, must: npt.NDArray[np.bool_]) -> Selection:
+    """A selection from some of the records as one from all, with those that must be kept."""
+    total = must.size
+    mask = must.copy()
+    mask[among[part.indices]] = True
+    indices = np.flatnonzero(mask)
+    kinds = scores = chances = None
+    if part.kinds is not None:
+        labels = np.full(total, "must", dtype=np.promote_types(part.kinds.dtype, "<U4"))
+        labels[among[part.indices]] = part.kinds
+        kinds = np.where(must[indices], "must", labels[indices])
+    if part.scores is not None:
+        scores = np.full(total, -np.inf)
+        scores[among] = part.scores
+    if part.inclusion_probabilities is not None:
+        chances = np.where(must, 1.0, 0.0)
+        chances[among] = np.where(must[among], 1.0, part.inclusion_probabilities)
+    return Selection(indices, total, kinds=kinds, scores=scores, inclusion_probabilities=chances)

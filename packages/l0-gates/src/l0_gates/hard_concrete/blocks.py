@@ -18,7 +18,7 @@ class ColumnBlocks(LinearMap):
     its transfer in every product.
     """
 
-    def __init__(self, backend: Backend, matrix: sp.csr_array, dtype: str, block_size: int) -> None:
+    def __init__(self, backend: Backend, matrix: sp.sparray, dtype: str, block_size: int) -> None:
         self._backend, self._dtype, self._shape = backend, dtype, matrix.shape
         columns = matrix.tocsc()
         starts = range(0, matrix.shape[1], block_size)

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from l0_core.distributions.base import GateDistribution
 from l0_core.distributions.hard_concrete import HardConcrete
-from l0_gates.hard_concrete.gate_state import EPSILON, FIRST_DECAY, SECOND_DECAY, GateState
+from l0_gates.hard_concrete.gate_state import ANYWHERE, EPSILON, FIRST_DECAY, SECOND_DECAY, GateState
 from l0_gates.jit import jit
 
 Array = npt.NDArray[Any]
@@ -59,11 +59,12 @@ def _adam(
 ) -> None:
     """Adam on log-weights and ``log_alpha``.
 
-    ``constants``: both rates, the correction of the root, decays, epsilon, the price of a gate, twice that of a square.
+    ``constants``: both rates, the correction of the root, decays, epsilon, the price of a gate, twice that of a square,
+    least and greatest ``log_alpha``.
     """
     weight_rate, gate_rate, correction = constants[0], constants[1], constants[2]
     keep1, take1, keep2, take2 = constants[3], constants[4], constants[5], constants[6]
-    epsilon, cost, ridge = constants[7], constants[8], constants[9]
+    epsilon, cost, ridge, low, high = constants[7], constants[8], constants[9], constants[10], constants[11]
     ridged = ridge > 0.0
     for j in range(free.size):
         g = gradient[j] * gated[j]
@@ -76,7 +77,8 @@ def _adam(
         g = gradient[j] * slope[j] + cost * tilt[j]
         moments[2, j] = keep1 * moments[2, j] + take1 * g
         moments[3, j] = keep2 * moments[3, j] + take2 * g * g
-        log_alpha[j] -= gate_rate * moments[2, j] / (np.sqrt(moments[3, j] * correction) + epsilon)
+        moved = log_alpha[j] - gate_rate * moments[2, j] / (np.sqrt(moments[3, j] * correction) + epsilon)
+        log_alpha[j] = min(max(moved, low), high)
 
 
 class FusedHardConcreteState(GateState):
@@ -123,7 +125,14 @@ class FusedHardConcreteState(GateState):
         total = _open(self._free, self._log_alpha, draws, constants, self._gated, self._slope, self._tilt)
         return self._gated, float(total)
 
-    def update(self, gradient: Array, price: float, rates: tuple[float, float], ridge: float = 0.0) -> None:
+    def update(
+        self,
+        gradient: Array,
+        price: float,
+        rates: tuple[float, float],
+        ridge: float = 0.0,
+        reach: tuple[float, float] = ANYWHERE,
+    ) -> None:
         """One step of Adam."""
         self._steps += 1
         first = 1.0 - FIRST_DECAY**self._steps
@@ -139,10 +148,15 @@ class FusedHardConcreteState(GateState):
                 EPSILON,
                 price,
                 2.0 * ridge,
+                *reach,
             ],
             dtype=self._free.dtype,
         )
         _adam(gradient, self._gated, self._slope, self._tilt, self._free, self._log_alpha, self._moments, constants)
+
+    def limit(self, largest: Array) -> None:
+        """Bring weights above ``largest`` down to it."""
+        np.minimum(self._free, np.log(largest), out=self._free)
 
     def parameters(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
         """(weights of open gates, log_alpha)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from typing import Any
 
@@ -15,6 +16,8 @@ Array = Any
 FIRST_DECAY, SECOND_DECAY = 0.9, 0.999
 EPSILON = 1e-8
 """Adam's constants (Kingma & Ba 2015). Epsilon is far below the square root of any second moment that matters."""
+
+ANYWHERE = (-math.inf, math.inf)
 
 
 class GateState(ABC):
@@ -31,7 +34,14 @@ class GateState(ABC):
         """
 
     @abstractmethod
-    def update(self, gradient: Array, price: float, rates: tuple[float, float], ridge: float = 0.0) -> None:
+    def update(
+        self,
+        gradient: Array,
+        price: float,
+        rates: tuple[float, float],
+        ridge: float = 0.0,
+        reach: tuple[float, float] = ANYWHERE,
+    ) -> None:
         """One step of Adam on ``loss(x) + price * expected open gates + ridge * sum of squared weights``.
 
         Parameters
@@ -42,7 +52,13 @@ class GateState(ABC):
             Step sizes of the weights and of ``log_alpha``.
         ridge
             Price of a squared weight, of open and closed gates alike.
+        reach
+            ``log_alpha`` is held between the two.
         """
+
+    @abstractmethod
+    def limit(self, largest: Array) -> None:
+        """Bring weights above ``largest`` (shape (items,), positive) down to it; for positive weights."""
 
     @abstractmethod
     def parameters(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
@@ -120,7 +136,14 @@ class ArrayGateState(GateState):
             self._gates = distribution.sample(self._log_alpha, uniform)
         return self._weights * self._gates, float(self._xp.sum(distribution.open_probability(self._log_alpha)))
 
-    def update(self, gradient: Array, price: float, rates: tuple[float, float], ridge: float = 0.0) -> None:
+    def update(
+        self,
+        gradient: Array,
+        price: float,
+        rates: tuple[float, float],
+        ridge: float = 0.0,
+        reach: tuple[float, float] = ANYWHERE,
+    ) -> None:
         """One step of Adam."""
         law = self._distribution
         if self._uniform is None:
@@ -133,7 +156,12 @@ class ArrayGateState(GateState):
             for_weights = for_weights + (2.0 * ridge) * self._weights * chain
         for_gates = gradient * self._weights * slope + price * law.open_probability_derivative(self._log_alpha)
         self._free = self._free - self._weight_adam.step(for_weights, rates[0])
-        self._log_alpha = self._log_alpha - self._gate_adam.step(for_gates, rates[1])
+        moved = self._log_alpha - self._gate_adam.step(for_gates, rates[1])
+        self._log_alpha = moved if reach == ANYWHERE else self._xp.clip(moved, reach[0], reach[1])
+
+    def limit(self, largest: Array) -> None:
+        """Bring weights above ``largest`` down to it."""
+        self._free = self._xp.minimum(self._free, self._xp.log(largest))
 
     def parameters(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
         """(weights of open gates, log_alpha)."""

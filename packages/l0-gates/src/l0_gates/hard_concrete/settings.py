@@ -54,7 +54,7 @@ class TrainingSettings:
     gates: str = attrs.field(default="median", validator=attrs.validators.in_(("stochastic", "median")))
     distribution: str = "hard_concrete"
     temperature: TemperatureSchedule = attrs.field(factory=lambda: schedule("exponential", 2.0 / 3.0, 0.2))
-    initial_open: float = attrs.field(default=0.95)
+    initial_open: float = attrs.field(default=0.8)
     jitter: float = attrs.field(default=0.01, converter=float, validator=attrs.validators.ge(0.0))
     dtype: str = attrs.field(default="float32", validator=attrs.validators.in_(("float32", "float64")))
     block_size: int | None = attrs.field(

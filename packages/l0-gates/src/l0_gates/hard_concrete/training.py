@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from typing import Any
 
 import attrs
@@ -11,6 +13,7 @@ import scipy.sparse as sp
 
 from l0_core.backends.base import Backend, LinearMap
 from l0_core.backends.numpy import NumpyBackend
+from l0_core.distributions.base import GateDistribution
 from l0_core.distributions.hard_concrete import HardConcrete
 from l0_core.errors import InputError
 from l0_core.plugins import get_distribution
@@ -18,7 +21,7 @@ from l0_core.sparsity_control import ControlSettings, SparsityController
 from l0_gates.hard_concrete.blocks import CentredColumns, ColumnBlocks
 from l0_gates.hard_concrete.fused import FusedHardConcreteState
 from l0_gates.hard_concrete.gate_state import ArrayGateState, GateState
-from l0_gates.hard_concrete.losses import GATE_LOSSES
+from l0_gates.hard_concrete.losses import GATE_LOSSES, GateLoss
 from l0_gates.hard_concrete.settings import Observer, TrainingResult, TrainingSettings, TrainingStep
 
 FloatArray = npt.NDArray[np.float64]
@@ -31,7 +34,7 @@ class GateProblem:
     Parameters
     ----------
     matrix
-        Shape (rows, items), CSR, scaled as the loss should see it.
+        Shape (rows, items), scipy sparse by rows or by columns, scaled as the loss should see it.
     targets
         Shape (rows,).
     weights
@@ -42,14 +45,24 @@ class GateProblem:
         Whether each column's mean is taken off it (without making a sparse matrix dense).
     offset
         Added to every estimate.
+    loss
+        Value and slope of the loss in the estimates, over the arrays of any backend; ``None`` is the one that the
+        settings name.
+    spread
+        Shape (items,), a price ``spread_j x_j^2 / 2`` on the gated weights ``x``, or None.
+    largest
+        Shape (items,), the most that a weight may become (positive weights only), or None.
     """
 
-    matrix: sp.csr_array
+    matrix: sp.sparray
     targets: FloatArray
     weights: FloatArray
     positive: bool = True
     centred: bool = False
     offset: float = 0.0
+    loss: GateLoss | None = None
+    spread: FloatArray | None = None
+    largest: FloatArray | None = None
 
 
 def train_gates(
@@ -61,6 +74,7 @@ def train_gates(
     settings: TrainingSettings | None = None,
     observer: Observer | None = None,
     fused: bool | None = None,
+    seconds: float = math.inf,
 ) -> TrainingResult:
     """Train weights and gates until the expected number of open gates is ``keep``.
 
@@ -73,23 +87,33 @@ def train_gates(
         Called with a `TrainingStep` after each step; it cannot change the run.
     fused
         Whether to take the two-pass kernels of Hard Concrete gates on NumPy; ``None`` wherever they apply.
+    seconds
+        Wall-clock limit. Where it binds, training ends at the step that reaches it, on its way to the count.
 
     Raises
     ------
     InputError
-        ``keep`` outside 1..items, or kernels asked for where there are none.
+        ``keep`` outside 1..items, kernels asked for where there are none, or median gates that start closed.
     """
     settings = settings or TrainingSettings()
+    deadline = time.perf_counter() + seconds
     items = problem.matrix.shape[1]
     rng = np.random.default_rng(seed)
     host = NumpyBackend()
     law = get_distribution(settings.distribution).with_temperature(settings.temperature.start)
+    if settings.gates == "median" and law.pathwise and settings.initial_open <= 0.5:
+        raise InputError(
+            f"initial_open={settings.initial_open} closes every median gate at the start, and a closed one does not "
+            "learn; give more than 0.5, or stochastic gates"
+        )
     start = float(law.log_alpha_for(np.asarray(settings.initial_open)))
     log_alpha = start + settings.jitter * rng.standard_normal(items)
     state = _state(problem, backend, settings, law, log_alpha, fused)
     linear = _linear_map(problem, backend, settings)
     targets = backend.asarray(problem.targets, settings.dtype)
-    loss_of, xp = GATE_LOSSES[settings.loss], backend.xp
+    loss_of, xp = problem.loss or GATE_LOSSES[settings.loss], backend.xp
+    spread = None if problem.spread is None else backend.asarray(problem.spread, settings.dtype)
+    largest = None if problem.largest is None else backend.asarray(problem.largest, settings.dtype)
     controller: SparsityController | None = None
     history: list[TrainingStep] = []
     for step in range(settings.steps):
@@ -104,10 +128,18 @@ def train_gates(
         if controller is None:
             controller = _controller(keep, items, settings, loss)
         price = controller.update(expected)
-        state.update(linear.rmatvec(slope), price, (settings.weight_rate, settings.gate_rate))
+        gradient = linear.rmatvec(slope)
+        if spread is not None:
+            gradient = gradient + spread * gated
+        rates = (settings.weight_rate, settings.gate_rate)
+        state.update(gradient, price, rates, reach=_reach(law, keep / items))
+        if largest is not None:
+            state.limit(largest)
         history.append(TrainingStep(step, loss, expected, price, temperature))
         if observer is not None:
             observer(history[-1])
+        if time.perf_counter() >= deadline:
+            break
     weights, log_alpha = state.parameters()
     return TrainingResult(log_alpha, np.asarray(law.open_probability(log_alpha)), weights, tuple(history))
 
@@ -119,6 +151,16 @@ def _controller(keep: int, items: int, settings: TrainingSettings, loss: float) 
         warmup=2 * settings.steps // 3, rate=0.01, stiffness=5.0, loss_scale=loss if loss > 0.0 else 1.0
     )
     return SparsityController(keep, items, control)
+
+
+def _reach(law: GateDistribution, share: float) -> tuple[float, float]:
+    """Where ``log_alpha`` may go: no gate so sure of itself that neither the loss nor the price moves it any more.
+
+    Without it, gates of a law with light tails (a normal one) stay open for good, each of them deaf to the price, and
+    the count asked for is missed several times over. The closed gates' chances add up to a hundredth of the count.
+    """
+    low, high = law.log_alpha_for(np.array([min(1e-4, 0.01 * share), 0.99]))
+    return float(low), float(high)
 
 
 def _state(
