@@ -3,8 +3,9 @@
     pytest benchmarks/test_import_and_load.py --benchmark-json=benchmarks/results/import_and_load.json
 
 An import is a fresh interpreter that runs one statement and stops; compare a package with the row of what it stands
-on (``numpy`` for l0_core, the scientific stack for l0_calibrate) to see what it costs itself. Loading is of a generated problem of 1.2 M
-non-zeros, from the folder that ``CalibrationProblem.save`` wrote, with all the checks of the door.
+on (``numpy`` for l0_core, the scientific stack for l0_calibrate) to see what it costs itself. Loading is of a
+generated problem of 1.2 M non-zeros, from the folder that ``CalibrationProblem.save`` wrote, with all the checks of
+the door.
 """
 
 from __future__ import annotations
