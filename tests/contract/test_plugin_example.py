@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -55,6 +56,46 @@ def test_it_is_listed_only_where_it_is_installed(installed):
     )
     assert loaded == "['l0_plugin_example.plugin']"
     assert run([sys.executable, "-c", code]).splitlines() == ["[]", "[]"]
+
+
+CALIBRATE = """
+import sys
+import numpy as np
+from l0_calibrate import calibrate
+from l0_calibrate.demo import load_demo
+
+problem = load_demo()
+result = calibrate(problem, keep=300, max_weight_ratio=5, selector="contribution")
+scale = np.maximum(np.abs(problem.targets), 1.0)
+scores = (abs(problem.matrix).T @ (1.0 / scale)) * problem.initial_weights
+assert set(result.selection.indices) == set(np.argsort(-scores)[:300]), "not the records of the plugin's rule"
+assert result.kept == 300
+learnt = calibrate(
+    problem, keep=300, selector="hard_concrete", selector_settings={"distribution": "logistic", "steps": 50}
+)
+print(result.kept, learnt.kept, "l0_plugin_example.distribution" in sys.modules)
+"""
+
+
+def test_its_gate_and_its_distribution_work_in_the_calibrator(installed):
+    """By their names alone, in packages that know nothing of it."""
+    assert run([sys.executable, "-c", CALIBRATE], installed).split() == ["300", "300", "True"]
+
+
+def test_its_gate_works_on_the_command_line_and_is_listed_there(installed, tmp_path):
+    from l0_calibrate.demo import load_demo
+
+    load_demo().save(tmp_path / "problem")
+    main = [sys.executable, "-c", "from l0_calibrate.cli import main; main()"]
+    options = ["--keep", "250", "--selector", "contribution", "--out", str(tmp_path / "run"), "--json"]
+    summary = json.loads(run([*main, "fit", str(tmp_path / "problem"), *options], installed))
+    assert (summary["kept"], summary["options"]["selector"]) == (250, "contribution")
+    rows = json.loads(run([*main, "plugins", "--json"], installed))
+    ours = {(row["kind"], row["name"], row["state"]) for row in rows if row["package"] == "l0-plugin-example"}
+    assert ours == {("gate", "contribution", "ok"), ("distribution", "logistic", "ok"), ("penalty", "undecided", "ok")}
+    table = run([*main, "plugins"], installed)
+    assert "contribution" in table
+    assert "undecided" in table
 
 
 def test_it_keeps_the_contracts(installed):

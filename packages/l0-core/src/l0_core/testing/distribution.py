@@ -249,6 +249,26 @@ class DistributionContract(Contract):
                 column,
             )
 
+    def test_pathwise_gradients_are_unbiased(
+        self, distribution: GateDistribution, log_alpha: FloatArray, grid: FloatArray
+    ) -> None:
+        """The mean of ``2 (z - 0.3) dz/dlog_alpha`` over the noise is the derivative of ``E[(z - 0.3)^2]``."""
+        if not distribution.pathwise:
+            pytest.skip("the derivatives of the gates are a documented surrogate")
+        column, row = log_alpha[:, None], grid[None, :]
+        paths = 2.0 * (distribution.sample(column, row) - 0.3) * distribution.sample_derivative(column, row)
+
+        def expected(a: FloatArray) -> FloatArray:
+            return np.asarray(distribution.variance(a) + (distribution.mean(a) - 0.3) ** 2)
+
+        scale = float(np.ptp(log_alpha))
+        step = 1e-5 * scale
+        derivative = (expected(log_alpha + step) - expected(log_alpha - step)) / (2.0 * step)
+        # The paths rise and fall, once on each side of z = 0.3, and jump where the gate is clipped: their average over
+        # the grid is off by their total variation over n at most. Rounding of the difference is 1e-16 / step.
+        bound = 8.0 * np.abs(paths).max() / grid.size + 1e-9 / scale
+        assert (np.abs(paths.mean(axis=1) - derivative) <= bound).all()
+
     def test_gradients_of_the_library_are_the_derivatives(
         self, distribution: GateDistribution, backend: Backend, dtype: str, log_alpha: FloatArray
     ) -> None:
