@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import logging
 import subprocess
 import sys
 
@@ -203,6 +204,9 @@ def test_excluded_targets_take_no_part_and_are_still_reported():
     np.testing.assert_allclose(calibration.weights, alone.weights, rtol=1e-6)
     last = performance[performance["epoch"] == 40].set_index("target_name")["estimate"]
     np.testing.assert_allclose(last["b"], frame["b"] @ calibration.weights, rtol=1e-6)
+    summary = calibration.summary().set_index("Metric")["Final estimate"]
+    assert summary.index.tolist() == ["a", "c", "d", "b"]
+    np.testing.assert_allclose(summary["b"], last["b"], rtol=1e-6)
     calibration.exclude_targets()
     assert calibration.excluded_targets == ["b"]
     calibration.exclude_targets(["a", "d"])
@@ -264,6 +268,15 @@ def test_the_csv_and_a_second_call(tmp_path):
     first = calibration.calibrate()
     pd.testing.assert_frame_equal(pd.read_csv(path, index_col=0), first)
     assert [p.name for p in path.parent.iterdir()] == ["log.csv"]
+    gated = Calibration(
+        weights, targets, estimate_matrix=frame, epochs=10, noise_level=0.0, regularize_with_l0=True, csv_path=path
+    )
+    gated.calibrate()
+    assert sorted(p.name for p in path.parent.iterdir()) == ["log.csv", "log_sparse.csv"]
+    log = pd.read_csv(path.with_name("log_sparse.csv"), index_col=0)
+    assert log["epoch"].max() == 20
+    last = log[log["epoch"] == 20]["estimate"]
+    np.testing.assert_allclose(last, frame.to_numpy().T @ gated.sparse_weights, rtol=1e-6)
     second = calibration.calibrate()
     assert second["loss"].iloc[0] == pytest.approx(first["loss"].iloc[-1], rel=1e-5)
 
@@ -294,16 +307,74 @@ def test_reweight_is_the_class():
     gone = performance[performance["target_name"] == "gone"]
     assert gone["error"].unique().tolist() == [-1.0]
     assert len(performance) == len(expected) + gone["epoch"].nunique()
-    assert list(inspect.signature(reweight).parameters)[:8] == [
-        "original_weights",
-        "estimate_function",
-        "targets_array",
-        "target_names",
-        "l0_lambda",
-        "init_mean",
-        "temperature",
-        "regularize_with_l0",
-    ]
+
+
+def test_reweight_by_matrix_in_batches(caplog, tmp_path):
+    weights, targets, frame = example()
+    calibration = Calibration(weights, targets, NAMES, frame, epochs=30, regularize_with_l0=True, seed=5)
+    expected = calibration.calibrate()
+    with caplog.at_level("INFO", logger="mine"):
+        found, sparse, performance = reweight(
+            weights,
+            None,
+            targets,
+            NAMES,
+            5e-6,
+            0.999,
+            0.5,
+            True,
+            epochs=30,
+            dropout_rate=0.0,
+            csv_path=tmp_path / "log.csv",
+            logger=logging.getLogger("mine"),
+            seed=5,
+            batch_size=7,
+            estimate_matrix=torch.tensor(frame.to_numpy()),
+        )
+    np.testing.assert_allclose(found, calibration.weights, rtol=1e-4)
+    np.testing.assert_allclose(sparse, calibration.sparse_weights, rtol=1e-2, atol=1e-2)
+    assert len(performance) == len(expected)
+    assert f"keep {np.count_nonzero(sparse)} of 50" in caplog.text
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["log.csv", "log_sparse.csv"]
+
+
+def test_options_are_attributes_that_can_be_set():
+    weights, targets, frame = example()
+    calibration = Calibration(weights, targets, estimate_matrix=frame, learning_rate=0.02)
+    assert (calibration.epochs, calibration.noise_level, calibration.seed, calibration.batch_size) == (
+        32,
+        10.0,
+        42,
+        None,
+    )
+    assert (calibration.l0_lambda, calibration.init_mean, calibration.temperature) == (5e-6, 0.999, 0.5)
+    best = {"l0_lambda": 1e-3, "init_mean": 0.8, "temperature": 0.6, "epochs": 20, "noise_level": 0.0}
+    for name, value in best.items():
+        setattr(calibration, name, value)
+    calibration.regularize_with_l0 = True
+    calibration.normalization_factor = [1.0, 2.0, 3.0, 4.0]
+    calibration.calibrate()
+    at_once = Calibration(
+        weights,
+        targets,
+        estimate_matrix=frame,
+        learning_rate=0.02,
+        regularize_with_l0=True,
+        normalization_factor=np.array([1.0, 2.0, 3.0, 4.0]),
+        **best,
+    )
+    at_once.calibrate()
+    assert np.array_equal(calibration.weights, at_once.weights)
+    assert np.array_equal(calibration.sparse_weights, at_once.sparse_weights)
+    with pytest.raises(InputError, match="temperature must be positive"):
+        calibration.temperature = -1.0
+    with pytest.raises(InputError, match=r"normalization_factor must be of shape \(4,\)"):
+        calibration.normalization_factor = [1.0]
+    calibration.normalization_factor = None
+    assert calibration.normalization_factor.tolist() == [1.0] * 4
+    calibration.solver = "primal_dual"
+    with pytest.raises(InputError, match="belongs to solver='adam'"):
+        calibration.calibrate()
 
 
 def test_distances():
@@ -356,7 +427,10 @@ def test_the_analytical_solution_is_least_squares():
         solution = np.linalg.lstsq(table[:k], goal[:k], rcond=None)[0]
         expected = np.mean((table[:k] @ solution - goal[:k]) ** 2)
         assert found["loss"].iloc[k - 1] == pytest.approx(expected, abs=1e-9)
-    assert found["target"].tolist() == NAMES
+    assert found.columns.tolist() == ["target_added", "loss", "delta_loss"]
+    assert found["target_added"].tolist() == NAMES
+    assert np.isnan(found["delta_loss"].iloc[0])
+    np.testing.assert_allclose(found["delta_loss"].iloc[1:], np.diff(found["loss"]))
     assert found["loss"].iloc[-1] > 1e-4
 
 
@@ -368,7 +442,7 @@ BAD = [
     ({"targets": np.ones(3), "target_names": ["a", "b", "c"]}, "4 columns and there are 3 targets"),
     ({"targets": np.array([1.0, np.nan, 1.0, 1.0])}, r"targets\[1\] is nan"),
     ({"target_names": ["a", "a", "b", "c"]}, "'a' occurs 2 times"),
-    ({"normalization_factor": np.ones(2)}, r"shape \(4,\)"),
+    ({"normalization_factor": np.ones(2)}, r"of shape \(4,\)"),
     ({"normalization_factor": np.array([1.0, -1.0, 1.0, 1.0])}, "negative"),
     ({"epochs": 0}, "epochs"),
     ({"noise_level": -1.0}, "noise_level"),

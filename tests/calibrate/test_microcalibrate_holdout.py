@@ -86,33 +86,50 @@ def test_robustness_scores_what_was_left_out_and_touches_nothing(tmp_path):
     assert found.performance_df is None
     assert found.excluded_targets == []
     detail = results["detailed_results"][0]
-    trial = calibration(excluded_targets=detail["held_out"])
+    trial = calibration(excluded_targets=detail["holdout_target_names"])
     trial.calibrate()
-    scored = [name for name in detail["held_out"] if name not in detail["not_scored"]]
-    errors = [
-        abs(trial.estimates_of(trial.weights)[i] - found.named.values[i]) / max(abs(found.named.values[i]), 1.0)
+    scored = [name for name in detail["holdout_target_names"] if name not in detail["not_scored"]]
+    errors = {
+        name: abs(trial.estimates_of(trial.weights)[i] - found.named.values[i]) / max(abs(found.named.values[i]), 1.0)
         for i, name in enumerate(found.named.names)
         if name in scored
-    ]
-    assert detail["holdout_loss"] == pytest.approx(np.mean(errors))
+    }
+    assert detail["holdout_loss"] == pytest.approx(np.mean(list(errors.values())))
+    assert {one["target_name"]: abs(one["relative_error"]) for one in detail["target_details"]} == pytest.approx(errors)
+    assert detail["n_holdout_targets"] + detail["n_train_targets"] == 8
     overall = results["overall_metrics"]
-    assert overall["mean_holdout_loss"] == pytest.approx(
-        np.mean([each["holdout_loss"] for each in results["detailed_results"]])
-    )
-    assert overall["worst_holdout_loss"] >= overall["mean_holdout_loss"] >= 0
+    losses = [each["holdout_loss"] for each in results["detailed_results"]]
+    assert overall["mean_holdout_loss"] == pytest.approx(np.mean(losses))
+    assert overall["std_holdout_loss"] == pytest.approx(np.std(losses))
+    assert overall["worst_holdout_loss"] == max(losses)
     assert overall["mean_train_loss"] < overall["mean_holdout_loss"]
+    assert overall["n_successful_evaluations"] == 4
     frame = results["target_robustness"]
-    assert frame["mean_error"].is_monotonic_decreasing
+    assert frame["mean_holdout_loss"].is_monotonic_decreasing
+    assert frame["times_held_out"].sum() == sum(len(one["target_details"]) for one in results["detailed_results"])
     assert "Worst when held out" in results["recommendation"]
     assert json.loads(path.read_text())["overall_metrics"] == overall
     assert [p.name for p in tmp_path.iterdir()] == ["robustness.json"]
 
 
+def test_robustness_in_tables(tmp_path):
+    results = calibration().evaluate_holdout_robustness(2, 0.3, tmp_path / "robust.csv")
+    names = ["robust_detailed.csv", "robust_overall.csv", "robust_target_robustness.csv"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == names
+    detailed, overall, by_target = (pd.read_csv(tmp_path / name) for name in names)
+    assert overall.iloc[0].to_dict() == pytest.approx(results["overall_metrics"])
+    pd.testing.assert_frame_equal(by_target, results["target_robustness"], check_dtype=False)
+    assert detailed.groupby("holdout_set_idx")["holdout_loss"].first().tolist() == pytest.approx(
+        [one["holdout_loss"] for one in results["detailed_results"]]
+    )
+
+
 def test_robustness_of_families_and_bad_requests():
     results = evaluate_holdout_robustness(calibration(), 2, 0.3, families=FAMILIES)
     for detail in results["detailed_results"]:
-        prefixes = {name.split("/")[0] for name in detail["held_out"]}
-        kept = {name.split("/")[0] for name in calibration().named.names if name not in detail["held_out"]}
+        held_out = detail["holdout_target_names"]
+        prefixes = {name.split("/")[0] for name in held_out}
+        kept = {name.split("/")[0] for name in calibration().named.names if name not in held_out}
         assert not prefixes & kept
     for arguments, message in [
         ({"n_holdout_sets": 0}, "n_holdout_sets"),
@@ -130,46 +147,125 @@ def tuned(trials, storage=None, **options):
     )
 
 
+def plain(found):
+    """Without what says where the trials stand in the storage."""
+    history = found["evaluation_history"].drop(columns="trial_number").to_dict(orient="list")
+    return {**found, "n_trials": None, "evaluation_history": history}
+
+
 @pytest.fixture
 def _quiet_optuna():
     optuna_there.logging.set_verbosity(optuna_there.logging.WARNING)
 
 
+on_storage = pytest.mark.filterwarnings("ignore::DeprecationWarning:sqlalchemy.*", "ignore::ResourceWarning")
+
+
 @pytest.mark.usefixtures("_quiet_optuna")
-@pytest.mark.filterwarnings("ignore::DeprecationWarning:sqlalchemy.*", "ignore::ResourceWarning")
+@on_storage
 def test_a_study_that_goes_on_is_one_without_a_break(tmp_path):
     whole = tuned(7)
     path = tmp_path / "study.db"
     seen = []
     tuned(3, path, progress=lambda number, value, best: seen.append((number, best <= value)))
     resumed = tuned(7, path, progress=lambda number, value, best: seen.append((number, best <= value)))
-    assert resumed == whole
+    assert plain(resumed) == plain(whole)
+    assert resumed["n_trials"] == 7
     assert [number for number, _ in seen] == list(range(7))
     assert all(good for _, good in seen)
-    assert tuned(7, path) == whole  # nothing left to do
+    assert plain(tuned(7, path)) == plain(whole)  # nothing left to do
     with pytest.raises(InputError, match="another problem"):
         tune_l0_hyperparameters(calibration(epochs=20, seed=1), 7, n_holdout_sets=2, storage=path)
+    with pytest.raises(InputError, match="another problem"):
+        tuned(7, path, aggregation="worst")
+    with pytest.raises(InputError, match="load_if_exists=True"):
+        tuned(7, path, load_if_exists=False)
+
+
+@pytest.mark.usefixtures("_quiet_optuna")
+@on_storage
+def test_a_trial_that_was_cut_off_is_done_anew(tmp_path):
+    whole, path = tuned(5), tmp_path / "study.db"
+    calls = []
+
+    def cut_off(number, value, best):
+        calls.append(number)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        tuned(5, path, progress=cut_off)
+    study = optuna_there.load_study(study_name="l0-calibrate", storage=f"sqlite:///{path}")
+    study.ask()  # a trial that runs for ever, as one whose process was killed
+    found = tuned(5, path)
+    assert plain(found) == plain(whole)
+    assert found["n_trials"] == 6
+    assert found["evaluation_history"]["trial_number"].unique().tolist() == [0, 1, 3, 4, 5]
 
 
 @pytest.mark.usefixtures("_quiet_optuna")
 def test_what_tuning_finds_can_be_used():
     found = calibration()
-    best = found.tune_l0_hyperparameters(4, n_holdout_sets=1, epochs_per_trial=10, objectives_balance={"sparsity": 2.0})
-    assert set(best) == {
-        "l0_lambda",
-        "init_mean",
-        "temperature",
-        "objective",
-        "holdout_loss",
-        "holdout_accuracy",
-        "sparsity",
-        "n_trials",
-    }
+    best = found.tune_l0_hyperparameters(4, {"sparsity": 2.0}, 10, n_holdout_sets=2)
+    history = best["evaluation_history"]
+    assert len(history) == 8
+    winner = history[history["trial_number"] == history.groupby("trial_number")["objective"].mean().idxmin()]
+    assert best["holdout_objectives"] == winner["objective"].tolist()
+    assert best["objective"] == pytest.approx(winner["objective"].mean())
+    assert best["mean_val_loss"] == pytest.approx(winner["val_loss"].mean())
+    assert best["mean_val_accuracy"] == pytest.approx(winner["val_accuracy"].mean())
+    assert (best["n_holdout_sets"], best["aggregation"], best["n_trials"]) == (2, "mean", 4)
+    np.testing.assert_allclose(
+        history["objective"],
+        history["val_loss"] + (1 - history["val_accuracy"]) + 2.0 * history["n_nonzero_weights"] / 60,
+    )
     assert 0 <= best["sparsity"] <= 1
-    settings = {name: best[name] for name in ("l0_lambda", "init_mean", "temperature")}
-    calibration(regularize_with_l0=True, **settings).calibrate()
+    for name in ("l0_lambda", "init_mean", "temperature"):
+        setattr(found, name, best[name])
+    found.regularize_with_l0 = True
+    found.calibrate()
     with pytest.raises(InputError, match="nothing to tune"):
         calibration(keep=10).tune_l0_hyperparameters(1)
+
+
+@pytest.mark.usefixtures("_quiet_optuna")
+def test_aggregation_sampler_and_pruner():
+    options = {"epochs_per_trial": 5, "n_holdout_sets": 3}
+    for aggregation, function in [("worst", max), ("median", np.median)]:
+        best = calibration().tune_l0_hyperparameters(3, aggregation=aggregation, **options)
+        by_trial = best["evaluation_history"].groupby("trial_number")["objective"].agg(function)
+        assert best["objective"] == pytest.approx(by_trial.min())
+    sampler = optuna_there.samplers.RandomSampler(seed=3)
+    drawn = calibration().tune_l0_hyperparameters(2, sampler=sampler, **options)
+    again = calibration().tune_l0_hyperparameters(2, sampler=optuna_there.samplers.RandomSampler(seed=3), **options)
+    assert plain(drawn) == plain(again)
+    assert drawn["l0_lambda"] != calibration().tune_l0_hyperparameters(2, **options)["l0_lambda"]
+    pruner = optuna_there.pruners.ThresholdPruner(upper=-1.0)  # nothing is below: all trials are pruned
+    with pytest.raises(InputError, match="no trial was completed"):
+        calibration().tune_l0_hyperparameters(2, pruner=pruner, **options)
+    with pytest.raises(InputError, match="unknown aggregation 'best'"):
+        calibration().tune_l0_hyperparameters(1, aggregation="best")
+    with pytest.raises(InputError, match="direction must be 'minimize'"):
+        calibration().tune_l0_hyperparameters(1, direction="maximize")
+    with pytest.raises(InputError, match="n_trials must be"):
+        calibration().tune_l0_hyperparameters(0)
+    with pytest.warns(UserWarning, match="one after the other"):
+        calibration().tune_l0_hyperparameters(1, n_jobs=2, epochs_per_trial=2, n_holdout_sets=1)
+
+
+@pytest.mark.usefixtures("_quiet_optuna")
+def test_what_is_held_out_has_no_part_in_a_fit():
+    """Other values for the held-out targets change what they are scored by, and not one weight."""
+    from l0_calibrate.microcalibrate.holdout import score
+
+    for options in ({"regularize_with_l0": True, "l0_lambda": 1e-4}, {"keep": 20}):
+        one, two = calibration(**options), calibration(**options)
+        held_out = holdout_sets(one, 1, 0.3, FAMILIES, TUNING)[0]
+        two.named.values[held_out.held_out] *= 1e3
+        first, second = score(one, held_out), score(two, held_out)
+        np.testing.assert_array_equal(first.estimates, second.estimates)
+        assert (first.kept, first.train_loss) == (second.kept, second.train_loss)
+        assert first.loss != second.loss
 
 
 def test_a_large_problem_stays_small():

@@ -6,9 +6,9 @@
 from l0_calibrate.microcalibrate import metrics
 from l0_calibrate.microcalibrate.calibration import Calibration
 from l0_calibrate.microcalibrate.evaluation import evaluate_estimate_distance_to_targets, evaluate_sparse_weights
-from l0_calibrate.microcalibrate.holdout import evaluate_holdout_robustness
 from l0_calibrate.microcalibrate.performance import log_performance_over_epochs
 from l0_calibrate.microcalibrate.reweight import reweight
+from l0_calibrate.microcalibrate.robustness import evaluate_holdout_robustness
 from l0_calibrate.microcalibrate.tuning import tune_l0_hyperparameters
 
 __all__ = [

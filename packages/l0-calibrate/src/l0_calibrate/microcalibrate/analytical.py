@@ -40,7 +40,8 @@ def assess_analytical_solution(columns: Any, targets: FloatArray, names: list[An
     Returns
     -------
     pandas.DataFrame
-        ``target``, ``loss`` (mean squared relative error over the targets so far), ``delta``.
+        ``target_added``, ``loss`` (mean squared relative error over the targets so far), ``delta_loss`` (NaN for
+        the first).
 
     Notes
     -----
@@ -74,7 +75,7 @@ def assess_analytical_solution(columns: Any, targets: FloatArray, names: list[An
             null.append(vector)
             total += float(vector @ goal) ** 2
         squares[k] = total / (k + 1)
-    return pd.DataFrame({"target": names, "loss": squares, "delta": np.diff(squares, prepend=0.0)})
+    return pd.DataFrame({"target_added": names, "loss": squares, "delta_loss": np.diff(squares, prepend=np.nan)})
 
 
 def determined_rows(gram: FloatArray, kept: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:

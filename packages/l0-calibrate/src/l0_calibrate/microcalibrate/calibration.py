@@ -13,9 +13,11 @@ import numpy.typing as npt
 import pandas as pd
 
 from l0_calibrate.microcalibrate.analytical import assess_analytical_solution
+from l0_calibrate.microcalibrate.attributes import OptionAttributes
 from l0_calibrate.microcalibrate.engine import solve_with_engine
 from l0_calibrate.microcalibrate.inputs import CalibrationInputs
-from l0_calibrate.microcalibrate.performance import performance_frame, summary_frame, write_csv
+from l0_calibrate.microcalibrate.performance import beside, performance_frame, summary_frame, write_csv
+from l0_calibrate.microcalibrate.robustness import evaluate_holdout_robustness
 from l0_calibrate.microcalibrate.settings import GateOptions, TrainingOptions, refuse_together, training_options
 from l0_calibrate.microcalibrate.targets import named_targets
 from l0_calibrate.microcalibrate.training import (
@@ -25,6 +27,7 @@ from l0_calibrate.microcalibrate.training import (
     train_on_function,
     train_on_matrix,
 )
+from l0_calibrate.microcalibrate.tuning import tune_l0_hyperparameters
 from l0_core import InputError
 
 if TYPE_CHECKING:
@@ -35,7 +38,7 @@ _log = logging.getLogger(__name__)
 FloatArray = npt.NDArray[np.float64]
 
 
-class Calibration(CalibrationInputs):
+class Calibration(CalibrationInputs, OptionAttributes):
     """Weights whose sums meet targets, as microcalibrate asks for them.
 
     By default Adam on log-weights, as there. ``keep=`` and ``solver="primal_dual"`` take the engine instead: an
@@ -62,7 +65,7 @@ class Calibration(CalibrationInputs):
     excluded_targets
         Names of targets that take no part in the fit; their estimates are reported all the same.
     csv_path
-        Where `calibrate` writes the performance frame.
+        Where `calibrate` writes the performance frame; that of the gated fit goes beside it (``..._sparse.csv``).
     l0_lambda, init_mean, temperature, sparse_learning_rate
         See `GateOptions`.
     regularize_with_l0
@@ -85,6 +88,8 @@ class Calibration(CalibrationInputs):
         See `log_performance_over_epochs`; None before `calibrate`.
     result
         The `CalibrationResult` of ``keep`` and the convex solvers.
+    epochs, learning_rate, l0_lambda, ...
+        Every option, to read and to set.
 
     Raises
     ------
@@ -174,30 +179,36 @@ class Calibration(CalibrationInputs):
         A second call goes on from the weights that the first one found. The last epoch of the frame belongs to
         the weights that are returned.
         """
+        self._check_options(self._columns is not None)
         if self.is_convex:
-            history = self._solve()
+            history, sparse = self._solve(), None
         else:
-            history = self._train()
-        names = [*self.named.names[self.named.included], *self.named.names[~self.named.included]]
-        order = np.concatenate([np.flatnonzero(self.named.included), np.flatnonzero(~self.named.included)])
-        if len(history.estimates[0]) != order.size:  # a function that gives the included ones alone
-            order = np.flatnonzero(self.named.included)
-            estimates = np.array(history.estimates)
-        else:
-            estimates = np.array(history.estimates)[:, order]
-        frame = performance_frame(
-            history.epochs, history.losses, estimates, self.named.values[order], names[: order.size]
-        )
-        self.performance_df = frame
+            history, sparse = self._train()
+        self.performance_df = self._frame(history)
         if self.csv_path is not None:
-            write_csv(frame, self.csv_path)
-        return frame
+            write_csv(self.performance_df, self.csv_path)
+            if sparse is not None:
+                write_csv(self._frame(sparse), beside(self.csv_path, "_sparse"))
+        return self.performance_df
+
+    def _frame(self, history: History) -> pd.DataFrame:
+        """One row for each logged epoch and target, included targets first."""
+        order = self.named.order
+        if len(history.estimates[0]) == order.size:
+            estimates = np.array(history.estimates)[:, order]
+        else:  # a function that gives the included ones alone
+            order = order[: int(self.named.included.sum())]
+            estimates = np.array(history.estimates)
+        return performance_frame(
+            history.epochs, history.losses, estimates, self.named.values[order], list(self.named.names[order])
+        )
 
     def _training_targets(self) -> TrainingTargets:
         included = self.named.included
         return TrainingTargets(self.named.values[included], self.named.factor[included], included)
 
-    def _train(self) -> History:
+    def _train(self) -> tuple[History, History | None]:
+        """(of the dense fit, of the gated one)."""
         targets = self._training_targets()
         start = starting_weights(self.weights, self.training)
 
@@ -207,12 +218,13 @@ class Calibration(CalibrationInputs):
             return train_on_matrix(self._columns, targets, start, self.training, gates)
 
         weights, history = run(None)
+        sparse = None
         if self.regularize_with_l0:
-            self.sparse_weights = run(self.gates)[0]
+            self.sparse_weights, sparse = run(self.gates)
             kept = int(np.count_nonzero(self.sparse_weights))
             _log.info("the gates keep %d of %d records", kept, start.size)
         self.weights = weights
-        return history
+        return history, sparse
 
     def _solve(self) -> History:
         options = {"keep": self.keep, "solver": self.solver, "seed": self.training.seed, **self.options}
@@ -224,7 +236,7 @@ class Calibration(CalibrationInputs):
     # ------------------------------------------------------------------ what came out
 
     def summary(self) -> pd.DataFrame:
-        """One row for each included target: official target, final estimate, relative error.
+        """One row for each target, excluded ones last: official target, final estimate, relative error.
 
         Raises
         ------
@@ -233,7 +245,9 @@ class Calibration(CalibrationInputs):
         """
         if self.performance_df is None:
             raise InputError("there is nothing to sum up yet; call calibrate() first")
-        return summary_frame(self.target_names, self.targets, self.estimate().to_numpy())
+        order = self.named.order
+        estimates = self.estimates_of(self.weights)[order]
+        return summary_frame(self.named.names[order], self.named.values[order], estimates)
 
     def assess_analytical_solution(self, use_sparse: bool | None = False) -> pd.DataFrame:
         """How much of the error least squares without bounds leaves, as targets are added one by one.
@@ -246,30 +260,15 @@ class Calibration(CalibrationInputs):
         Returns
         -------
         pandas.DataFrame
-            ``target``, ``loss`` with the targets up to it, and ``delta``, what it added.
+            ``target_added``, ``loss`` with the targets up to it, and ``delta_loss``, what it added (NaN for the first).
         """
         if self._columns is None:
             raise InputError("assess_analytical_solution needs an estimate_matrix")
         included = self.named.included
         return assess_analytical_solution(self._columns[included], self.targets, list(self.target_names))
 
-    def evaluate_holdout_robustness(
-        self,
-        n_holdout_sets: int = 5,
-        holdout_fraction: float = 0.2,
-        save_results_to: str | os.PathLike[str] | None = None,
-        **how: Any,
-    ) -> dict[str, Any]:
-        """See `l0_calibrate.microcalibrate.evaluate_holdout_robustness`."""
-        from l0_calibrate.microcalibrate.holdout import evaluate_holdout_robustness
-
-        return evaluate_holdout_robustness(self, n_holdout_sets, holdout_fraction, save_results_to, **how)
-
-    def tune_l0_hyperparameters(self, n_trials: int = 30, **how: Any) -> dict[str, Any]:
-        """See `l0_calibrate.microcalibrate.tune_l0_hyperparameters`."""
-        from l0_calibrate.microcalibrate.tuning import tune_l0_hyperparameters
-
-        return tune_l0_hyperparameters(self, n_trials, **how)
+    evaluate_holdout_robustness = evaluate_holdout_robustness
+    tune_l0_hyperparameters = tune_l0_hyperparameters
 
     def fresh(self, excluded: list[str], **changes: Any) -> Calibration:
         """Another calibration of the same problem, from the original weights, with other targets left out.

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import os
-from collections.abc import Iterator
-from pathlib import Path
+import time
 from typing import TYPE_CHECKING, Any
 
 import attrs
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from l0_calibrate.microcalibrate.analytical import determined_rows, scaled_gram
 from l0_calibrate.microcalibrate.metrics import pct_close
@@ -45,13 +41,23 @@ class HoldoutSet:
 
 @attrs.frozen(eq=False)
 class HoldoutScore:
-    """How one fit did: mean ``|relative error|``, and the share of targets within 10 %, held out and fitted."""
+    """How one fit did: mean ``|relative error|``, and the share of targets within 10 %, held out and fitted.
+
+    Parameters
+    ----------
+    kept, seconds
+        Records with a positive weight; how long the fit took.
+    estimates, errors
+        Shape (all targets,): of the fit, and their ``|relative error|``.
+    """
 
     loss: float
     accuracy: float
     train_loss: float
     train_accuracy: float
     kept: int
+    seconds: float
+    estimates: FloatArray = attrs.field(repr=False)
     errors: FloatArray = attrs.field(repr=False)
 
 
@@ -114,7 +120,9 @@ def score(calibration: Calibration, holdout: HoldoutSet, **changes: Any) -> Hold
     named = calibration.named
     excluded = named.names[~named.included | holdout.held_out]
     trial = calibration.fresh([str(name) for name in excluded], **changes)
+    begin = time.perf_counter()
     trial.calibrate()
+    seconds = time.perf_counter() - begin
     weights = trial.weights if trial.sparse_weights is None else trial.sparse_weights
     estimates = trial.estimates_of(weights)
     if np.isnan(estimates[holdout.scored]).any():
@@ -131,105 +139,7 @@ def score(calibration: Calibration, holdout: HoldoutSet, **changes: Any) -> Hold
         float(errors[fitted].mean()),
         close(fitted),
         int(np.count_nonzero(weights)),
-        np.where(holdout.scored, errors, np.nan),
+        seconds,
+        estimates,
+        errors,
     )
-
-
-def evaluate_holdout_robustness(
-    calibration: Calibration,
-    n_holdout_sets: int = 5,
-    holdout_fraction: float = 0.2,
-    save_results_to: str | os.PathLike[str] | None = None,
-    *,
-    families: Any | None = None,
-) -> dict[str, Any]:
-    """How well targets are met that took no part in the fit.
-
-    The sets are other ones than those that `tune_l0_hyperparameters` looks at; the calibration is left as it is.
-
-    Parameters
-    ----------
-    n_holdout_sets, holdout_fraction
-        How many sets, and which share of the targets each holds out at least.
-    save_results_to
-        A JSON file to write.
-    families
-        Shape (all targets,): targets of one family are held out together.
-
-    Returns
-    -------
-    dict
-        ``overall_metrics``, ``target_robustness`` (a frame, worst first), ``recommendation``, ``detailed_results``.
-    """
-    sets = holdout_sets(calibration, n_holdout_sets, holdout_fraction, families, EVALUATION)
-    scores = [score(calibration, each) for each in sets]
-    overall = _overall(scores)
-    names = calibration.named.names.astype(str)
-    details = [
-        {
-            "holdout_set": number,
-            "held_out": names[holdout.held_out].tolist(),
-            "not_scored": names[holdout.held_out & ~holdout.scored].tolist(),
-            "holdout_loss": found.loss,
-            "holdout_accuracy": found.accuracy,
-            "train_loss": found.train_loss,
-            "train_accuracy": found.train_accuracy,
-            "kept": found.kept,
-        }
-        for number, (holdout, found) in enumerate(zip(sets, scores, strict=True))
-    ]
-    robustness = _by_target(names, scores)
-    results = {
-        "overall_metrics": overall,
-        "target_robustness": robustness,
-        "recommendation": _recommend(overall, robustness),
-        "detailed_results": details,
-    }
-    if save_results_to is not None:
-        plain = {**results, "target_robustness": robustness.to_dict(orient="records")}
-        target = Path(save_results_to)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        partial = target.with_name(target.name + ".partial")
-        partial.write_text(json.dumps(plain, indent=2), encoding="utf-8")
-        partial.replace(target)
-    return results
-
-
-def _overall(scores: list[HoldoutScore]) -> dict[str, float]:
-    def stats() -> Iterator[tuple[str, float]]:
-        for name in ("loss", "accuracy"):
-            values = np.array([getattr(found, name) for found in scores])
-            yield f"mean_holdout_{name}", float(values.mean())
-            yield f"std_holdout_{name}", float(values.std())
-            yield f"worst_holdout_{name}", float(values.max() if name == "loss" else values.min())
-            yield f"mean_train_{name}", float(np.mean([getattr(found, f"train_{name}") for found in scores]))
-
-    overall = dict(stats())
-    overall["generalization_gap"] = overall["mean_holdout_loss"] - overall["mean_train_loss"]
-    overall["n_holdout_sets"] = float(len(scores))
-    return overall
-
-
-def _by_target(names: npt.NDArray[Any], scores: list[HoldoutScore]) -> pd.DataFrame:
-    errors = np.array([found.errors for found in scores])
-    times = (~np.isnan(errors)).sum(axis=0)
-    seen = times > 0
-    filled = np.nan_to_num(errors[:, seen])
-    mean = filled.sum(axis=0) / times[seen]
-    spread = np.sqrt(np.where(np.isnan(errors[:, seen]), 0.0, np.square(filled - mean)).sum(axis=0) / times[seen])
-    frame = pd.DataFrame(
-        {"target_name": names[seen], "times_held_out": times[seen], "mean_error": mean, "std_error": spread}
-    )
-    return frame.sort_values("mean_error", ascending=False, ignore_index=True)
-
-
-def _recommend(overall: dict[str, float], robustness: pd.DataFrame) -> str:
-    accuracy, gap = overall["mean_holdout_accuracy"], overall["generalization_gap"]
-    worst = ", ".join(robustness["target_name"].head(3))
-    text = (
-        f"{accuracy:.0%} of held-out targets are met to 10 %; they are off by {overall['mean_holdout_loss']:.1%} "
-        f"on average, fitted ones by {overall['mean_train_loss']:.1%}. Worst when held out: {worst}."
-    )
-    if gap > max(0.05, overall["mean_train_loss"]):
-        text += " The fit does not carry over: keep more records, or bound or spread the weights."
-    return text

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import attrs
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
@@ -12,7 +13,7 @@ import pandas as pd
 from l0_calibrate.microcalibrate.evaluation import vector
 from l0_calibrate.microcalibrate.matrices import record_columns
 from l0_calibrate.microcalibrate.settings import TrainingOptions
-from l0_calibrate.microcalibrate.targets import NamedTargets
+from l0_calibrate.microcalibrate.targets import NamedTargets, factors
 from l0_core import InputError
 
 FloatArray = npt.NDArray[np.float64]
@@ -69,6 +70,15 @@ class CalibrationInputs:
     def original_target_names(self) -> npt.NDArray[Any]:
         """Names of all targets."""
         return self.named.names
+
+    @property
+    def normalization_factor(self) -> FloatArray:
+        """Shape (all targets,), what each target counts for; set it to one number, one for each, or None for 1."""
+        return self.named.factor
+
+    @normalization_factor.setter
+    def normalization_factor(self, value: Any | None) -> None:
+        self.named = attrs.evolve(self.named, factor=factors(value, self.named.values.size))
 
     @property
     def excluded_targets(self) -> list[str]:

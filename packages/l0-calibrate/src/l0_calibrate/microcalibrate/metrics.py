@@ -6,6 +6,9 @@ from typing import Any
 
 Array = Any
 
+CLOSE = 0.1
+"""How far an estimate that counts as close may be from its target, relative to the target's size."""
+
 
 def loss(estimate: Array, targets_array: Array, normalization_factor: Array | None = None) -> Array:
     """Mean of ``factor ((estimate - target + 1) / (target + 1))^2``: microcalibrate's historical measure.
@@ -24,7 +27,7 @@ def loss(estimate: Array, targets_array: Array, normalization_factor: Array | No
     return (errors if normalization_factor is None else errors * normalization_factor).mean()
 
 
-def pct_close(estimate: Array, targets_array: Array, t: float = 0.1) -> float:
+def pct_close(estimate: Array, targets_array: Array, t: float = CLOSE) -> float:
     """The share of estimates, in [0, 1], whose distance from the target is at most ``t`` times the target's size."""
     close = abs(estimate - targets_array) <= t * abs(targets_array)
     return float(close.sum()) / len(close)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -98,13 +100,26 @@ def summary_frame(names: Any, targets: Any, estimates: Any) -> pd.DataFrame:
     )
 
 
-def write_csv(frame: pd.DataFrame, path: str | os.PathLike[str]) -> None:
-    """The frame as CSV, whole or not at all; the folder is made where it is missing."""
+def beside(path: str | os.PathLike[str], ending: str) -> Path:
+    """The path of a file that belongs to another one: ``log.csv`` and ``"_sparse"`` give ``log_sparse.csv``."""
+    target = Path(path)
+    return target.with_name(f"{target.stem}{ending}{target.suffix}")
+
+
+@contextmanager
+def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """A place to write to that becomes the file at the end, whole or not at all; a missing folder is made."""
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(target.name + ".partial")
     try:
-        frame.to_csv(partial)
+        yield partial
         partial.replace(target)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def write_csv(frame: pd.DataFrame, path: str | os.PathLike[str]) -> None:
+    """The performance frame as CSV, with its row numbers."""
+    with written_whole(path) as partial:
+        frame.to_csv(partial)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable
 from typing import Any
@@ -32,8 +33,11 @@ def reweight(
     excluded_target_data: dict[str, dict[str, Any]] | None = None,
     csv_path: str | os.PathLike[str] | None = None,
     device: str | None = None,
+    logger: logging.Logger | None = None,
+    seed: int | None = None,
+    batch_size: int | None = None,
+    estimate_matrix: Any | None = None,
     *,
-    seed: int = 42,
     loss: str = "relative",
 ) -> tuple[FloatArray, FloatArray | None, pd.DataFrame]:
     """(weights, sparse weights or None, performance frame).
@@ -43,13 +47,17 @@ def reweight(
     original_weights
         Shape (records,).
     estimate_function
-        Weights to the estimates of ``targets_array``, differentiable.
+        Weights to the estimates of ``targets_array``, differentiable; it is not asked where there is a matrix.
     targets_array, target_names
         Shape (targets,): the targets that take part.
     excluded_targets, excluded_target_data
         What `log_performance_over_epochs` adds to the frame.
+    logger
+        Where the number of kept records is told, at level INFO.
+    estimate_matrix
+        Shape (records, targets), in place of the function: faster, and what ``batch_size`` needs.
     l0_lambda, init_mean, temperature, regularize_with_l0, sparse_learning_rate, dropout_rate, epochs, noise_level, \
-learning_rate, normalization_factor, csv_path, device, seed, loss
+learning_rate, normalization_factor, csv_path, device, seed, batch_size, loss
         See `Calibration`.
     """
     from l0_calibrate.microcalibrate.calibration import Calibration
@@ -59,12 +67,14 @@ learning_rate, normalization_factor, csv_path, device, seed, loss
         original_weights,
         targets_array,
         target_names,
-        estimate_function=estimate_function,
+        estimate_matrix=estimate_matrix,
+        estimate_function=estimate_function if estimate_matrix is None else None,
         epochs=epochs,
         noise_level=noise_level,
         learning_rate=learning_rate,
         dropout_rate=dropout_rate,
         normalization_factor=normalization_factor,
+        csv_path=csv_path,
         device=device or "cpu",
         l0_lambda=l0_lambda,
         init_mean=init_mean,
@@ -72,6 +82,7 @@ learning_rate, normalization_factor, csv_path, device, seed, loss
         sparse_learning_rate=sparse_learning_rate,
         regularize_with_l0=regularize_with_l0,
         seed=seed,
+        batch_size=batch_size,
         loss=loss,
     )
     frame = calibration.calibrate()
@@ -85,6 +96,9 @@ learning_rate, normalization_factor, csv_path, device, seed, loss
         frame = log_performance_over_epochs(
             tracked, targets_array, calibration.target_names, excluded_targets, excluded_target_data
         )
-    if csv_path is not None:
-        write_csv(frame, csv_path)
+        if csv_path is not None:
+            write_csv(frame, csv_path)
+    if logger is not None and calibration.sparse_weights is not None:
+        kept = int(np.count_nonzero(calibration.sparse_weights))
+        logger.info("the gates keep %d of %d records", kept, calibration.sparse_weights.size)
     return calibration.weights, calibration.sparse_weights, frame

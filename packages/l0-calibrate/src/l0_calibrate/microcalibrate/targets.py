@@ -43,6 +43,11 @@ class NamedTargets:
         """Shape (targets,), which take part."""
         return ~np.isin(self.names.astype(str), list(self.excluded))
 
+    @property
+    def order(self) -> npt.NDArray[np.intp]:
+        """Shape (targets,): positions of the included targets, then those of the excluded ones."""
+        return np.argsort(~self.included, kind="stable")
+
     def without(self, names: Sequence[str]) -> NamedTargets:
         """The same, with exactly these left out; a name that no target has is told in a warning."""
         wanted = [str(name) for name in names]
@@ -72,12 +77,21 @@ def named_targets(targets: Any, names: Any | None, columns: Any | None, factor: 
     seen, counts = np.unique(array.astype(str), return_counts=True)
     if (counts > 1).any():
         raise InputError(f"target name {str(seen[counts > 1][0])!r} occurs {counts.max()} times; each must occur once")
-    weights = np.ones(values.size)
-    if factor is not None:
-        given = np.asarray(host(factor), dtype=np.float64)
-        weights = np.full(values.size, float(given)) if given.ndim == 0 else vector(given, "normalization_factor")
-        if weights.size != values.size:
-            raise InputError(f"normalization_factor must have shape ({values.size},), got ({weights.size},)")
-        if (weights < 0).any():
-            raise InputError(f"normalization_factor[{int(np.flatnonzero(weights < 0)[0])}] is negative")
-    return NamedTargets(array, values, weights)
+    return NamedTargets(array, values, factors(factor, values.size))
+
+
+def factors(given: Any | None, count: int) -> FloatArray:
+    """What each target counts for, shape (count,): 1 where nothing is given, one number for all, or one for each.
+
+    Raises
+    ------
+    InputError
+        A shape that does not fit, a number that is not finite or below 0.
+    """
+    if given is None:
+        return np.ones(count)
+    array = np.asarray(host(given), dtype=np.float64)
+    weights = vector(np.full(count, float(array)) if array.ndim == 0 else array, "normalization_factor", count)
+    if (weights < 0).any():
+        raise InputError(f"normalization_factor[{int(np.flatnonzero(weights < 0)[0])}] is negative")
+    return weights

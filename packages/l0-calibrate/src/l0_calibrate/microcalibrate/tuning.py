@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import hashlib
-import importlib
-import logging
-import math
 import os
+import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import attrs
 import numpy as np
+import pandas as pd
 
 from l0_calibrate.microcalibrate.holdout import TUNING, HoldoutScore, HoldoutSet, holdout_sets, score
-from l0_core import InputError, MissingDependencyError
+from l0_calibrate.microcalibrate.study import Progress, StudySettings, open_study, optuna, run_study
+from l0_core import InputError
 
 if TYPE_CHECKING:
     from l0_calibrate.microcalibrate.calibration import Calibration
 
-_log = logging.getLogger(__name__)
+_AGGREGATIONS: dict[str, Callable[[list[float]], Any]] = {"mean": np.mean, "median": np.median, "worst": np.max}
 
 
 @attrs.frozen
@@ -37,6 +37,14 @@ class SearchRanges:
     l0_lambda: tuple[float, float] = (1e-8, 1e-4)
     init_mean: tuple[float, float] = (0.5, 0.999)
     temperature: tuple[float, float] = (0.2, 1.0)
+
+    def propose(self, trial: Any) -> dict[str, float]:
+        """Settings for an Optuna trial."""
+        return {
+            "l0_lambda": trial.suggest_float("l0_lambda", *self.l0_lambda, log=True),
+            "init_mean": trial.suggest_float("init_mean", *self.init_mean),
+            "temperature": trial.suggest_float("temperature", *self.temperature),
+        }
 
 
 @attrs.frozen
@@ -62,6 +70,77 @@ class ObjectiveBalance:
         return self.loss * found.loss + self.accuracy * (1.0 - found.accuracy) + self.sparsity * found.kept / records
 
 
+@attrs.frozen(eq=False)
+class HoldoutObjective:
+    """The objective of a trial: gated fits without the targets of each set, scored on them.
+
+    Parameters
+    ----------
+    calibration
+        Whose problem it is; it is left as it is.
+    sets
+        What is held out.
+    epochs
+        Of each fit.
+    aggregation
+        Over the sets: ``"mean"``, ``"median"`` or ``"worst"``.
+    """
+
+    calibration: Calibration = attrs.field(repr=False)
+    sets: list[HoldoutSet] = attrs.field(repr=False)
+    epochs: int
+    balance: ObjectiveBalance
+    ranges: SearchRanges
+    aggregation: str = attrs.field(default="mean")
+
+    @aggregation.validator
+    def _check_aggregation(self, attribute: attrs.Attribute[str], value: str) -> None:
+        if value not in _AGGREGATIONS:
+            raise InputError(f"unknown aggregation {value!r}; known: {', '.join(_AGGREGATIONS)}")
+
+    def __call__(self, trial: Any) -> float:
+        """Fit, keep what each set showed beside the trial, and tell the pruner after each set."""
+        settings = self.ranges.propose(trial)
+        records = self.calibration.weights.size
+        names = self.calibration.named.names.astype(str)
+        seen: list[dict[str, Any]] = []
+        for number, each in enumerate(self.sets):
+            found = score(self.calibration, each, regularize_with_l0=True, epochs=self.epochs, **settings)
+            seen.append(
+                {
+                    "objective": self.balance.value(found, records),
+                    "val_loss": found.loss,
+                    "val_accuracy": found.accuracy,
+                    "train_loss": found.train_loss,
+                    "train_accuracy": found.train_accuracy,
+                    "sparsity": 1.0 - found.kept / records,
+                    "n_nonzero_weights": found.kept,
+                    "holdout_targets": ", ".join(names[each.held_out]),
+                }
+            )
+            trial.set_user_attr("sets", seen)
+            so_far = float(_AGGREGATIONS[self.aggregation]([one["objective"] for one in seen]))
+            trial.report(so_far, number)
+            if number + 1 < len(self.sets) and trial.should_prune():
+                raise optuna().TrialPruned
+        return so_far
+
+    def digest(self) -> str:
+        """Of the problem and of everything that an objective depends on."""
+        digest = hashlib.blake2b(digest_size=16)
+        problem = self.calibration
+        arrays = (problem.named.values, problem.named.factor, problem.named.included, problem.original_weights)
+        for values in (*arrays, *(each.held_out for each in self.sets)):
+            digest.update(np.ascontiguousarray(values).tobytes())
+        if problem.columns is not None:
+            for part in (problem.columns.data, problem.columns.indices, problem.columns.indptr):
+                digest.update(part.tobytes())
+        rate = problem.gates.sparse_learning_rate
+        settings = (problem.training, rate, self.epochs, self.balance, self.ranges, self.aggregation)
+        digest.update(repr(settings).encode())
+        return digest.hexdigest()
+
+
 def tune_l0_hyperparameters(
     calibration: Calibration,
     n_trials: int = 30,
@@ -69,13 +148,19 @@ def tune_l0_hyperparameters(
     epochs_per_trial: int | None = None,
     n_holdout_sets: int = 3,
     holdout_fraction: float = 0.2,
+    aggregation: str = "mean",
     timeout: float | None = None,
-    study_name: str = "l0-calibrate",
+    n_jobs: int = 1,
+    study_name: str | None = None,
     storage: str | os.PathLike[str] | None = None,
+    load_if_exists: bool = True,
+    direction: str = "minimize",
+    sampler: Any | None = None,
+    pruner: Any | None = None,
     *,
     families: Any | None = None,
     ranges: SearchRanges | None = None,
-    progress: Callable[[int, float, float], None] | None = None,
+    progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Find ``l0_lambda``, ``init_mean`` and ``temperature`` that do well on targets left out of the fit.
 
@@ -84,18 +169,20 @@ def tune_l0_hyperparameters(
 
     Parameters
     ----------
-    n_trials
-        Trials in all, those that ``storage`` has already included.
+    n_trials, timeout, study_name, storage, load_if_exists, sampler, pruner
+        See `StudySettings`.
     objectives_balance
         Fields of `ObjectiveBalance`.
     epochs_per_trial
-        Epochs of each fit; those of the calibration by default.
+        Epochs of each fit; those of the calibration by default, because a price belongs to a number of epochs.
     n_holdout_sets, holdout_fraction, families
         See `evaluate_holdout_robustness`; the sets are other ones than there.
-    timeout
-        Seconds after which no new trial begins.
-    study_name, storage
-        A file (SQLite) or a URL of Optuna to keep the study in, under that name; it is resumed where it exists.
+    aggregation
+        Of the sets' objectives: ``"mean"``, ``"median"`` or ``"worst"``.
+    n_jobs
+        Trials run one after the other, so that the seed fixes them; another number is told in a warning.
+    direction
+        Only ``"minimize"``: smaller objectives are better.
     ranges
         Where to look.
     progress
@@ -104,8 +191,10 @@ def tune_l0_hyperparameters(
     Returns
     -------
     dict
-        ``l0_lambda``, ``init_mean``, ``temperature``, ``objective``, ``holdout_loss``, ``holdout_accuracy``,
-        ``sparsity``, ``n_trials``.
+        ``l0_lambda``, ``init_mean``, ``temperature``, ``objective``; over the sets of the best trial
+        ``mean_val_loss``, ``std_val_loss``, ``mean_val_accuracy``, ``std_val_accuracy``, ``holdout_objectives``,
+        ``sparsity``; ``n_holdout_sets``, ``aggregation``, ``n_trials``; and ``evaluation_history``, a frame with a
+        row for each trial and set.
 
     Raises
     ------
@@ -116,89 +205,56 @@ def tune_l0_hyperparameters(
     """
     if calibration.is_convex:
         raise InputError("there is nothing to tune: keep and the convex solvers take no price; say keep=")
-    optuna = _optuna()
-    balance = ObjectiveBalance(**(objectives_balance or {}))
-    where = ranges or SearchRanges()
-    sets = holdout_sets(calibration, n_holdout_sets, holdout_fraction, families, TUNING)
-    epochs = calibration.training.epochs if epochs_per_trial is None else epochs_per_trial
-    study = optuna.create_study(study_name=study_name, storage=_url(storage), direction="minimize", load_if_exists=True)
-    _claim(study, calibration, sets, repr((balance, where, epochs)))
-    for trial in study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,)):
-        study.tell(trial.number, state=optuna.trial.TrialState.FAIL)  # cut off in an earlier run
-    done = len(study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,)))
-
-    def objective(trial: Any) -> float:
-        settings = {
-            "l0_lambda": trial.suggest_float("l0_lambda", *where.l0_lambda, log=True),
-            "init_mean": trial.suggest_float("init_mean", *where.init_mean),
-            "temperature": trial.suggest_float("temperature", *where.temperature),
-        }
-        found = [score(calibration, each, regularize_with_l0=True, epochs=epochs, **settings) for each in sets]
-        records = calibration.weights.size
-        trial.set_user_attr("holdout_loss", float(np.mean([each.loss for each in found])))
-        trial.set_user_attr("holdout_accuracy", float(np.mean([each.accuracy for each in found])))
-        trial.set_user_attr("sparsity", float(np.mean([1.0 - each.kept / records for each in found])))
-        return float(np.mean([balance.value(each, records) for each in found]))
-
-    def after(study: Any, trial: Any) -> None:
-        _log.info("trial %d: objective %.6g, best %.6g", trial.number, trial.value, study.best_value)
-        if progress is not None:
-            progress(trial.number, float(trial.value), float(study.best_value))
-
-    _run(optuna, study, objective, after, (n_trials - done, timeout, calibration.training.seed, done))
-    best = study.best_trial
-    return {**best.params, "objective": best.value, **best.user_attrs, "n_trials": len(study.trials)}
+    if direction != "minimize":
+        raise InputError(f"direction must be 'minimize' (the objective is an error), got {direction!r}")
+    if n_jobs != 1:
+        warnings.warn(f"n_jobs={n_jobs}: trials run one after the other, so that the seed fixes them", stacklevel=2)
+    settings = StudySettings(
+        n_trials,
+        calibration.training.seed,
+        timeout,
+        "l0-calibrate" if study_name is None else study_name,
+        storage,
+        load_if_exists,
+        sampler,
+        pruner,
+    )
+    objective = HoldoutObjective(
+        calibration,
+        holdout_sets(calibration, n_holdout_sets, holdout_fraction, families, TUNING),
+        calibration.training.epochs if epochs_per_trial is None else epochs_per_trial,
+        ObjectiveBalance(**(objectives_balance or {})),
+        ranges or SearchRanges(),
+        aggregation,
+    )
+    study = open_study(settings, objective.digest())
+    run_study(study, settings, objective, progress)
+    return {**_found(study.best_trial), "aggregation": aggregation, **_history(study)}
 
 
-def _run(
-    optuna: Any,
-    study: Any,
-    objective: Callable[[Any], float],
-    after: Callable[[Any, Any], None],
-    plan: tuple[int, float | None, int, int],
-) -> None:
-    """The trials that are still to be done; ``plan`` is their number, the time limit, the seed, those done."""
-    import time
-
-    count, timeout, seed, done = plan
-    end = math.inf if timeout is None else time.monotonic() + timeout
-    for number in range(done, done + count):
-        if time.monotonic() >= end:
-            break
-        # A sampler of its own for each trial: its state is not in the storage, its seed is a function of the trial.
-        trial_seed = int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
-        study.sampler = optuna.samplers.TPESampler(seed=trial_seed)
-        study.optimize(objective, n_trials=1, callbacks=[after])
+def _found(best: Any) -> dict[str, Any]:
+    """Settings and scores of the best trial."""
+    sets = pd.DataFrame(best.user_attrs["sets"])
+    return {
+        **best.params,
+        "objective": float(best.value),
+        "mean_val_loss": float(sets["val_loss"].mean()),
+        "std_val_loss": float(sets["val_loss"].std(ddof=0)),
+        "mean_val_accuracy": float(sets["val_accuracy"].mean()),
+        "std_val_accuracy": float(sets["val_accuracy"].std(ddof=0)),
+        "holdout_objectives": [float(value) for value in sets["objective"]],
+        "sparsity": float(sets["sparsity"].mean()),
+        "n_holdout_sets": len(sets),
+    }
 
 
-def _optuna() -> Any:
-    try:
-        optuna = importlib.import_module("optuna")
-    except ImportError as error:
-        raise MissingDependencyError("tuning needs optuna: pip install 'l0-calibrate[tune]'") from error
-    return optuna
-
-
-def _url(storage: str | os.PathLike[str] | None) -> str | None:
-    if storage is None or "://" in str(storage):
-        return None if storage is None else str(storage)
-    return f"sqlite:///{os.fspath(storage)}"
-
-
-def _claim(study: Any, calibration: Calibration, sets: list[HoldoutSet], settings: str) -> None:
-    """Write into the study whose it is, or refuse one of another problem."""
-    digest = hashlib.blake2b(digest_size=16)
-    for values in (calibration.named.values, calibration.original_weights, *(each.held_out for each in sets)):
-        digest.update(np.ascontiguousarray(values).tobytes())
-    if calibration.columns is not None:
-        digest.update(calibration.columns.data.tobytes() + calibration.columns.indices.tobytes())
-    digest.update(f"{calibration.training}{settings}".encode())
-    mark = digest.hexdigest()
-    there = study.user_attrs.get("problem")
-    if there is None:
-        study.set_user_attr("problem", mark)
-    elif there != mark:
-        raise InputError(
-            f"the study {study.study_name!r} in this storage is one of another problem or of other settings "
-            f"({there} there, {mark} here); give another study_name or storage"
-        )
+def _history(study: Any) -> dict[str, Any]:
+    """The number of trials, and a row for each completed one and set."""
+    trials = study.get_trials(deepcopy=False)
+    rows = [
+        {**seen, "hyperparameters": dict(trial.params), "trial_number": trial.number, "holdout_set_idx": number}
+        for trial in trials
+        if trial.value is not None
+        for number, seen in enumerate(trial.user_attrs["sets"])
+    ]
+    return {"n_trials": len(trials), "evaluation_history": pd.DataFrame(rows)}
