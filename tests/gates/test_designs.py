@@ -255,3 +255,26 @@ def test_bad_input():
         get_gate("sampford", groups=[0, 0, 1, 1], strata=[0, 1, 1, 1]).select(4, keep=2)
     with pytest.raises(InputError, match="no inclusion probabilities"):
         horvitz_thompson_weights(get_gate("random").select(3, keep=1).__class__([0], 3))
+
+
+def test_positions_and_flags_are_told_apart():
+    flags = np.zeros(6, dtype=bool)
+    flags[[0, 4]] = True
+    for must in (flags, [4, 0], np.array([0, 4], dtype=np.int32)):
+        selection = get_gate("sampford", must_keep=must).select(6, keep=3)
+        assert selection.mask[[0, 4]].all()
+        np.testing.assert_array_equal(selection.inclusion_probabilities[[0, 4]], 1.0)
+    for must in ([1.5], flags[:4], [[0, 1]], [6], [-1], ["a"]):
+        with pytest.raises(InputError, match="must_keep"):
+            get_gate("random", must_keep=must).select(6, keep=3)
+    with pytest.raises(InputError, match="balance_rows"):
+        get_gate("cube", balance_rows=[0.5]).fit(np.eye(3), np.ones(3))
+
+
+@pytest.mark.parametrize("what", ["strata", "groups"])
+@pytest.mark.parametrize("labels", [[None, "a", "a", "b"], [1.0, np.nan, 1.0, np.nan]])
+def test_missing_labels_are_refused(what, labels):
+    with pytest.raises(InputError, match=f"{what} of item . is missing"):
+        get_gate("random", **{what: labels}).select(4, keep=2)
+    mixed = get_gate("random", strata=np.array([1, "1", 1, "1"], dtype=object)).select(4, keep=2)
+    assert mixed.mask[[0, 2]].sum() == mixed.mask[[1, 3]].sum() == 1

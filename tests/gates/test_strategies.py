@@ -145,3 +145,39 @@ def test_everything_is_announced():
 def test_bad_input(make, words):
     with pytest.raises(InputError, match=words):
         make()
+
+
+@pytest.mark.parametrize("method", ["descent", "hard_concrete"])
+@pytest.mark.parametrize("offset", [0.0, 1e4, 1e9])
+def test_features_far_from_zero_are_features_like_others(method, offset):
+    """A year, a time stamp: where a feature lies says nothing about what it is worth."""
+    rng = np.random.default_rng(7)
+    matrix = rng.normal(size=(300, 12))
+    response = 2.0 * matrix[:, 3] - matrix[:, 8] + 0.1 * rng.normal(size=300)
+    near = FeatureStrategy(2, method=method).fit(matrix, response)
+    far = FeatureStrategy(2, method=method).fit(matrix + offset * (np.arange(12) % 4 == 3), response)
+    np.testing.assert_array_equal(far.select(12).indices, [3, 8])
+    # The offset leaves seven digits of the feature, which training in single precision stretches.
+    np.testing.assert_allclose(far.importances(), near.importances(), atol=1e-3)
+
+
+def test_importances_do_not_depend_on_where_a_sparse_feature_lies():
+    rng = np.random.default_rng(8)
+    matrix = rng.normal(size=(400, 10)) * (rng.random((400, 10)) < 0.2)
+    response = matrix[:, 2] + matrix[:, 5]
+    there = np.where(matrix != 0.0, matrix + 5.0, 0.0)  # means away from zero, still sparse
+    of_there = there[:, 2] + there[:, 5]
+    for features, y in ((matrix, response), (there, of_there)):
+        found = FeatureStrategy(2).fit(sp.csr_array(features), y).importances()
+        centred = features - features.mean(axis=0)
+        total = ((y - y.mean()) ** 2).sum()
+        # Leaving one of two features with known coefficients out leaves its own share of the variance.
+        np.testing.assert_allclose(found[[2, 5]], (centred[:, [2, 5]] ** 2).sum(axis=0) / total, rtol=1e-4)
+
+
+def test_entries_given_twice_are_added_and_the_matrix_is_left_alone():
+    twice = sp.csr_array((np.ones(4), np.array([0, 0, 1, 2]), np.array([0, 3, 4])), shape=(2, 3))
+    once = sp.csr_array(twice.toarray())
+    picks = [SampleStrategy(1, method="descent").fit(m, [2.0, 0.5]).select(3).scores for m in (twice, once)]
+    np.testing.assert_array_equal(*picks)
+    assert twice.nnz == 4

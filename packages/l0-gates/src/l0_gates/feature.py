@@ -24,13 +24,31 @@ METHODS = ("descent", "hard_concrete")
 
 
 def column_scales(columns: sp.csr_array) -> FloatArray:
-    """Standard deviation of each column, 1 for constant ones: what makes coefficients comparable."""
-    rows = columns.shape[0]
-    mean = np.asarray(columns.mean(axis=0)).ravel()
-    square = np.asarray(columns.multiply(columns).sum(axis=0)).ravel() / rows
-    variance = square - mean**2
-    # What rounding leaves of a constant column's variance is no scale.
-    return np.sqrt(np.where(variance > 1e-12 * square, variance, 1.0))
+    """Standard deviation of each column, 1 for constant ones: what makes coefficients comparable.
+
+    From deviations, not from squares, which would lose a spread that is small beside its mean.
+    """
+    rows, count = columns.shape
+    data = columns.data.astype(np.float64)
+    filled = np.bincount(columns.indices, minlength=count)
+    mean = np.bincount(columns.indices, weights=data, minlength=count) / rows
+    squares = np.bincount(columns.indices, weights=(data - mean[columns.indices]) ** 2, minlength=count)
+    deviation = np.sqrt((squares + (rows - filled) * mean**2) / rows)
+    # What rounding of its mean leaves of a constant column's deviation is no scale.
+    return np.where(deviation > 1e-14 * np.sqrt(rows) * np.abs(mean), deviation, 1.0)
+
+
+def standardised(columns: sp.csr_array) -> tuple[Any, bool]:
+    """(the columns in units of their deviations, whether their means are taken off them).
+
+    A matrix that is mostly full comes back dense and centred, which is quicker, and exact for features that lie far
+    from zero; a sparse one stays sparse and keeps its means.
+    """
+    scales = column_scales(columns)
+    if columns.nnz > 0.5 * columns.shape[0] * columns.shape[1]:
+        dense = columns.toarray().astype(np.float64)
+        return (dense - dense.mean(axis=0)) / scales, True
+    return sp.csr_array(columns @ sp.diags_array(1.0 / scales)), False
 
 
 class FeatureStrategy(LearningStrategy):
@@ -96,7 +114,7 @@ class FeatureStrategy(LearningStrategy):
         return np.asarray(self.learnt(count).detail.importances)
 
     def _learn(self, system: LinearSystem, keep: int) -> Learnt:
-        scaled = sp.csr_array(system.columns @ sp.diags_array(1.0 / column_scales(system.columns)))
+        scaled, centred = standardised(system.columns)
         if self.method == "descent":
             usable = np.flatnonzero(system.reference > 0.0)
             first = usable if usable.size >= keep else np.arange(system.items)
@@ -110,16 +128,14 @@ class FeatureStrategy(LearningStrategy):
             scores = worth.copy()
             scores[chosen] += 1.0
             return Learnt(scores, FeatureDetail(worth, fit))
-        trained = self._train(scaled, system, keep)
+        trained = self._train(scaled, centred, system, keep)
         usable_gate = np.where(system.reference > 0.0, trained.log_alpha, trained.log_alpha.min() - 1.0)
         return Learnt(usable_gate, FeatureDetail(trained.open_probabilities, trained))
 
-    def _regression(self, columns: sp.csr_array, system: LinearSystem) -> Regression:
-        # A matrix that is mostly full is quicker as a dense one.
-        matrix: Any = columns.toarray() if columns.nnz > 0.5 * columns.shape[0] * columns.shape[1] else columns
-        return Regression(matrix, system.totals, loss=self.loss, l2=self.l2, mean=True, intercept=True)
+    def _regression(self, columns: Any, system: LinearSystem) -> Regression:
+        return Regression(columns, system.totals, loss=self.loss, l2=self.l2, mean=True, intercept=True)
 
-    def _train(self, scaled: sp.csr_array, system: LinearSystem, keep: int) -> TrainingResult:
+    def _train(self, scaled: Any, centred: bool, system: LinearSystem, keep: int) -> TrainingResult:
         settings = self.settings if isinstance(self.settings, TrainingSettings) else TrainingSettings()
         if settings.loss != self.loss:
             settings = attrs.evolve(settings, loss=self.loss)
@@ -131,7 +147,8 @@ class FeatureStrategy(LearningStrategy):
             # Half a row of each kind, so that a response that is all 0 or all 1 has finite odds too.
             share = (totals.sum() + 0.5) / (totals.size + 1.0)
             offset = math.log(share / (1.0 - share))
-        problem = GateProblem(scaled, totals, np.zeros(system.items), positive=False, centred=True, offset=offset)
+        matrix, start = sp.csr_array(scaled), np.zeros(system.items)
+        problem = GateProblem(matrix, totals, start, positive=False, centred=not centred, offset=offset)
         return train_gates(problem, keep, backend=get_backend(self.backend), seed=self.seed, settings=settings)
 
 
@@ -146,14 +163,16 @@ class FeatureDetail:
 def leave_one_out(problem: Regression, fit: DescentResult) -> FloatArray:
     """For each member of the model, the rise of the objective when it is set to zero, over that of the empty model.
 
-    The others are held, which bounds the refitted rise from above; in [0, 1].
+    The others are held, which bounds the refitted rise from above; in [0, 1]. The intercept takes over the mean
+    of what goes, so that it does not matter how far from zero a feature lies.
     """
     empty = best_constant(problem)
     result = np.zeros(problem.shape[1])
+    means = problem.quadratic(problem.row_weights).means
     for j in fit.support:
         without = fit.coefficients.copy()
         without[j] = 0.0
-        rise = problem.objective(without, fit.intercept) - fit.objective
+        rise = problem.objective(without, fit.intercept + fit.coefficients[j] * means[j]) - fit.objective
         result[j] = min(max(rise / empty, 0.0), 1.0) if empty > 0.0 else 0.0
     return result
 

@@ -39,6 +39,9 @@ class LinearSystem:
 
     def __init__(self, matrix: Any, totals: Any, reference: Any = None) -> None:
         columns = sp.csr_array(matrix) if sp.issparse(matrix) else _dense(matrix)
+        if not columns.has_canonical_format:
+            columns = columns.copy()  # the caller's matrix stays as it is
+            columns.sum_duplicates()
         if columns.dtype not in (np.float32, np.float64):
             columns = columns.astype(np.float64)
         rows, items = columns.shape

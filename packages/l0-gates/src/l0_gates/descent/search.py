@@ -22,6 +22,7 @@ from l0_core.selection import check_count
 from l0_gates.descent.kernels import FloatArray, IndexArray, gains
 from l0_gates.descent.point import Point, exchange, relax
 from l0_gates.descent.problem import DescentSettings, Regression
+from l0_gates.positions import checked_positions
 
 _LARGER_MODEL = 200
 """Size of the model that is cut back, where the rows determine it and twice the size asked for is less."""
@@ -182,7 +183,7 @@ def best_subset(
     settings = settings or DescentSettings()
     keep = check_count(keep, problem.shape[1])
     pinned = problem.forced.copy()
-    pinned[_positions(must_keep, problem.shape[1])] = True
+    pinned[checked_positions(must_keep, problem.shape[1], "must_keep")] = True
     if pinned.sum() > keep:
         raise InputError(
             f"keep is {keep}, but {int(pinned.sum())} coordinates must be in the model (must_keep, or bounds "
@@ -201,13 +202,6 @@ def best_subset(
             best = fit
     assert best is not None
     return best
-
-
-def _positions(values: Any, total: int) -> IndexArray:
-    positions = np.asarray(values, dtype=np.int64)
-    if positions.size and (positions.ndim != 1 or positions.min() < 0 or positions.max() >= total):
-        raise InputError(f"must_keep must be positions in 0..{total - 1}")
-    return positions.ravel()
 
 
 def _ranked(point: Point, candidates: npt.NDArray[np.bool_]) -> IndexArray:

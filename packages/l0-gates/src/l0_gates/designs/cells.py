@@ -35,6 +35,16 @@ def labels(values: Any, total: int, what: str) -> IntArray:
     array = np.asarray(values)
     if array.shape != (total,):
         raise InputError(f"{what} must have shape ({total},), one label for each item, got {array.shape}")
+    # What is missing is not equal to itself; None is the missing label of object arrays.
+    missing = np.flatnonzero(
+        [label is None or label != label for label in array] if array.dtype == object else array != array
+    )
+    if missing.size:
+        raise InputError(
+            f"{what} of item {missing[0]} is missing; give it a label of its own ({missing.size} such items)"
+        )
+    if array.dtype == object:
+        array = np.array([f"{type(label).__name__} {label}" for label in array])  # labels of several kinds do not sort
     return np.unique(array, return_inverse=True)[1].astype(np.int64)
 
 

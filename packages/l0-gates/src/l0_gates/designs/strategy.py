@@ -17,6 +17,7 @@ from l0_gates.designs.cells import Cell, cells, labels, whole_groups
 from l0_gates.designs.conditional_poisson import conditional_probabilities, with_expected_size
 from l0_gates.designs.cube import cube
 from l0_gates.designs.probabilities import BoolArray, FloatArray, inclusion_probabilities, size_measure
+from l0_gates.positions import checked_positions
 from l0_gates.system import LinearSystem
 
 
@@ -34,7 +35,7 @@ class DesignStrategy(GateStrategy):
         Shape (items,): probabilities are in proportion to it, none above 1. ``None`` is the reference of `fit`,
         so that kept records end with weights as equal as can be.
     must_keep
-        Positions of items that are kept with certainty (with all that is linked to them).
+        Positions of items, or a flag for each, that are kept with certainty (with all that is linked to them).
     strata
         Shape (items,), labels: each stratum has a fixed count in proportion to its sizes (by largest remainders;
         one whose share rounds to nothing has none, and its items have inclusion probability 0).
@@ -113,11 +114,8 @@ class DesignStrategy(GateStrategy):
         return np.ones(total) if self._system is None else size_measure(self._system.reference, total)
 
     def _must(self, total: int) -> BoolArray:
-        positions = np.asarray(self.must_keep, dtype=np.int64).ravel()
-        if positions.size and (positions.min() < 0 or positions.max() >= total):
-            raise InputError(f"must_keep must be positions in 0..{total - 1}")
         must = np.zeros(total, dtype=bool)
-        must[positions] = True
+        must[checked_positions(self.must_keep, total, "must_keep")] = True
         return must
 
 
@@ -199,15 +197,12 @@ class CubeStrategy(DesignStrategy):
         return self
 
     def _chosen_rows(self, columns: sp.csr_array) -> npt.NDArray[np.int64]:
-        if isinstance(self.balance_rows, (int, np.integer)):
+        if isinstance(self.balance_rows, (int, np.integer)) and not isinstance(self.balance_rows, bool):
             if self.balance_rows < 0:
                 raise InputError(f"balance_rows must not be negative, got {self.balance_rows}")
             support = np.diff(columns.indptr)
             return np.argsort(-support, kind="stable")[: int(self.balance_rows)]
-        rows = np.asarray(self.balance_rows, dtype=np.int64).ravel()
-        if rows.size and (rows.min() < 0 or rows.max() >= columns.shape[0]):
-            raise InputError(f"balance_rows must be positions in 0..{columns.shape[0] - 1}")
-        return rows
+        return checked_positions(self.balance_rows, columns.shape[0], "balance_rows")
 
     def _draw(self, probabilities: FloatArray, rng: np.random.Generator, members: Any) -> BoolArray:
         balance = self._balance[members].sum(axis=1) if self.is_fitted else None
