@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import doctest
 import importlib
+import itertools
+import os
 import pkgutil
 import re
 import subprocess
@@ -13,24 +15,40 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-FENCED = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
+FENCED = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "packages").glob("*/README.md"))]
 WITH_CODE = {page.relative_to(ROOT).as_posix(): FENCED.findall(page.read_text(encoding="utf-8")) for page in PAGES}
+RUNNERS = {"python": [sys.executable, "-c"], "sh": ["bash", "-euc"]}
 PACKAGES = ("l0_core", "l0_gates", "l0_calibrate", "l0_torch")
+
+
+def _run(page, folder):
+    """What the blocks of a page print, each language with its runner; blocks in a row of one language are one run."""
+    shown = []
+    commands = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    for language, blocks in itertools.groupby(WITH_CODE[page], key=lambda block: block[0]):
+        assert language in RUNNERS, f"{page} has a block of {language or 'no language'}: nothing runs it"
+        code = "\n".join(block[1] for block in blocks)
+        done = subprocess.run(
+            [*RUNNERS[language], code],
+            cwd=folder,
+            env={**os.environ, "PATH": commands},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, f"{code}\n{done.stderr}"
+        shown.append(done.stdout)
+    return "".join(shown)
 
 
 @pytest.mark.parametrize("page", [page for page, blocks in WITH_CODE.items() if blocks])
 def test_the_blocks_of_a_page_run_in_order(page, tmp_path):
-    done = subprocess.run(
-        [sys.executable, "-c", "\n".join(WITH_CODE[page])], cwd=tmp_path, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
+    _run(page, tmp_path)
 
 
 def test_the_readme_shows_what_it_says(tmp_path):
-    code = "\n".join(WITH_CODE["README.md"])
-    printed = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
-    assert printed.stdout.split()[0] == "300"
+    assert _run("README.md", tmp_path).split()[0] == "300"
 
 
 def _modules_with_examples():
