@@ -123,10 +123,21 @@ def test_the_report_is_one_offline_page(problem, tmp_path):
     pytest.importorskip("matplotlib")
     result = calibrate(problem, keep=300)
     result.save(tmp_path / "run")
-    for page in (result.report(tmp_path / "report.html"), report_of_folder(tmp_path / "run", tmp_path / "again.html")):
-        text = page.read_text(encoding="utf-8")
-        assert "300 of 5000 records" in text
-        assert "soi/interest/usd/US/agi1" in text
-        assert "http" not in text
+    page = result.report(tmp_path / "report.html").read_text(encoding="utf-8")
+    for text in ("300 of 5,000 records", "soi/interest/usd/US/agi1", "By group", "data:image/png;base64", "absolute"):
+        assert text in page
+    assert "http" not in page
+    again = report_of_folder(tmp_path / "run", tmp_path / "again.html").read_text(encoding="utf-8")
+    assert again == page
     with pytest.raises(InputError, match="not the folder of a run"):
         report_of_folder(tmp_path, tmp_path / "no.html")
+    assert not (tmp_path / "no.html").exists()
+
+
+def test_names_in_a_report_are_text_and_not_markup(tmp_path):
+    pytest.importorskip("matplotlib")
+    names = [f"<script>{i}</script>" for i in range(3)]
+    problem = CalibrationProblem(np.eye(3), np.arange(1.0, 4.0), target_names=names)
+    page = calibrate(problem).report(tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "&lt;script&gt;0" in page
+    assert "<script" not in page

@@ -34,6 +34,7 @@ def demo(
     from l0_calibrate.problem import preflight
     from l0_calibrate.result.diagnostics import diagnose
     from l0_calibrate.result.files import check_writable, folder_transaction
+    from l0_calibrate.result.tables import RunTables
 
     check_writable(out)
     problem = load_demo()
@@ -60,8 +61,9 @@ def demo(
         except ImportError:
             picture = "no picture: pip install 'l0-calibrate[report]' brings matplotlib"
         else:
-            overview(smallest, scratch / "calibration.png")
-            picture = str(out / "calibration.png")
+            overview(RunTables.of(smallest), scratch / "calibration.png")
+            smallest.report(scratch / "report.html")
+            picture = f"{out / 'calibration.png'}, and as a page {out / 'report.html'}"
     if screen.json_:
         print(json.dumps({label: run.summary() for label, run in runs.items()}, indent=2))
         return

@@ -64,7 +64,12 @@ class Diagnostics:
 
 def diagnose(problem: CalibrationProblem, weights: FloatArray) -> Diagnostics:
     """Score weights of shape (records,) from the problem's own matrix, independently of any solver."""
-    errors = np.abs(problem.relative_errors(weights))
+    return diagnostics_of(problem.relative_errors(weights), weights, problem.initial_weights)
+
+
+def diagnostics_of(relative_errors: FloatArray, weights: FloatArray, reference: FloatArray) -> Diagnostics:
+    """The same from the errors, shape (targets,), the weights and the reference weights, shape (records,)."""
+    errors = np.abs(relative_errors)
     kept = int(np.count_nonzero(weights))
     ess = effective_sample_size(weights)
     total = float(weights.sum())
@@ -78,6 +83,6 @@ def diagnose(problem: CalibrationProblem, weights: FloatArray) -> Diagnostics:
         total_weight=total,
         ess=ess,
         design_effect=kept / ess if ess > 0 else float("nan"),
-        max_ratio=float(weight_ratios(weights, problem.initial_weights).max()),
+        max_ratio=float(weight_ratios(weights, reference).max()),
         top_share=float(np.sort(weights)[-top:].sum() / total) if total > 0 else float("nan"),
     )

@@ -10,8 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from l0_calibrate.result.diagnostics import weight_ratios
-from l0_calibrate.result.result import CalibrationResult
+from l0_calibrate.result.tables import RunTables
 
 _BEFORE, _AFTER, _GUIDE = "#b0b7bf", "#0b6e99", "#c0392b"
 _FLOOR = 1e-4  # errors below a hundredth of a per cent are drawn there: the axis is logarithmic
@@ -60,28 +59,27 @@ def _ratios(axes: Axes, ratios: np.ndarray, bound: float | None) -> None:
     axes.set_title(f"Weight ratios of {ratios.size:,} records")
 
 
-def overview_figure(result: CalibrationResult) -> Figure:
+def overview_figure(run: RunTables) -> Figure:
     """Errors of the targets before and after, and the distribution of the weight ratios."""
-    problem = result.problem
-    before = problem.relative_errors(problem.initial_weights)
-    after = problem.relative_errors(result.weights)
-    ratios = weight_ratios(result.weights, problem.initial_weights)
+    before, after = run.errors_before, run.errors_after
+    ratios = run.records["ratio"].to_numpy()
+    d = run.diagnostics
     figure = Figure(figsize=(15, 4.8), layout="constrained")
     FigureCanvasAgg(figure)
     left, middle, right = figure.subplots(1, 3)
     _errors(left, before, after)
     _sorted_errors(middle, before, after)
-    _ratios(right, ratios[(ratios > 0) & np.isfinite(ratios)], result.options.max_weight_ratio)
+    _ratios(right, ratios[(ratios > 0) & np.isfinite(ratios)], run.summary["options"].get("max_weight_ratio"))
     figure.suptitle(
-        f"{result.kept:,} of {problem.n_records:,} records, {problem.n_targets:,} targets: "
-        f"loss {result.loss:.4f}, ESS {result.ess:,.0f}, largest ratio {result.max_ratio:.3g}"
+        f"{d.kept:,} of {ratios.size:,} records, {after.size:,} targets: "
+        f"loss {d.loss:.4f}, ESS {d.ess:,.0f}, largest ratio {d.max_ratio:.3g}"
     )
     return figure
 
 
-def overview(result: CalibrationResult, path: Path) -> Path:
+def overview(run: RunTables, path: Path) -> Path:
     """Write `overview_figure` as a PNG."""
-    overview_figure(result).savefig(path, dpi=120)
+    overview_figure(run).savefig(path, dpi=120)
     return path
 
 

@@ -1,48 +1,99 @@
-"""One offline HTML file about a run: the numbers, the picture, the targets (extra ``[report]``)."""
+"""One offline HTML file about a run: the numbers, the picture, groups, targets, records (extra ``[report]``)."""
 
 from __future__ import annotations
 
 import base64
-import html
 import io
-import json
+import math
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
-
-from l0_calibrate.result.result import CalibrationResult
+from l0_calibrate.result.tables import RunTables
 from l0_core import InputError
+from l0_core.errors import MissingDependencyError
 
-_STYLE = (
-    "body{font:15px/1.5 system-ui,sans-serif;max-width:75rem;margin:2rem auto;padding:0 1rem;color:#1c2733}"
-    "table{border-collapse:collapse;margin:1rem 0}td,th{padding:.25rem .7rem;border-bottom:1px solid #dde3e8;"
-    "text-align:right}td:first-child,th:first-child{text-align:left}img{max-width:100%}"
-)
-_NUMBERS = (
-    "status", "loss", "loss_capped", "gap", "within_10_percent", "kept", "ess", "design_effect", "max_ratio",
-    "top_share", "total_weight", "spread", "seed", "fingerprint",
-)  # fmt: skip
+if TYPE_CHECKING:
+    from l0_calibrate.result.result import CalibrationResult
+
+MOST_TARGETS = 500
+"""Rows of the table of targets; the rest is in ``targets.parquet``, and a page must stay one that can be mailed."""
+
+MOST_RECORDS = 15
+
+_STATUS = {
+    "optimal": "The fit on the kept records is within its tolerance of the best possible one.",
+    "converged": "The fit has settled; its distance from the best possible one is not certified to the tolerance.",
+    "stalled": "The fit stopped getting better before its tolerance was certified.",
+    "budget_spent": "The time or the number of iterations was spent: the weights are the best found until then.",
+    "infeasible": "What was asked cannot be met together; the weights are the nearest found.",
+}
 
 
-def _page(summary: dict[str, Any], targets: pd.DataFrame, picture: bytes | None) -> str:
-    rows = "".join(f"<tr><td>{name}</td><td>{html.escape(str(summary.get(name)))}</td></tr>" for name in _NUMBERS)
-    worst = targets.reindex(targets["relative_error"].abs().sort_values(ascending=False).index)
-    table = worst.to_html(index=False, float_format=lambda value: f"{value:,.5g}", border=0)
-    image = ""
-    if picture is not None:
-        image = f'<img alt="targets and weights" src="data:image/png;base64,{base64.b64encode(picture).decode()}">'
-    options = html.escape(
-        json.dumps({k: summary.get(k) for k in ("options", "versions", "inputs", "timings")}, indent=1)
+def write_report(result: CalibrationResult, path: Path) -> Path:
+    """Write the report of a result."""
+    return _write(path, _page(RunTables.of(result)))
+
+
+def report_of_folder(folder: Path, path: Path) -> Path:
+    """Write the report of a folder that ``fit`` wrote.
+
+    Raises
+    ------
+    InputError
+        The folder is not one of a run.
+    """
+    return _write(path, _page(RunTables.of_folder(folder)))
+
+
+def _page(run: RunTables) -> str:
+    try:
+        import jinja2
+
+        from l0_calibrate.result.plots import overview_figure
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"a report needs {error.name}, which is not installed: pip install 'l0-calibrate[report]'"
+        ) from error
+    templates = jinja2.Environment(
+        loader=jinja2.PackageLoader("l0_calibrate.result", "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
-    return (
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>Calibration</title><style>{_STYLE}</style>'
-        f"<h1>Calibration: {summary.get('kept')} of {summary.get('records')} records, "
-        f"{summary.get('targets')} targets</h1>"
-        f"{image}<table>{rows}</table><h2>Targets, the worst first</h2>{table}"
-        f"<h2>Where it comes from</h2><pre>{options}</pre></html>\n"
+    templates.filters.update(number=_number, percent=_percent, signed=_signed)
+    picture = io.BytesIO()
+    overview_figure(run).savefig(picture, dpi=110, format="png")
+    page: str = templates.get_template("report.html.j2").render(
+        run=run,
+        summary=run.summary,
+        verdict=_STATUS.get(run.summary["status"], ""),
+        picture=base64.b64encode(picture.getvalue()).decode(),
+        rows=[("initial", run.diagnostics_before), ("calibrated", run.diagnostics)],
+        groups=run.groups(),
+        targets=run.worst(MOST_TARGETS),
+        targets_left=max(0, len(run.targets) - MOST_TARGETS),
+        records=run.heaviest(MOST_RECORDS),
     )
+    return page
+
+
+def _number(value: Any, digits: int = 4) -> str:
+    """Thousands marked, four digits where small; a dash for nothing."""
+    if value is None or not math.isfinite(value):
+        return "-"
+    if abs(value) >= 1000 or value == round(value):
+        return f"{value:,.0f}"
+    return f"{value:.{digits}g}"
+
+
+def _percent(value: Any, decimals: int = 1) -> str:
+    return "-" if value is None or not math.isfinite(value) else f"{100 * value:.{decimals}f} %"
+
+
+def _signed(value: Any) -> str:
+    return "-" if value is None or not math.isfinite(value) else f"{100 * value:+,.1f} %"
 
 
 def _write(path: Path, text: str) -> Path:
@@ -55,28 +106,3 @@ def _write(path: Path, text: str) -> Path:
     finally:
         scratch.unlink(missing_ok=True)
     return path
-
-
-def write_report(result: CalibrationResult, path: Path) -> Path:
-    """Write the report of a result, with its picture."""
-    from l0_calibrate.result.plots import overview_figure
-
-    buffer = io.BytesIO()
-    overview_figure(result).savefig(buffer, dpi=110, format="png")
-    return _write(path, _page(result.summary(), result.targets, buffer.getvalue()))
-
-
-def report_of_folder(folder: Path, path: Path) -> Path:
-    """Write the report of a folder that ``fit`` wrote (the picture needs the problem, so it is left out).
-
-    Raises
-    ------
-    InputError
-        The folder is not one of a run.
-    """
-    try:
-        summary = json.loads((folder / "result.json").read_text(encoding="utf-8"))
-        targets = pd.read_parquet(folder / "targets.parquet")
-    except (OSError, ValueError) as error:
-        raise InputError(f"{folder} is not the folder of a run ({error}); give what fit wrote with --out") from error
-    return _write(path, _page(summary, targets, None))

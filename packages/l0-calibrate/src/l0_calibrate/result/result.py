@@ -42,10 +42,11 @@ def _plain(value: float | None) -> float | None:
 
 
 def targets_frame(problem: CalibrationProblem, weights: FloatArray, dual: FloatArray | None = None) -> pd.DataFrame:
-    """One row a target, in the problem's order: name, target, estimate, relative_error, the groups, dual.
+    """One row a target, in the problem's order: name, target, estimate, relative_error, initial_estimate, groups, dual.
 
-    ``relative_error`` is signed, ``(estimate - target) / max(|target|, 1)``; ``dual`` is the change of
-    the objective (mean form) for one unit of relative error more in the target.
+    ``initial_estimate`` is that of the initial weights; ``relative_error`` is signed,
+    ``(estimate - target) / max(|target|, 1)``; ``dual`` is the change of the objective
+    (mean form) for one unit of relative error more in the target.
     """
     frame = pd.DataFrame(
         {
@@ -53,6 +54,7 @@ def targets_frame(problem: CalibrationProblem, weights: FloatArray, dual: FloatA
             "target": problem.targets,
             "estimate": problem.estimates(weights),
             "relative_error": problem.relative_errors(weights),
+            "initial_estimate": problem.estimates(problem.initial_weights),
         }
     )
     info = problem.target_info

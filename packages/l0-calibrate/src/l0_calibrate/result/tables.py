@@ -1,0 +1,103 @@
+"""A run as tables, from a result in memory or from the folder that it was saved in."""
+
+from __future__ import annotations
+
+import json
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from l0_calibrate.result.diagnostics import Diagnostics, diagnostics_of
+from l0_core import InputError
+
+if TYPE_CHECKING:
+    from l0_calibrate.result.result import CalibrationResult
+
+FloatArray = npt.NDArray[np.float64]
+
+_OWN = ("name", "target", "estimate", "relative_error", "initial_estimate", "dual")
+_MOST_GROUPS = 60
+"""A column with more values than this does not group, it names."""
+
+
+@attrs.frozen(eq=False)
+class RunTables:
+    """What ``result.json``, ``targets.parquet`` and ``weights.parquet`` hold."""
+
+    summary: dict[str, Any]
+    targets: pd.DataFrame
+    records: pd.DataFrame
+
+    @classmethod
+    def of(cls, result: CalibrationResult) -> RunTables:
+        """Of a result in memory."""
+        return cls(result.summary(), result.targets, result.to_frame())
+
+    @classmethod
+    def of_folder(cls, folder: Path) -> RunTables:
+        """Of the folder that ``fit`` wrote; InputError where it is not one."""
+        try:
+            summary = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+            targets = pd.read_parquet(folder / "targets.parquet")
+            records = pd.read_parquet(folder / "weights.parquet")
+        except (OSError, ValueError) as error:
+            raise InputError(
+                f"{folder} is not the folder of a run ({error}); give what fit wrote with --out"
+            ) from error
+        return cls(summary, targets, records)
+
+    def _errors(self, estimates: str) -> FloatArray:
+        wanted = self.targets["target"].to_numpy(np.float64)
+        errors: FloatArray = (self.targets[estimates].to_numpy(np.float64) - wanted) / np.maximum(np.abs(wanted), 1.0)
+        return errors
+
+    @cached_property
+    def errors_before(self) -> FloatArray:
+        """Relative errors with the initial weights, shape (targets,)."""
+        return self._errors("initial_estimate")
+
+    @cached_property
+    def errors_after(self) -> FloatArray:
+        """Relative errors with the calibrated weights, shape (targets,)."""
+        return self._errors("estimate")
+
+    @cached_property
+    def diagnostics_before(self) -> Diagnostics:
+        """Of the initial weights."""
+        initial = self.records["initial_weight"].to_numpy(np.float64)
+        return diagnostics_of(self.errors_before, initial, initial)
+
+    @cached_property
+    def diagnostics(self) -> Diagnostics:
+        """Of the calibrated weights."""
+        weights = self.records["weight"].to_numpy(np.float64)
+        return diagnostics_of(self.errors_after, weights, self.records["initial_weight"].to_numpy(np.float64))
+
+    def groups(self) -> dict[str, pd.DataFrame]:
+        """For each column that groups the targets: count, mean |relative error| before and after, share within 10 %."""
+        out = {}
+        for column in self.targets.columns:
+            if column in _OWN or not 2 <= self.targets[column].nunique() <= _MOST_GROUPS:
+                continue
+            before, after = np.abs(self.errors_before), np.abs(self.errors_after)
+            table = pd.DataFrame({"before": before, "after": after, "within": after <= 0.1})
+            grouped = table.groupby(self.targets[column].to_numpy())
+            means = grouped.mean()
+            means.insert(0, "targets", grouped.size())
+            out[str(column)] = means.sort_values("after", ascending=False)
+        return out
+
+    def worst(self, count: int) -> pd.DataFrame:
+        """The targets that are missed by most, the worst first."""
+        order = np.argsort(-np.abs(self.errors_after), kind="stable")[:count]
+        return self.targets.iloc[order].assign(error_before=self.errors_before[order])
+
+    def heaviest(self, count: int) -> pd.DataFrame:
+        """The records of the largest weights, with their share of the total weight."""
+        records = self.records.nlargest(count, "weight")
+        return records.assign(share=records["weight"] / self.records["weight"].sum())
