@@ -1,0 +1,205 @@
+"""Write docs/benchmarks.md from the results in benchmarks/results: no figure on the page is typed by hand.
+
+    python benchmarks/write_page.py
+
+Every file of results has a section here; one without is refused, so that nothing measured is left out.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+RESULTS = HERE / "results"
+PAGE = HERE.parent / "docs" / "benchmarks.md"
+
+HEAD = """# Benchmarks
+
+<!-- written by benchmarks/write_page.py from benchmarks/results -->
+
+Measured on two cores of a shared machine; seconds vary by some tens of per cent between runs, ratios are of one run.
+Peers run in an environment of their own, as each script says; where one failed or was cut off, that is what the table
+shows. `us_national_small` is bundled; `us_state_soi_medium` (2,268 targets x 40,000 records, 1.2 M non-zeros) and
+`us_state_soi_large` (18,976 x 280,005, 10.9 M non-zeros) are US states' income statistics with Census records.
+The loss is the mean |relative error|.
+"""
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    """A Markdown table; the first column to the left, numbers to the right."""
+    lines = ["| " + " | ".join(head) + " |", "|---" + "|---:" * (len(head) - 1) + "|"]
+    lines += ["| " + " | ".join(str(cell) for cell in row) + " |" for row in rows]
+    return "\n".join(lines)
+
+
+def seconds(value: float) -> str:
+    """Three digits, with the unit that suits."""
+    if value < 0.1:
+        return f"{1000 * value:.3g} ms"
+    return f"{value:.3g} s" if value < 100 else f"{value:,.0f} s"
+
+
+def where(found: dict[str, Any]) -> str:
+    """Versions and machine of a result, where it has them."""
+    parts = [f"{name} {version}" for name, version in found.get("versions", {}).items()]
+    if "python" in found:
+        parts.append(f"Python {found['python']}")
+    return f"({', '.join(parts)})" if parts else ""
+
+
+def dense(found: dict[str, Any]) -> str:
+    """Time to a dense fit beside linear-programming solvers."""
+    bound = "no bound" if found["bound"] is None else f"ratios up to {found['bound']:g}"
+    rows = []
+    for name, run in found["runs"].items():
+        if "failed" in run:
+            rows.append((name, run["failed"], "-", "-", "-"))
+            continue
+        gap = "-" if run.get("gap") is None else f"{100 * run['gap']:.2f} %"
+        times = "-" if "times_ours" not in run else f"{run['times_ours']:.2f}"
+        rows.append((name, seconds(run["seconds"]), f"{run['loss']:.6f}", gap, times))
+    title = f"**{found['problem']}, {bound}**"
+    return f"{title} {where(found)}\n\n" + table(("solver", "time", "loss", "certified gap", "times ours"), rows)
+
+
+def gate_step(found: dict[str, Any]) -> str:
+    """One training step of the gates beside l0-python's epoch."""
+    rows = [
+        ("ours, stochastic gates", seconds(found["stochastic gates, seconds"])),
+        ("ours, median gates", seconds(found["median gates, seconds"])),
+        (f"l0-python {found['l0-python version']}", seconds(found["l0-python, seconds"])),
+        ("times faster", f"{found['times faster']:.1f}"),
+    ]
+    return f"**{found['problem']}** {where(found)}\n\n" + table(("step", "time"), rows)
+
+
+def pytest_benchmark(found: dict[str, Any]) -> str:
+    """Medians of a pytest-benchmark run."""
+    rows = [
+        (run["name"].removeprefix("test_"), seconds(run["stats"]["median"]), run["stats"]["rounds"])
+        for run in found["benchmarks"]
+    ]
+    return table(("what", "median", "rounds"), rows)
+
+
+def support_recovery(found: dict[str, Any]) -> str:
+    """Share of runs that found the true support."""
+    rows = [
+        (
+            ", ".join(f"{name} {value:g}" for name, value in run["setting"].items()),
+            run["by"],
+            f"{100 * run['exact']:.0f} %",
+            f"{100 * run['found']:.1f} %",
+            seconds(run["seconds"]),
+        )
+        for run in found["results"]
+    ]
+    head = ("setting", "by", "support exact", "features found", "time")
+    return f"{found['runs']} runs each {where(found)}\n\n" + table(head, rows)
+
+
+def growth(found: dict[str, Any]) -> str:
+    """Time and memory against non-zeros, with the exponents."""
+    rows = [
+        (
+            run["run"],
+            f"{run['targets']:,} x {run['records']:,}",
+            f"{run['nonzeros'] / 1e6:.1f} M",
+            seconds(run["seconds"]),
+            f"{run['peak_beyond_interpreter'] / 1e6:,.0f} MB",
+            f"{run['peak_beyond_interpreter'] / run['matrix_bytes']:.1f}",
+            "-" if run["gap"] is None else f"{100 * run['gap']:.2f} %",
+        )
+        for run in sorted(found["results"], key=lambda run: (run["run"], run["nonzeros"]))
+    ]
+    head = ("run", "targets x records", "non-zeros", "time", "peak memory", "x matrix", "gap")
+    slopes = [(name, f"{e['time']:.2f}", f"{e['memory']:.2f}") for name, e in found["exponents"].items()]
+    return (
+        f"{where(found)}\n\n{table(head, rows)}\n\nExponents of non-zeros (least squares on logarithms):\n\n"
+        + table(("run", "time", "memory"), slopes)
+    )
+
+
+def l0_python(found: dict[str, Any]) -> str:
+    """The faces beside the originals."""
+    rows = []
+    for what, sides in found["sparse_calibration_weights"].items():
+        name = f"`SparseCalibrationWeights.fit`, {what.replace('_', ' ')}, an epoch"
+        ours, theirs = sides["ours"], sides["l0_python"]
+        rows.append((name, seconds(theirs["seconds"]), seconds(ours["seconds"]), f"{sides['times_faster']:.1f}", "-"))
+    dense_runs = found["calibration_dense"]
+    theirs = dense_runs["microcalibrate"]
+    for key, name in (("ours", "dense frame"), ("ours_sparse_frame", "sparse frame")):
+        run = dense_runs[key]
+        memory = f"{theirs['peak_mb']:,.0f} / {run['peak_mb']:,.0f} MB"
+        times = (seconds(theirs["seconds"]), seconds(run["seconds"]), f"{run['times_faster']:.1f}")
+        rows.append((f"`Calibration.calibrate()`, dense, {name}", *times, memory))
+    head = ("call", "original", "ours", "times faster", "peak memory, original / ours")
+    return f"**{found['problem']}**, {found['epochs']} epochs ({found['machine']})\n\n" + table(head, rows)
+
+
+SECTIONS: list[tuple[str, str, dict[str, Callable[[dict[str, Any]], str]]]] = [
+    (
+        "Dense fits beside linear-programming solvers",
+        "`compare_dense_solvers.py`: the same linear programme for each. Ours stops at a certified gap, HiGHS at its "
+        "tolerance of 1e-3 and PDLP at a relative gap of 1 %.",
+        {"dense_solvers_medium.json": dense, "dense_solvers_medium_bound10.json": dense},
+    ),
+    (
+        "Growth",
+        "`growth.py`: generated nested problems (nation, states, districts), a certified 1 % with ratios up to 10; "
+        "peak memory is beyond an interpreter with everything imported.",
+        {"growth.json": growth},
+    ),
+    (
+        "One iteration",
+        "`test_solver_iteration.py`: ten iterations of the primal-dual solver, with its proximal steps, averages and "
+        "residuals, beside ten products with SciPy's matrix and its transpose (2,000 x 40,000, 1.2 M non-zeros).",
+        {"solver_iteration.json": pytest_benchmark},
+    ),
+    (
+        "Gates beside l0-python",
+        "`compare_gate_step.py`: a step of Hard Concrete gates and log-weights beside an epoch of "
+        "`SparseCalibrationWeights`, one thread.",
+        {"gate_step_medium.json": gate_step, "gate_step_large.json": gate_step},
+    ),
+    (
+        "The faces beside the originals",
+        "`compare_l0_python.py`: unchanged calls.",
+        {"l0_python.json": l0_python},
+    ),
+    (
+        "Features",
+        "`compare_support_recovery.py`: recovery of a known support.",
+        {"support_recovery.json": support_recovery},
+    ),
+    (
+        "Imports and loading",
+        "`test_import_and_load.py`: a fresh interpreter that runs one statement; loading a problem of 1.2 M non-zeros "
+        "from files, with all checks, and with the scaling that solvers need.",
+        {"import_and_load.json": pytest_benchmark},
+    ),
+]
+
+
+def page() -> str:
+    """The whole page."""
+    known = {name for _, _, files in SECTIONS for name in files}
+    unknown = sorted(file.name for file in RESULTS.glob("*.json") if file.name not in known)
+    if unknown:
+        raise SystemExit(f"no section shows {', '.join(unknown)}: add one in {Path(__file__).name}")
+    parts = [HEAD]
+    for title, text, files in SECTIONS:
+        shown = [
+            show(json.loads((RESULTS / name).read_text())) for name, show in files.items() if (RESULTS / name).exists()
+        ]
+        if shown:
+            parts.append(f"## {title}\n\n{text}\n\n" + "\n\n".join(shown) + "\n")
+    return "\n".join(parts)
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")
