@@ -61,6 +61,23 @@ def test_domains_share_a_budget_out_exactly_and_refuse_targets_that_touch_two():
         calibrate_domains(problem, "county", Options())
 
 
+def test_domains_keep_and_leave_out_what_is_flagged():
+    problem = two_areas()
+    must, never = np.zeros((2, 60), dtype=bool)
+    must[[1, 2, 3, 41]] = True
+    never[50:] = True
+    result = calibrate_domains(problem, "area", Options(keep=12, must_keep=must, never_keep=never))
+    assert result.kept == 12
+    assert (result.weights[must] > 0).all()
+    assert (result.weights[never] == 0).all()
+    for keep, says in [(3, "keep=3 is below the 4 records that 2 domains need"), (51, "above the 50 records")]:
+        with pytest.raises(InputError, match=says):
+            calibrate_domains(problem, "area", Options(keep=keep, must_keep=must, never_keep=never))
+    never[40:] = True
+    with pytest.raises(InputError, match="has no record that can be kept"):
+        calibrate_domains(problem, "area", Options(keep=12, never_keep=never))
+
+
 def test_the_frontier_is_nested_exact_and_in_order(problem):
     results = calibrate_path(problem, [250, 500, 1000], Options(max_weight_ratio=5))
     assert [r.kept for r in results] == [1000, 500, 250]

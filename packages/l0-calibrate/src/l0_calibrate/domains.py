@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import attrs
 import numpy as np
 import pandas as pd
@@ -44,38 +46,58 @@ def _rows_of_domains(problem: CalibrationProblem, by: str, codes: np.ndarray) ->
     return np.where(high >= 0, high, -1)
 
 
+def _flags(problem: CalibrationProblem, options: Options, name: str) -> np.ndarray:
+    """Flags of all records, none where the option is not given."""
+    given = getattr(options, name)
+    if given is None:
+        return np.zeros(problem.n_records, dtype=bool)
+    if given.shape != (problem.n_records,):
+        raise InputError(f"{name} must have one flag for each of the {problem.n_records} records, got {given.shape}")
+    return np.asarray(given, dtype=bool)
+
+
+def _counts(keep: int, values: np.ndarray, codes: np.ndarray, must: np.ndarray, never: np.ndarray) -> tuple[int, ...]:
+    """Records for each domain: those that must be kept (one at least), the rest in the proportion of what is left."""
+    usable = np.bincount(codes[~never], minlength=values.size)
+    least = np.maximum(np.bincount(codes[must], minlength=values.size), 1)
+    short = np.flatnonzero(usable < least)
+    if short.size:
+        raise InputError(f"domain {values[short[0]]!r} has no record that can be kept; leave the domain out")
+    if keep < least.sum():
+        raise InputError(
+            f"keep={keep} is below the {int(least.sum())} records that {values.size} domains need "
+            "(those that must be kept, one at least in each)"
+        )
+    if keep > usable.sum():
+        raise InputError(f"keep={keep} is above the {int(usable.sum())} records that can be kept")
+    room = [float(left) for left in usable - least]
+    extra = share_out(keep - int(least.sum()), room) if any(room) else [0] * values.size
+    return tuple(int(base + more) for base, more in zip(least, extra, strict=True))
+
+
 def calibrate_domains(
     problem: CalibrationProblem, by: str, options: Options, *, watch: Watch | None = None
 ) -> CalibrationResult:
     """Calibrate each domain on its own and put the weights together again.
 
-    ``keep`` is shared out over the domains in the proportion of their records, exactly. Every option
-    holds within each domain (ratios against its own records / kept). The status is that of the worst
-    domain; objective and bound are the sums,
-    each domain with its share of the loss weights.
+    ``keep`` is shared out over the domains, exactly: each gets the records that must be kept (one at
+    least), the rest goes in the proportion of the records that are left. Every option holds within each
+    domain (ratios against its own records / kept). The status is that of the worst domain; objective
+    and bound are the sums, each domain with its share of the loss weights.
 
     Raises
     ------
     InputError
-        The records lack the column, or a target touches records of several domains.
+        The records lack the column, a target touches records of several domains, or the budget is too
+        small or too large for the domains.
     """
-    if options.must_keep is not None or options.never_keep is not None:
-        raise InputError("must_keep and never_keep are flags of all records; with by, calibrate the domains yourself")
     values, codes = _domains(problem, by)
     row_domain = _rows_of_domains(problem, by, codes)
-    sizes = np.bincount(codes, minlength=values.size)
+    flags = {name: _flags(problem, options, name) for name in ("must_keep", "never_keep")}
     keep = options.budget(problem.n_records)
     counts: tuple[int | None, ...] = (None,) * values.size
     if keep is not None:
-        if keep < values.size:
-            raise InputError(f"keep={keep} leaves some of the {values.size} domains without a record")
-        counts = tuple(
-            1 + extra
-            for extra in share_out(
-                keep - values.size,
-                [float(s) for s in np.maximum(sizes - 1, 0)] if sizes.max() > 1 else [1.0] * values.size,
-            )
-        )
+        counts = _counts(keep, values, codes, flags["must_keep"], flags["never_keep"] | (problem.initial_weights <= 0))
     weights = np.zeros(problem.n_records)
     dual = np.zeros(problem.n_targets)
     parts: list[CalibrationResult] = []
@@ -87,7 +109,8 @@ def calibrate_domains(
         if rows.size == 0:
             raise InputError(f"no target belongs to {by} = {values[d]!r}: its records cannot be calibrated")
         part = problem.subset(rows, columns)
-        result = calibrate(part, attrs.evolve(options, keep=counts[d], share=None), watch=watch)
+        own: dict[str, Any] = {name: mask[columns] for name, mask in flags.items() if mask.any()}
+        result = calibrate(part, attrs.evolve(options, keep=counts[d], share=None, **own), watch=watch)
         weights[columns] = result.weights
         if result.dual is not None:
             dual[rows] = result.dual * share[d]

@@ -10,7 +10,29 @@ import attrs
 import typer
 
 from l0_calibrate.options import Options, options_from
-from l0_calibrate.problem import CalibrationProblem, record_flags
+from l0_calibrate.problem import CalibrationProblem, balance_targets, choose_targets, record_flags
+
+
+@attrs.frozen
+class Aims:
+    """The targets."""
+
+    only_targets: Annotated[
+        str | None, typer.Option(metavar="CONDITION", help="Those that match alone, e.g. \"unit == 'count'\".")
+    ] = None
+    exclude_targets: Annotated[str | None, typer.Option(metavar="CONDITION", help="All but those that match.")] = None
+    balance_by: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="Column of the targets: each value counts the same.")
+    ] = None
+    tolerance: Annotated[float | None, typer.Option(help="Relative error of a target that costs nothing.")] = None
+    unreachable: Annotated[str, typer.Option(help="A target no record can move: report or error.")] = "report"
+
+    def on(self, problem: CalibrationProblem) -> CalibrationProblem:
+        """The problem with these targets."""
+        problem = choose_targets(problem, only=self.only_targets, exclude=self.exclude_targets)
+        if self.balance_by is not None:
+            problem = balance_targets(problem, self.balance_by)
+        return problem if self.tolerance is None else problem.with_tolerance(self.tolerance)
 
 
 @attrs.frozen
@@ -51,8 +73,6 @@ class Method:
     setting: Annotated[list[str] | None, typer.Option(help="Setting of the selector, NAME=VALUE; repeatable.")] = None
     solver: Annotated[str, typer.Option(help="Solver, by name, or auto.")] = "auto"
     backend: Annotated[str, typer.Option(help="Array backend, by name.")] = "numpy"
-    tolerance: Annotated[float | None, typer.Option(help="Relative error of a target that costs nothing.")] = None
-    unreachable: Annotated[str, typer.Option(help="A target no record can move: report or error.")] = "report"
 
 
 @attrs.frozen
@@ -62,6 +82,9 @@ class Around:
     by: Annotated[
         str | None,
         typer.Option(metavar="COLUMN", help="Column of the records: each value is calibrated on its own."),
+    ] = None
+    reuse: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Weights of an earlier run: its records are kept first.")
     ] = None
     replicates: Annotated[Path | None, typer.Option(help="Replicate weights to calibrate in the same way.")] = None
     checkpoint: Annotated[Path | None, typer.Option(help="File that keeps the selection of this run.")] = None
@@ -88,28 +111,26 @@ class Effort:
 class Choices:
     """`Options` as the command line names them; those that need the problem are resolved on it."""
 
+    aims: Aims
     fields: dict[str, Any]
     flags: dict[str, str | None]
-    tolerance: float | None
 
     @classmethod
-    def of(cls, weights: Weights, method: Method, effort: Effort, count: Count | None = None) -> Choices:
+    def of(cls, aims: Aims, weights: Weights, method: Method, effort: Effort, count: Count | None = None) -> Choices:
         """Check all that can be checked before files are read; InputError on a contradiction."""
         plain = attrs.asdict(weights) | attrs.asdict(method) | attrs.asdict(effort)
+        plain |= {"unreachable": aims.unreachable}
         plain |= {} if count is None else attrs.asdict(count)
         flags = {name: plain.pop(name) for name in ("must_keep", "never_keep")}
-        tolerance = plain.pop("tolerance")
         plain["loss_settings"] = _settings(plain.pop("loss_setting"))
         plain["selector_settings"] = _settings(plain.pop("setting"))
         options_from(plain)
-        return cls(plain, flags, tolerance)
+        return cls(aims, plain, flags)
 
     def on(self, problem: CalibrationProblem) -> tuple[CalibrationProblem, Options]:
-        """The problem with its tolerances, and the options with the flags of its records."""
+        """The problem with the targets wanted, and the options with the flags of its records."""
         flags = {name: None if column is None else record_flags(problem, column) for name, column in self.flags.items()}
-        if self.tolerance is not None:
-            problem = problem.with_tolerance(self.tolerance)
-        return problem, options_from(self.fields | flags)
+        return self.aims.on(problem), options_from(self.fields | flags)
 
 
 def _settings(pairs: list[str] | None) -> dict[str, Any]:

@@ -6,10 +6,11 @@ import json
 from pathlib import Path
 from typing import Annotated
 
+import attrs
 import typer
 
 from l0_calibrate.cli.bundles import bundled
-from l0_calibrate.cli.choices import Around, Choices, Count, Effort, Method, Weights
+from l0_calibrate.cli.choices import Aims, Around, Choices, Count, Effort, Method, Weights
 from l0_calibrate.cli.display import comparison, console, progress, worst_targets
 from l0_calibrate.cli.sources import Screen, Source
 from l0_calibrate.options import Options
@@ -24,6 +25,7 @@ NOT_GOOD = 1
 def fit(
     out: Annotated[Path, typer.Option("--out", help="Folder for the result, written whole or not at all.")],
     source: Source,
+    aims: Aims,
     count: Count,
     weights: Weights,
     method: Method,
@@ -38,9 +40,15 @@ def fit(
     from l0_calibrate.replicates import read_replicates
     from l0_calibrate.result.files import check_writable
 
-    choices = Choices.of(weights, method, effort, count)
+    choices = Choices.of(aims, weights, method, effort, count)
     check_writable(out)
     problem, options = choices.on(source.load())
+    said: tuple[str, ...] = ()
+    if around.reuse is not None:
+        from l0_calibrate.reuse import kept_ids, reuse_selection
+
+        options, sentence = reuse_selection(problem, options, kept_ids(around.reuse))
+        said = (sentence,)
     replicate_weights = None if around.replicates is None else read_replicates(around.replicates, problem)
     with progress(screen.silent) as watch:
         result = _fitted(problem, options, around, watch)
@@ -48,6 +56,7 @@ def fit(
             from l0_calibrate.replicates import calibrate_replicates
 
             result = calibrate_replicates(result, replicate_weights)
+    result = attrs.evolve(result, notes=result.notes + said)
     written = result.save(out)
     if screen.json_:
         print(json.dumps(result.summary(), indent=2))

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from l0_calibrate.cli.bundles import bundled
-from l0_calibrate.cli.choices import Choices, Effort, Method, Weights
+from l0_calibrate.cli.choices import Aims, Choices, Effort, Method, Weights
 from l0_calibrate.cli.display import comparison, console, progress
 from l0_calibrate.cli.sources import Screen, Source
 from l0_core import InputError
@@ -28,6 +28,7 @@ def frontier(
     keep: Annotated[str, typer.Option("--keep", help="Numbers of records, e.g. 1000,2000,4000.")],
     source: Source,
     out: Annotated[Path, typer.Option("--out", help="Folder for frontier.csv and frontier.png.")] = Path("l0-frontier"),
+    aims: Aims,
     weights: Weights,
     method: Method,
     effort: Effort,
@@ -41,7 +42,7 @@ def frontier(
     from l0_calibrate.result.files import check_writable, folder_transaction
 
     counts = _counts(keep)
-    choices = Choices.of(weights, method, effort)
+    choices = Choices.of(aims, weights, method, effort)
     check_writable(out)
     problem, options = choices.on(source.load())
     with progress(screen.silent) as watch:

@@ -6,6 +6,7 @@ from l0_calibrate.problem.conditions import Condition, parse_condition
 from l0_calibrate.problem.finding import Finding
 from l0_calibrate.problem.preflight import preflight
 from l0_calibrate.problem.problem import CalibrationProblem
+from l0_calibrate.problem.rules import balance_targets, choose_targets
 from l0_calibrate.problem.targets import Target
 
 __all__ = [
@@ -13,7 +14,9 @@ __all__ = [
     "Condition",
     "Finding",
     "Target",
+    "balance_targets",
     "balanced_weights",
+    "choose_targets",
     "parse_condition",
     "preflight",
     "record_column",

@@ -1,0 +1,69 @@
+"""A selection of another run used again: the records that it kept, found by id in a problem that may have changed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import attrs
+import numpy as np
+import pandas as pd
+
+from l0_calibrate.options import Options
+from l0_calibrate.problem import CalibrationProblem
+from l0_calibrate.problem.labels import Labels, frozen_labels
+from l0_core import InputError
+
+
+def kept_ids(path: str | Path) -> Labels:
+    """The record ids with a positive weight in a file with ``record_id`` and ``weight`` (.parquet or .csv)."""
+    from l0_calibrate.problem.files import read_table
+
+    frame = read_table(Path(path))
+    missing = [column for column in ("record_id", "weight") if column not in frame.columns]
+    if missing:
+        raise InputError(f"{path} has no column {missing[0]!r}; give the weights.parquet of a run")
+    kept = frame.loc[frame["weight"] > 0, "record_id"]
+    if kept.empty:
+        raise InputError(f"{path} keeps no record: no weight is positive")
+    return frozen_labels(kept, len(kept), "record id")
+
+
+def reuse_selection(problem: CalibrationProblem, options: Options, ids: Any) -> tuple[Options, str]:
+    """Options that keep the records of an earlier selection before any other.
+
+    Where the budget has room for all that are found, they must be kept and the selector fills it up;
+    where it has not, the selector chooses among them.
+
+    Parameters
+    ----------
+    ids
+        Record ids of the earlier selection, such as `kept_ids` of its weights file.
+
+    Returns
+    -------
+    The options, and a sentence about how many were found.
+
+    Raises
+    ------
+    InputError
+        No budget, none of the ids in the problem, or flags that contradict them.
+    """
+    keep = options.budget(problem.n_records)
+    if keep is None:
+        raise InputError("a selection is used again under a budget: give keep or share")
+    ids = frozen_labels(ids, len(ids), "record id")
+    places = pd.Index(problem.record_ids).get_indexer(pd.Index(ids))
+    found = places[places >= 0]
+    if not found.size:
+        raise InputError(f"none of the {ids.size:,} records used again is in the problem; are the ids of one kind?")
+    mask = np.zeros(problem.n_records, dtype=bool)
+    mask[found] = True
+    if options.never_keep is not None:
+        mask &= ~options.never_keep
+    mask &= problem.initial_weights > 0
+    sentence = f"{int(mask.sum()):,} of {ids.size:,} records of the earlier selection can be kept again"
+    must = mask if options.must_keep is None else mask | options.must_keep
+    if must.sum() <= keep:
+        return attrs.evolve(options, must_keep=must), sentence
+    return attrs.evolve(options, never_keep=~must), sentence

@@ -1,0 +1,108 @@
+"""Targets chosen and balanced by rule; a selection of an earlier run used again, by record id."""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from l0_calibrate import CalibrationProblem, calibrate
+from l0_calibrate.cli import main
+from l0_calibrate.options import Options
+from l0_calibrate.problem import balance_targets, choose_targets
+from l0_calibrate.reuse import kept_ids, reuse_selection
+from l0_core import InputError
+
+
+def made(seed=0, records=90, ids=None):
+    rng = np.random.default_rng(seed)
+    matrix = (rng.random((8, records)) < 0.5) * rng.integers(1, 9, (8, records)).astype(float)
+    info = pd.DataFrame({"level": ["nation"] * 2 + ["state"] * 6, "unit": ["count", "usd"] * 4})
+    return CalibrationProblem(
+        matrix,
+        matrix @ rng.uniform(0.5, 2, records),
+        target_names=[f"t{i}" for i in range(8)],
+        target_info=info,
+        record_ids=np.arange(records) + 1000 if ids is None else ids,
+    )
+
+
+def test_rules_choose_targets_and_must_match_some():
+    problem = made()
+    some = choose_targets(problem, only="level == 'state'", exclude="unit == 'usd' and value > 0")
+    assert list(some.target_names) == ["t2", "t4", "t6"]
+    assert np.array_equal(some.matrix.toarray(), problem.matrix.toarray()[[2, 4, 6]])
+    assert choose_targets(problem) is problem
+    with pytest.raises(InputError, match="no target matches"):
+        choose_targets(problem, exclude="level == 'county'")
+    with pytest.raises(InputError, match="no target is left"):
+        choose_targets(problem, only="level == 'nation'", exclude="level == 'nation'")
+    with pytest.raises(InputError, match="levl"):
+        choose_targets(problem, only="levl == 'nation'")
+
+
+def test_balanced_groups_count_the_same():
+    weights = balance_targets(made(), "level").loss_weights
+    assert weights[:2].sum() == pytest.approx(weights[2:].sum())
+    assert weights.mean() == pytest.approx(1.0)
+    tripled = balance_targets(made(), "level", {"nation": 3.0}).loss_weights
+    assert tripled[:2].sum() == pytest.approx(3 * tripled[2:].sum())
+    with pytest.raises(InputError, match="no column 'levels'; did you mean 'level'"):
+        balance_targets(made(), "levels")
+
+
+def test_an_earlier_selection_is_kept_first_whatever_the_order_of_the_records():
+    problem = made()
+    first = calibrate(problem, keep=20)
+    ids = problem.record_ids[first.selection.indices]
+    order = np.random.default_rng(1).permutation(90)[5:]  # five records are gone, the others moved
+    later = problem.subset(np.arange(8), order)
+    stay = set(ids) & set(later.record_ids)
+
+    def again(keep):
+        options, said = reuse_selection(later, Options(keep=keep), ids)
+        assert said.startswith(f"{len(stay)} of 20 records")
+        return set(later.record_ids[calibrate(later, options).selection.indices])
+
+    assert stay < again(25)
+    assert again(10) < stay
+
+
+def test_reuse_says_what_cannot_be(tmp_path):
+    problem = made()
+    with pytest.raises(InputError, match="under a budget"):
+        reuse_selection(problem, Options(), [1000])
+    with pytest.raises(InputError, match="none of the 2 records"):
+        reuse_selection(problem, Options(keep=5), [1, 2])
+    never = np.zeros(90, dtype=bool)
+    never[0] = True
+    options, said = reuse_selection(problem, Options(keep=5, never_keep=never), [1000, 1001])
+    assert said.startswith("1 of 2")
+    assert options.must_keep is not None
+    assert np.flatnonzero(options.must_keep).tolist() == [1]
+    pd.DataFrame({"record_id": [1, 2], "weight": [0.0, 0.0]}).to_csv(tmp_path / "none.csv", index=False)
+    with pytest.raises(InputError, match="keeps no record"):
+        kept_ids(tmp_path / "none.csv")
+
+
+def test_all_of_it_from_the_command_line(tmp_path, monkeypatch, capsys):
+    made().save(tmp_path / "problem")
+
+    def fit(out, *extra):
+        command = ["l0-calibrate", "fit", str(tmp_path / "problem"), "--keep", "20", "--out", str(tmp_path / out)]
+        monkeypatch.setattr(sys, "argv", [*command, *extra])
+        with pytest.raises(SystemExit) as stop:
+            main()
+        return stop.value.code
+
+    assert fit("first", "--only-targets", "level == 'state'", "--balance-by", "unit") == 0
+    assert len(pd.read_parquet(tmp_path / "first" / "targets.parquet")) == 6
+    capsys.readouterr()
+    assert fit("second", "--reuse", str(tmp_path / "first" / "weights.parquet")) == 0
+    assert "note: 20 of 20 records of the earlier selection" in capsys.readouterr().out
+    first, second = (pd.read_parquet(tmp_path / run / "weights.parquet")["kept"] for run in ("first", "second"))
+    assert first.equals(second)
+    assert fit("third", "--exclude-targets", "level == 'county'") == 2
+    assert not (tmp_path / "third").exists()
