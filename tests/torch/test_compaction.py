@@ -217,3 +217,68 @@ def test_the_report_counts_bytes_and_milliseconds():
     assert min(report.milliseconds) > 0
     assert f"{report.bytes[1]:,}" in str(report)
     assert "milliseconds" in str(report)
+
+
+class Tied(nn.Module):
+    """Reads the table of its embedding a second time, in its own code."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed = nn.Embedding(9, 6)
+        self.body = nn.Linear(6, 6)
+
+    def forward(self, words: torch.Tensor) -> torch.Tensor:
+        return functional.linear(self.body(self.embed(words)), self.embed.weight)
+
+
+def test_a_weight_that_the_models_code_reads_stays_whole():
+    model = Tied()
+    with torch.no_grad():
+        model.embed.weight[:, 2] = 0.0
+    assert compact(model, torch.arange(4)).embed.embedding_dim == 6
+
+
+def test_layers_with_hooks_stay_whole():
+    model = nn.Sequential(nn.Linear(6, 6), nn.ReLU(), nn.Linear(6, 2))
+    with torch.no_grad():
+        model[0].weight[:3], model[0].bias[:3] = 0.0, 0.0
+    assert compact(model, torch.randn(3, 6))[0].out_features == 3
+    model[0].register_forward_hook(lambda module, arguments, output: output + 1.0)
+    assert compact(model, torch.randn(3, 6))[0].out_features == 6
+
+
+@pytest.mark.parametrize("pool", [nn.AvgPool2d(2, divisor_override=3), nn.AvgPool2d(2), nn.AvgPool2d(3, padding=1)])
+def test_constants_behind_every_kind_of_mean(pool):
+    model = nn.Sequential(nn.Conv2d(3, 4, 1), pool, nn.Conv2d(4, 2, 1))
+    with torch.no_grad():
+        model[0].weight[:2] = 0.0
+    compact(model, torch.randn(1, 3, 6, 6))  # raises where the outputs differ
+
+
+@pytest.mark.parametrize("activation", ["relu", "gelu", functional.silu, nn.ReLU()])
+@pytest.mark.parametrize("grad", [True, False])
+def test_transformer_layers_see_their_gates_and_become_smaller(activation, grad):
+    """Without gradients torch evaluates these layers by a kernel of its own, from the weights alone."""
+    layer = nn.TransformerEncoderLayer(16, 4, 32, activation=activation, batch_first=True)
+    model = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False).eval()
+    x, padding = torch.randn(2, 5, 16), torch.tensor([[False] * 5, [False] * 3 + [True] * 2])
+    fused = [part.activation_relu_or_gelu for part in model.layers]
+    gate_module(model, GateRule("output", where=lambda path, layer: path.endswith("linear1")))
+    with torch.no_grad():
+        for _, gates in named_gates(model):
+            gates.logits.copy_(torch.where(torch.arange(32) < 20, -9.0, 9.0))
+    small = compact(model, x)
+    with torch.set_grad_enabled(grad):
+        found, expected = small(x, src_key_padding_mask=padding), model(x, src_key_padding_mask=padding)
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+        with torch.random.fork_rng(devices=[]):
+            undropped = model.train()  # the road of training, which no kernel replaces
+            for part in undropped.modules():
+                if isinstance(part, nn.Dropout):
+                    part.p = 0.0
+                if isinstance(part, nn.MultiheadAttention):
+                    part.dropout = 0.0
+            torch.testing.assert_close(undropped(x, src_key_padding_mask=padding), expected, rtol=1e-4, atol=1e-5)
+    assert [part.linear1.out_features for part in small.layers] == [12, 12]
+    assert [part.linear2.in_features for part in small.layers] == [12, 12]
+    assert [part.activation_relu_or_gelu for part in small.layers] == fused

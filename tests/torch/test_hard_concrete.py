@@ -146,3 +146,18 @@ def test_half_precision_parameters_are_computed_in_single(half):
 def test_settings_that_cannot_work_are_refused(settings):
     with pytest.raises(InputError):
         HardConcrete(**settings)
+
+
+def test_a_state_dict_carries_the_temperature_and_plain_ones_leave_it_alone():
+    saved = nn.Sequential(HardConcrete(4, temperature=0.2, init_mean=0.7), HardConcrete(3))
+    file = io.BytesIO()
+    torch.save(saved.state_dict(), file)
+    file.seek(0)
+    loaded = nn.Sequential(HardConcrete(4), HardConcrete(3, temperature=0.9))
+    loaded.load_state_dict(torch.load(file, weights_only=True))
+    assert [gates.temperature for gates in loaded] == [0.2, 0.5]
+    assert torch.equal(loaded.eval()[0](), saved.eval()[0]())
+    other = nn.Sequential(HardConcrete(4, temperature=0.3), HardConcrete(3))
+    other.load_state_dict(dict(saved.state_dict().items()))
+    assert other[0].temperature == 0.3
+    assert list(saved.state_dict()) == ["0.qz_logits", "1.qz_logits"]

@@ -62,3 +62,15 @@ def test_counts_that_cannot_be_are_refused():
         SparsityControl(nn.Linear(2, 2), 1)
     with pytest.raises(InputError, match="no gates"):
         keep_exactly(nn.Linear(2, 2), 1)
+
+
+@pytest.mark.parametrize("rule", ["median", "paper"])
+@pytest.mark.parametrize("temperature", [0.1, 0.66, 3.0])
+def test_exactly_the_count_is_open_by_either_rule_at_any_temperature(rule, temperature):
+    gates = HardConcrete(30, temperature=temperature, rule=rule, seed=0)
+    with torch.no_grad():
+        gates.logits.copy_(torch.linspace(-8, 8, 30))
+    gates.eval()
+    for keep in (29, 7, 1):
+        keep_exactly(gates, keep)
+        assert int((gates() > 0).sum()) == gates.get_num_active() == keep

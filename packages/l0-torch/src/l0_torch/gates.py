@@ -280,7 +280,8 @@ class HybridGate(nn.Module):
         kinds = np.full(self.n_items, "", dtype="<U6")
         if self.n_l0:
             kinds[self.l0_gate._chosen(self.n_l0)] = "l0"
-        rng = np.random.default_rng(self.seed if random_seed is None else random_seed)
+        # Another stream than that of the ties, so that the two do not go together.
+        rng = np.random.default_rng([self.seed if random_seed is None else random_seed, 1])
         rest = np.flatnonzero(kinds == "")
         kinds[rng.choice(rest, size=self.n_random, replace=False)] = "random"
         indices = np.flatnonzero(kinds != "").astype(np.int64)

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from l0_core.errors import InputError
+from l0_torch.encoder_layers import set_fused_paths
 from l0_torch.layers.base import GatedLayer, GatedWeightLayer
 from l0_torch.layers.conv import L0Conv1d, L0Conv2d
 from l0_torch.layers.embedding import L0Embedding
@@ -88,6 +89,7 @@ def gate_module(model: nn.Module, rule: GateRule | str = "weight") -> nn.Module:
         return _MAKERS[type(module)](path, module, settings)
 
     result = replace_modules(model, make)
+    set_fused_paths(result)
     if not gated:
         raise InputError(f"no layer gets a gate by {settings.by}; gateable are Linear, Conv1d, Conv2d and Embedding")
     return result

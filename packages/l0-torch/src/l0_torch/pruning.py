@@ -34,6 +34,6 @@ def prune_model(model: nn.Module, threshold: float = 0.05) -> nn.Module:
         layer = layers.get(id(gates))
         if layer is not None:
             layer.prune(closed)
-        limit = CLOSED + gates.distribution.zero_threshold
+        limit = CLOSED + min(gates.distribution.zero_threshold, gates.opening_logit)
         gates.logits.copy_(torch.where(closed, gates.full_logits().clamp(max=limit), gates.full_logits()))
     return model

@@ -83,7 +83,7 @@ def keep_exactly(model: nn.Module, keep: int, seed: int = 0) -> None:
     """Close all but the ``keep`` gates that are most likely open, in place; ties are broken by the seed.
 
     Afterwards exactly ``keep`` gates of the model are open in evaluation. A gate that is to be open and
-    was not gets a log-odds of 1; one that is to be closed an open probability below 1e-5.
+    was not gets a log-odds of at least 1; one that is to be closed an open probability below 1e-5.
 
     Raises
     ------
@@ -100,7 +100,8 @@ def keep_exactly(model: nn.Module, keep: int, seed: int = 0) -> None:
     for gates, score in zip(found, scores, strict=True):
         stop = start + score.size
         opened = torch.from_numpy(chosen[start:stop]).reshape(gates.logits.shape).to(gates.logits.device)
-        odds = gates.scores()
-        odds = torch.where(opened, odds.clamp(min=_MARGIN), odds.clamp(max=CLOSED))
-        gates.logits.copy_(odds + gates.distribution.zero_threshold)
+        median, logits = gates.distribution.zero_threshold, gates.full_logits()
+        # Clearly open, by the rule of evaluation too (under the paper's the threshold is another one).
+        least, most = max(median, gates.opening_logit) + _MARGIN, min(median, gates.opening_logit) + CLOSED
+        gates.logits.copy_(torch.where(opened, logits.clamp(min=least), logits.clamp(max=most)))
         start = stop

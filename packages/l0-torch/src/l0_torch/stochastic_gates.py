@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from l0_core.distributions.hard_concrete import HardConcrete as HardConcreteLaw
 from l0_torch.noise import NoiseSource
 
+_TEMPERATURE = "l0_torch.temperature"
 _HALVES = (torch.float16, torch.bfloat16)
 
 
@@ -19,6 +20,9 @@ class StochasticGates(nn.Module):
 
     A subclass has a parameter of logits (log alpha) under the name `logits_name`. All mathematics is that
     of `l0_core.HardConcrete`, taken in float32 where the parameter is in half precision.
+
+    The temperature is in the metadata of the state dict: loaded gates are those that were saved. A state dict
+    without it (of another package, or copied into a plain dict) leaves the temperature as it is.
 
     Noise under `DistributedDataParallel`: without a seed every process draws from its own generator, so
     gates differ between ranks as dropout masks do when ranks are seeded differently, and the averaged
@@ -67,9 +71,24 @@ class StochasticGates(nn.Module):
         """Upper end of the stretch, above 1."""
         return self._law.zeta
 
+    def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+        # Beside torch's own version number, so that the names of the state dict stay those of the parameters.
+        if hasattr(destination, "_metadata"):
+            destination._metadata[prefix[:-1]][_TEMPERATURE] = self.temperature
+
+    def _load_from_state_dict(self, state_dict: Any, prefix: str, local_metadata: Any, *others: Any) -> None:
+        self.temperature = local_metadata.get(_TEMPERATURE, self.temperature)
+        super()._load_from_state_dict(state_dict, prefix, local_metadata, *others)
+
     def seed_noise(self, seed: int | None) -> None:
         """Draw from a generator of this seed from now on (``None``: from torch's own)."""
         self._noise = NoiseSource(seed)
+
+    @property
+    def opening_logit(self) -> float:
+        """The logit above which a gate is open in evaluation, by the rule."""
+        return self._law.zero_threshold / (self._law.temperature if self.rule == "paper" else 1.0)
 
     @property
     def logits(self) -> nn.Parameter:

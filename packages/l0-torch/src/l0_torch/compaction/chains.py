@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import attrs
@@ -14,6 +14,7 @@ from torch import Tensor, fx, nn
 from torch.nn import functional
 
 from l0_torch.compaction.steps import Depthwise, Elementwise, Normalisation, Pooling, Step
+from l0_torch.encoder_layers import feed_forwards
 from l0_torch.layers.attention import MultiheadAttention
 from l0_torch.layers.base import GatedLayer
 from l0_torch.stochastic_gates import StochasticGates
@@ -31,6 +32,7 @@ _ELEMENTWISE_FUNCTIONS: dict[Any, Callable[[Tensor], Tensor]] = {
     **dict.fromkeys((torch.tanh, functional.tanh, "tanh"), torch.tanh),
     **dict.fromkeys((torch.sigmoid, functional.sigmoid, "sigmoid"), torch.sigmoid),
     functional.relu6: functional.relu6,
+    functional.gelu: functional.gelu,
     functional.silu: functional.silu,
     functional.hardswish: functional.hardswish,
     functional.mish: functional.mish,
@@ -73,17 +75,23 @@ class _Tracer(fx.Tracer):
 
 def find_chains(model: nn.Module) -> list[Chain]:
     """Every chain of the model, from a symbolic trace of it; where it cannot be traced, of its children."""
+    return _traced_chains(model) + list(_feed_forward_chains(model))
+
+
+def _traced_chains(model: nn.Module) -> list[Chain]:
     try:
         graph = _Tracer().trace(model)
     except Exception as error:  # whatever the model's own code raises on a symbolic input
         _log.info("%s cannot be traced as a whole (%s); its parts are tried", type(model).__name__, error)
-        return [chain for child in model.children() for chain in find_chains(child)]
+        return [chain for child in model.children() for chain in _traced_chains(child)]
     modules = dict(model.named_modules(remove_duplicate=False))
     calls = Counter(id(modules[str(node.target)]) for node in graph.nodes if node.op == "call_module")
-    owners = Counter(id(p) for m in model.modules() for p in m.parameters(recurse=False))
+    owners = _owners(model)
+    # Parameters that the model's own code reads too, beside the layer that has them.
+    owners.update(id(_attribute(model, str(node.target))) for node in graph.nodes if node.op == "get_attr")
 
     def alone(module: nn.Module) -> bool:
-        return calls[id(module)] == 1 and all(owners[id(p)] == 1 for p in module.parameters())
+        return calls[id(module)] == 1 and _unshared(module, owners)
 
     found = []
     for node in graph.nodes:
@@ -95,6 +103,37 @@ def find_chains(model: nn.Module) -> list[Chain]:
             if chain is not None:
                 found.append(chain)
     return found
+
+
+def _owners(model: nn.Module) -> Counter[int]:
+    """How many modules have each parameter."""
+    return Counter(id(p) for m in model.modules() for p in m.parameters(recurse=False))
+
+
+def _unshared(module: nn.Module, owners: Counter[int]) -> bool:
+    hooked = module._forward_pre_hooks or module._forward_hooks  # may make the weight anew, or change the output
+    return not hooked and all(owners[id(p)] == 1 for p in module.parameters())
+
+
+def _feed_forward_chains(model: nn.Module) -> Iterator[Chain]:
+    """Those inside torch's transformer layers, which a trace does not look into."""
+    owners = _owners(model)
+    for first, activation, second in feed_forwards(model):
+        if type(first) is not nn.Linear or type(second) is not nn.Linear:
+            continue
+        if not (_unshared(first, owners) and _unshared(second, owners)):
+            continue
+        step: Step | None = None
+        if isinstance(activation, nn.Module):
+            step = _module_step(activation, lambda module: True)
+        elif activation in _ELEMENTWISE_FUNCTIONS:
+            step = Elementwise(_ELEMENTWISE_FUNCTIONS[activation])
+        if isinstance(step, Elementwise):
+            yield Chain(first, (step,), second, torch.arange(first.out_features)[:, None])
+
+
+def _attribute(model: nn.Module, path: str) -> Any:
+    return functools.reduce(getattr, path.split("."), model)
 
 
 def _groups(conv: Any) -> int:
@@ -160,9 +199,12 @@ def _module_step(module: nn.Module, alone: Callable[[nn.Module], bool]) -> Step 
         return Elementwise(functools.partial(_evaluated, module))
     if type(module) in _STEADY_POOLS:
         return Pooling(pads=False)
-    if isinstance(module, (nn.AvgPool1d, nn.AvgPool2d)):
-        padding = module.padding if isinstance(module.padding, tuple) else (module.padding,)
-        return Pooling(pads=any(padding) and module.count_include_pad)
+    if type(module) in (nn.AvgPool1d, nn.AvgPool2d):
+        if getattr(module, "divisor_override", None) is not None:
+            return None  # the mean of a constant is another number
+        pool: Any = module
+        padding = pool.padding if isinstance(pool.padding, tuple) else (pool.padding,)
+        return Pooling(pads=any(padding) and bool(pool.count_include_pad))
     if type(module) in (nn.BatchNorm1d, nn.BatchNorm2d) and alone(module):
         # Without running statistics a channel's output depends on the batch.
         return Normalisation(module) if getattr(module, "running_mean", None) is not None else None

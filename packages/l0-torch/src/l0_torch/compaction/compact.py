@@ -11,6 +11,7 @@ from torch.utils import _pytree as pytree
 
 from l0_torch.compaction.chains import find_chains
 from l0_torch.compaction.shrink import shrink
+from l0_torch.encoder_layers import set_fused_paths
 from l0_torch.layers.base import GatedLayer
 from l0_torch.replacing import replace_modules
 
@@ -27,8 +28,8 @@ def compact(model: nn.Module, *example: Any) -> nn.Module:
     reads are taken out of both layers they connect, what a constant one contributes goes into a bias, again
     and again until nothing is left to take. This is done wherever two Linear, Conv1d, Conv2d or Embedding
     layers follow each other with nothing between them but activations, batch normalisation, dropout,
-    pooling, depthwise convolutions and flattening (found by a symbolic trace); across sums, concatenations
-    and anything else the shapes stay, with zeros in place.
+    pooling, depthwise convolutions and flattening (found by a symbolic trace), and in the feed-forward part of
+    torch's transformer layers; across sums, concatenations and anything else the shapes stay, with zeros in place.
 
     Parameters
     ----------
@@ -53,6 +54,7 @@ def compact(model: nn.Module, *example: Any) -> nn.Module:
 
     with torch.no_grad():
         small = replace_modules(copy.deepcopy(model), make)
+        set_fused_paths(small)
         modes = {module: module.training for module in small.modules()}
         small.eval()
         changed = True

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import ClassVar
+from collections.abc import Callable
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -23,10 +24,27 @@ def _sizes(name: str, value: Size, dimensions: int, least: int) -> tuple[int, ..
     return sizes
 
 
-class _L0Conv(GatedWeightLayer):
-    """Convolution with Hard Concrete gates; the subclasses fix the number of spatial dimensions."""
+class L0Conv(GatedWeightLayer):
+    """Convolution with Hard Concrete gates; the subclasses fix the number of spatial dimensions.
+
+    Parameters
+    ----------
+    in_channels, out_channels, kernel_size, stride, padding, bias, dilation, groups
+        As in torch's convolution of the same number of dimensions, with its initialisation; zero padding.
+    temperature
+        beta of the gates.
+    init_sparsity
+        The probability with which each gate is closed at first.
+    structured
+        One gate for each output channel, bias included (`channel_gates`), instead of one for each weight
+        (`weight_gates`, shape (out_channels, weights of a channel)).
+    use_l2
+        Whether `get_l2_penalty` is on.
+    """
 
     dimensions: ClassVar[int]
+    operation: ClassVar[Callable[..., Tensor]]
+    twin: ClassVar[type[nn.Conv1d] | type[nn.Conv2d]]
 
     def __init__(
         self,
@@ -70,6 +88,17 @@ class _L0Conv(GatedWeightLayer):
             nn.init.uniform_(self.bias, -bound, bound)
         self.gates.reset_parameters()
 
+    def forward(self, input: Tensor) -> Tensor:
+        """Shape (N, in_channels, ...) to (N, out_channels, ...), as torch's convolution."""
+        weight, bias = self.gated_weight()
+        return self.operation(input, weight, bias, self.stride, self.padding, self.dilation, self.groups)
+
+    def plain(self) -> nn.Module:
+        """torch's convolution with the weights of evaluation."""
+        sizes: dict[str, Any] = {name: getattr(self, name) for name in ("kernel_size", "stride", "padding", "dilation")}
+        channels = (self.in_channels, self.out_channels)
+        return self._filled(self.twin(*channels, groups=self.groups, bias=self.bias is not None, **sizes))
+
     def extra_repr(self) -> str:
         """Sizes."""
         return (
@@ -78,88 +107,17 @@ class _L0Conv(GatedWeightLayer):
         )
 
 
-class L0Conv1d(_L0Conv):
-    """One-dimensional convolution with Hard Concrete gates.
-
-    Parameters
-    ----------
-    in_channels, out_channels, kernel_size, stride, padding, bias, dilation, groups
-        As in `torch.nn.Conv1d`, with its initialisation; zero padding.
-    temperature
-        beta of the gates.
-    init_sparsity
-        The probability with which each gate is closed at first.
-    structured
-        One gate for each output channel, bias included (`channel_gates`), instead of one for each weight
-        (`weight_gates`, shape (out_channels, weights of a channel)).
-    use_l2
-        Whether `get_l2_penalty` is on.
-    """
+class L0Conv1d(L0Conv):
+    """One-dimensional convolution with Hard Concrete gates (parameters: `L0Conv`)."""
 
     dimensions: ClassVar[int] = 1
-
-    def forward(self, input: Tensor) -> Tensor:
-        """Shape (N, in_channels, L) to (N, out_channels, L')."""
-        weight, bias = self.gated_weight()
-        return functional.conv1d(input, weight, bias, self.stride, self.padding, self.dilation, self.groups)
-
-    def plain(self) -> nn.Module:
-        """A `torch.nn.Conv1d` with the weights of evaluation."""
-        (kernel,), (stride,) = self.kernel_size, self.stride
-        (padding,), (dilation,) = self.padding, self.dilation
-        return self._filled(
-            nn.Conv1d(
-                self.in_channels,
-                self.out_channels,
-                kernel,
-                stride,
-                padding,
-                dilation,
-                self.groups,
-                self.bias is not None,
-            )
-        )
+    operation = staticmethod(functional.conv1d)
+    twin = nn.Conv1d
 
 
-class L0Conv2d(_L0Conv):
-    """Two-dimensional convolution with Hard Concrete gates.
-
-    Parameters
-    ----------
-    in_channels, out_channels, kernel_size, stride, padding, bias, dilation, groups
-        As in `torch.nn.Conv2d`, with its initialisation; zero padding.
-    temperature
-        beta of the gates.
-    init_sparsity
-        The probability with which each gate is closed at first.
-    structured
-        One gate for each output channel, bias included (`channel_gates`), instead of one for each weight
-        (`weight_gates`, shape (out_channels, weights of a channel)).
-    use_l2
-        Whether `get_l2_penalty` is on.
-    """
+class L0Conv2d(L0Conv):
+    """Two-dimensional convolution with Hard Concrete gates (parameters: `L0Conv`)."""
 
     dimensions: ClassVar[int] = 2
-
-    def forward(self, input: Tensor) -> Tensor:
-        """Shape (N, in_channels, H, W) to (N, out_channels, H', W')."""
-        weight, bias = self.gated_weight()
-        return functional.conv2d(input, weight, bias, self.stride, self.padding, self.dilation, self.groups)
-
-    def plain(self) -> nn.Module:
-        """A `torch.nn.Conv2d` with the weights of evaluation."""
-        kernel, stride, padding, dilation = (
-            (sizes[0], sizes[1]) for sizes in (self.kernel_size, self.stride, self.padding, self.dilation)
-        )
-        return self._filled(
-            nn.Conv2d(
-                self.in_channels,
-                self.out_channels,
-                kernel,
-                stride,
-                padding,
-                dilation,
-                self.groups,
-                self.bias is not None,
-            )
-        )
+    operation = staticmethod(functional.conv2d)
+    twin = nn.Conv2d
