@@ -1,5 +1,7 @@
 """Gate training: the step against finite differences and across backends, the count, blocks, observers."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -168,3 +170,23 @@ def test_bad_settings_are_refused_when_they_are_made():
         train_gates(problem(), 0, backend=BACKEND)
     with pytest.raises(InputError, match="fused"):
         train_gates(problem(positive=False), 3, backend=BACKEND, fused=True)
+
+
+@pytest.mark.parametrize("gates", ["median", "stochastic"])
+@pytest.mark.parametrize("changes", [{}, {"fused": False}, {"block_size": 5_000}])
+def test_a_step_allocates_nothing_of_the_size_of_the_dense_matrix(gates, changes):
+    rows, items = 1_000, 20_000
+    rng = np.random.default_rng(0)
+    matrix = sp.random_array((rows, items), density=0.002, rng=rng, format="csr")
+    asked = GateProblem(matrix, np.ones(rows), np.ones(items), spread=np.ones(items), largest=np.full(items, 9.0))
+    settings = TrainingSettings(steps=3, gates=gates, block_size=changes.get("block_size"))
+    train_gates(asked, 100, backend=BACKEND, settings=settings, fused=changes.get("fused"))  # compiled, converted
+    tracemalloc.start()
+    try:
+        train_gates(asked, 100, backend=BACKEND, settings=settings, fused=changes.get("fused"))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    # Some copies of the non-zeros and a few dozen vectors, where the dense matrix in single precision is 80 MB.
+    assert peak < 12 * matrix.nnz * 8 + 60 * items * 8
+    assert peak < 0.2 * rows * items * 4
