@@ -79,7 +79,7 @@ class RunTables:
         return diagnostics_of(self.errors_after, weights, self.records["initial_weight"].to_numpy(np.float64))
 
     def groups(self) -> dict[str, pd.DataFrame]:
-        """For each column that groups the targets: count, mean |relative error| before and after, share within 10 %."""
+        """For each column that groups the targets: count, mean |relative error| before and after, within 10 %, share of the loss."""
         out = {}
         for column in self.targets.columns:
             if column in _OWN or not 2 <= self.targets[column].nunique() <= _MOST_GROUPS:
@@ -89,6 +89,7 @@ class RunTables:
             grouped = table.groupby(self.targets[column].to_numpy())
             means = grouped.mean()
             means.insert(0, "targets", grouped.size())
+            means["share"] = grouped["after"].sum() / max(float(after.sum()), np.finfo(float).tiny)
             out[str(column)] = means.sort_values("after", ascending=False)
         return out
 
