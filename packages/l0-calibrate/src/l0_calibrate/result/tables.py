@@ -79,7 +79,11 @@ class RunTables:
         return diagnostics_of(self.errors_after, weights, self.records["initial_weight"].to_numpy(np.float64))
 
     def groups(self) -> dict[str, pd.DataFrame]:
-        """For each column that groups the targets: count, mean |relative error| before and after, within 10 %, share of the loss."""
+        """For each column that groups the targets, by value: ``targets``, ``before``, ``after``, ``within``, ``share``.
+
+        The number of targets, their mean |relative error| before and after, the share within 10 %, and the
+        part of the whole loss that is theirs.
+        """
         out = {}
         for column in self.targets.columns:
             if column in _OWN or not 2 <= self.targets[column].nunique() <= _MOST_GROUPS:
