@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from l0_calibrate.folders import check_writable, folder_transaction
 from l0_calibrate.problem import CalibrationProblem
-from l0_calibrate.result.files import check_writable, folder_transaction, read_weights
+from l0_calibrate.result.files import read_weights
 from l0_core import InputError
 
 

@@ -31,9 +31,9 @@ def demo(
     """
     from l0_calibrate.calibrate import calibrate
     from l0_calibrate.demo import load_demo
+    from l0_calibrate.folders import check_writable, folder_transaction
     from l0_calibrate.problem import preflight
     from l0_calibrate.result.diagnostics import diagnose
-    from l0_calibrate.result.files import check_writable, folder_transaction
     from l0_calibrate.result.tables import RunTables
 
     check_writable(out)

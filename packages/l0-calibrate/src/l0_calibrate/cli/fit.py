@@ -37,8 +37,8 @@ def fit(
 
     Example: l0-calibrate fit problem_dir --keep 4000 --max-weight-ratio 5 --out run
     """
+    from l0_calibrate.folders import check_writable
     from l0_calibrate.replicates import read_replicates
-    from l0_calibrate.result.files import check_writable
 
     choices = Choices.of(aims, weights, method, effort, count)
     check_writable(out)

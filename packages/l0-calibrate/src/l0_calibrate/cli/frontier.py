@@ -38,8 +38,8 @@ def frontier(
 
     Example: l0-calibrate frontier problem_dir --keep 1000,2000,4000 --out path
     """
+    from l0_calibrate.folders import check_writable, folder_transaction
     from l0_calibrate.frontier import calibrate_path, path_frame
-    from l0_calibrate.result.files import check_writable, folder_transaction
 
     counts = _counts(keep)
     choices = Choices.of(aims, weights, method, effort)

@@ -181,7 +181,7 @@ def _rest(frame: pd.DataFrame, taken: tuple[str, ...]) -> pd.DataFrame | None:
 
 def save_files(problem: CalibrationProblem, folder: Path) -> list[Path]:
     """Write a problem so that `load_files` gives it back bit by bit; the matrix can then be memory-mapped."""
-    from l0_calibrate.result.files import folder_transaction
+    from l0_calibrate.folders import folder_transaction
 
     for other in ("targets.parquet", "records.csv"):
         if (folder / other).exists():

@@ -226,7 +226,7 @@ class CalibrationResult:
         InputError
             When the folder cannot be written.
         """
-        from l0_calibrate.result.files import folder_transaction
+        from l0_calibrate.folders import folder_transaction
 
         folder = Path(folder)
         with folder_transaction(folder) as scratch:
