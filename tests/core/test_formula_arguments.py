@@ -73,3 +73,10 @@ def test_parameters_of_the_law_are_checked(settings, text):
     assert HardConcrete(0.5).with_temperature(0.25) == HardConcrete(0.25)
     with pytest.raises(InputError, match="temperature"):
         HardConcrete().with_temperature(-1.0)
+
+
+def test_arrays_on_two_devices_are_refused_by_name():
+    torch = pytest.importorskip("torch")
+    here, elsewhere = torch.zeros(3), torch.full((3,), 0.5, device="meta")
+    with pytest.raises(InputError, match=r"one device, got log_alpha: cpu, uniform: meta"):
+        HardConcrete().sample(here, elsewhere)

@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 
 from l0_core import GateDistribution, InputError
-from l0_core.distributions.arrays import floating
+from l0_core.distributions.arrays import check_inside, floating
 from l0_core.distributions.logistic import log_sigmoid, logit, sigmoid, sigmoid_derivative
 
 Array = Any
@@ -71,11 +71,14 @@ class LogisticGate(GateDistribution):
 
     def quantile(self, p: Array, log_alpha: Array) -> Array:
         """The gate of the draw p."""
+        xp, (p, log_alpha) = floating(p=p, log_alpha=log_alpha)
+        check_inside(xp, "p", p)
         return self.sample(log_alpha, p)
 
     def log_alpha_for(self, open_probability: Array) -> Array:
         """``scale logit(open_probability)``."""
         xp, (p,) = floating(open_probability=open_probability)
+        check_inside(xp, "open_probability", p)
         return self.scale * logit(xp, p)
 
     def sample_derivative(self, log_alpha: Array, uniform: Array) -> Array:

@@ -27,7 +27,7 @@ def floating(**arguments: Array) -> tuple[Any, list[Array]]:
     Raises
     ------
     InputError
-        Something that is no array, whole numbers where real ones are meant, or arrays of two libraries.
+        Something that is no array, whole numbers where real ones are meant, arrays of two libraries or devices.
     """
     arrays = {name: value for name, value in arguments.items() if not isinstance(value, (int, float))}
     if not arrays:
@@ -39,6 +39,8 @@ def floating(**arguments: Array) -> tuple[Any, list[Array]]:
     for name, value in arrays.items():
         if not xp.isdtype(value.dtype, "real floating"):
             raise InputError(f"{name} must hold real numbers (float32, float64), got dtype {value.dtype}")
+    if len(arrays) > 1:
+        _check_devices(arrays)
     if len(arrays) == len(arguments):
         return xp, list(arrays.values())
     import array_api_compat
@@ -49,6 +51,24 @@ def floating(**arguments: Array) -> tuple[Any, list[Array]]:
         arrays[name] if name in arrays else xp.asarray(value, dtype=like.dtype, device=device)
         for name, value in arguments.items()
     ]
+
+
+def _check_devices(arrays: dict[str, Array]) -> None:
+    # Arrays of NumPy before 2 do not say where they are: on the host, all of them.
+    places = {name: getattr(value, "device", None) for name, value in arrays.items()}
+    first = next(iter(places.values()))
+    if any(place != first for place in places.values()):
+        where = ", ".join(f"{name}: {place}" for name, place in places.items())
+        raise InputError(f"the arrays must be on one device, got {where}; use backend.asarray for all")
+
+
+def check_inside(xp: Any, name: str, probabilities: Array) -> None:
+    """InputError unless all of the probabilities lie strictly between 0 and 1.
+
+    It looks at the values, so it is for what is asked once, not for the draws of every step.
+    """
+    if not bool(xp.all((probabilities > 0.0) & (probabilities < 1.0))):
+        raise InputError(f"{name} must lie strictly between 0 and 1 (and be no NaN)")
 
 
 def _namespace(arrays: dict[str, Array]) -> Any:

@@ -55,11 +55,11 @@ class GateDistribution(ABC):
 
     @abstractmethod
     def quantile(self, p: Array, log_alpha: Array) -> Array:
-        """Least z with cdf(z) >= p, for p in (0, 1)."""
+        """Least z with cdf(z) >= p, for p in (0, 1) (InputError for others)."""
 
     @abstractmethod
     def log_alpha_for(self, open_probability: Array) -> Array:
-        """The parameter with that open probability, for probabilities in (0, 1)."""
+        """The parameter with that open probability, for probabilities in (0, 1) (InputError for others)."""
 
     @abstractmethod
     def sample_derivative(self, log_alpha: Array, uniform: Array) -> Array:

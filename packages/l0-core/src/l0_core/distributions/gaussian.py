@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 
 from l0_core.distributions import normal
-from l0_core.distributions.arrays import floating
+from l0_core.distributions.arrays import check_inside, floating
 from l0_core.distributions.base import GateDistribution
 from l0_core.distributions.quadrature import Nodes, gauss_legendre
 from l0_core.errors import InputError
@@ -91,11 +91,14 @@ class GaussianGate(GateDistribution):
 
     def quantile(self, p: Array, log_alpha: Array) -> Array:
         """The inverse of `cdf`; the same formula as `sample`, with p for the uniform draw."""
+        xp, (p, log_alpha) = floating(p=p, log_alpha=log_alpha)
+        check_inside(xp, "p", p)
         return self.sample(log_alpha, p)
 
     def log_alpha_for(self, open_probability: Array) -> Array:
         """``sigma Phi^-1(open_probability)``."""
         xp, (p,) = floating(open_probability=open_probability)
+        check_inside(xp, "open_probability", p)
         return self.sigma * normal.quantile(xp, p)
 
     def moment_nodes(self) -> Nodes:

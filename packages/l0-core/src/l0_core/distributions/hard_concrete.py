@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import attrs
 
-from l0_core.distributions.arrays import floating
+from l0_core.distributions.arrays import check_inside, floating
 from l0_core.distributions.base import GateDistribution
 from l0_core.distributions.logistic import log_sigmoid, logit, sigmoid, sigmoid_derivative
 from l0_core.distributions.quadrature import Nodes, gauss_legendre
@@ -128,6 +128,7 @@ class HardConcrete(GateDistribution):
     def log_alpha_for(self, open_probability: Array) -> Array:
         """``logit(open_probability) + beta log(-gamma / zeta)``, the inverse of `open_probability`."""
         xp, (p,) = floating(open_probability=open_probability)
+        check_inside(xp, "open_probability", p)
         return logit(xp, p) + self.zero_threshold
 
     def cdf(self, z: Array, log_alpha: Array) -> Array:
@@ -149,6 +150,8 @@ class HardConcrete(GateDistribution):
 
     def quantile(self, p: Array, log_alpha: Array) -> Array:
         """The inverse of `cdf`; the same formula as `sample`, with p for the uniform draw."""
+        xp, (p, log_alpha) = floating(p=p, log_alpha=log_alpha)
+        check_inside(xp, "p", p)
         return self.sample(log_alpha, p)
 
     def moment_nodes(self) -> Nodes:

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 import attrs
 
-from l0_core.distributions.arrays import floating, stop_gradient
+from l0_core.distributions.arrays import check_inside, floating, stop_gradient
 from l0_core.distributions.base import GateDistribution
 from l0_core.distributions.logistic import log_sigmoid, logit, sigmoid, sigmoid_derivative
 
@@ -71,11 +71,14 @@ class StraightThrough(GateDistribution):
 
     def quantile(self, p: Array, log_alpha: Array) -> Array:
         """0 up to ``p = P(z = 0)``, 1 above."""
+        xp, (p, log_alpha) = floating(p=p, log_alpha=log_alpha)
+        check_inside(xp, "p", p)
         return self.sample(log_alpha, p)
 
     def log_alpha_for(self, open_probability: Array) -> Array:
         """``logit(open_probability)``."""
         xp, (p,) = floating(open_probability=open_probability)
+        check_inside(xp, "open_probability", p)
         return logit(xp, p)
 
     def mean(self, log_alpha: Array) -> Array:

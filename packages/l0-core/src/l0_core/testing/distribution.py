@@ -112,6 +112,17 @@ class DistributionContract(Contract):
                 with pytest.raises(InputError):
                     getattr(distribution, method)(bad)
 
+    @pytest.mark.parametrize("bad", [0.0, 1.0, -0.1, 1.1, float("nan")])
+    def test_probabilities_outside_are_refused(
+        self, distribution: GateDistribution, backend: Backend, log_alpha: FloatArray, bad: float
+    ) -> None:
+        one_of_two = backend.asarray(np.array([0.5, bad]))
+        for p in (one_of_two, bad):
+            with pytest.raises(InputError):
+                distribution.log_alpha_for(p)
+            with pytest.raises(InputError):
+                distribution.quantile(p, float(log_alpha[3]))
+
     def test_arguments_are_not_written_to(self, distribution: GateDistribution, log_alpha: FloatArray) -> None:
         column, row = log_alpha[:, None].copy(), UNIFORMS[None, :].copy()
         column.setflags(write=False)
