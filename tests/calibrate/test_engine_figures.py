@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,6 +11,9 @@ import pytest
 from l0_calibrate import CalibrationProblem, calibrate
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
+
+SEARCH = {"rounds": 160, "failures": 25}
+"""A longer search than the default one."""
 
 pytestmark = [
     pytest.mark.data,
@@ -41,22 +45,31 @@ def test_dense_fits_are_certified_to_one_per_cent(name: str, bound: float | None
 
 
 @pytest.mark.parametrize(
-    ("name", "keep", "selector", "loss", "ess"),
+    ("name", "keep", "bound", "loss", "ess", "options"),
     [
-        ("us_national_small", 300, "prune", 0.0325, 180),
-        ("us_state_soi_medium", 4_000, "prune", 0.0232, 1_900),
-        ("us_state_soi_medium", 4_000, "exchange", 0.0226, 2_080),
+        ("us_national_small", 300, 5.0, 0.0325, 180, {"selector": "prune", "spread": 0.003}),
+        ("us_state_soi_medium", 4_000, 5.0, 0.0229, 1_950, {"selector": "prune", "ess_at_least": 1_950}),
+        (
+            "us_state_soi_medium",
+            4_000,
+            5.0,
+            0.0226,
+            2_080,
+            {"ess_at_least": 2_080, "selector_settings": {"rounds": 20}},
+        ),
+        ("us_state_soi_medium", 2_000, 5.0, 0.0226, 1_040, {"ess_at_least": 1_040, "selector_settings": SEARCH}),
+        ("us_state_soi_medium", 1_000, 10.0, 0.0425, 315, {"ess_at_least": 315, "selector_settings": SEARCH}),
     ],
 )
 def test_exact_budgets_reach_their_loss_and_sample_size(
-    name: str, keep: int, selector: str, loss: float, ess: float
+    name: str, keep: int, bound: float, loss: float, ess: float, options: dict[str, Any]
 ) -> None:
     problem = load(name)
-    result = calibrate(problem, keep=keep, max_weight_ratio=5.0, spread=0.003, selector=selector)
+    result = calibrate(problem, keep=keep, max_weight_ratio=bound, seed=1, **{"selector": "exchange"} | options)
     kept = result.weights > 0
     assert kept.sum() == keep
     assert result.loss <= loss
     assert result.ess >= ess
     ratios = result.weights[kept] / problem.initial_weights[kept]
-    assert ratios.max() <= 5.0 * problem.n_records / keep * (1 + 1e-9)
+    assert ratios.max() <= bound * problem.n_records / keep * (1 + 1e-9)
     assert np.isfinite(result.weights).all()

@@ -11,15 +11,17 @@ import pytest
 import scipy.optimize as so
 import scipy.sparse as sp
 
+from l0_calibrate import calibrate
 from l0_calibrate.losses.base import RowPrice
 from l0_calibrate.problem import CalibrationProblem
+from l0_calibrate.result.diagnostics import effective_sample_size
 from l0_calibrate.selectors import Budget, Selector
 from l0_calibrate.selectors.column_gain import column_gains
-from l0_calibrate.selectors.exchange import ExchangeSelector
-from l0_calibrate.selectors.fits import floors, refit_task
+from l0_calibrate.selectors.exchange import ExchangeSelector, SearchState
+from l0_calibrate.selectors.fits import InnerFits, floors, refit_task
 from l0_calibrate.selectors.prune import PruneSelector
 from l0_calibrate.selectors.random import RandomSelector
-from l0_calibrate.solvers import Machine, Solution, Stop
+from l0_calibrate.solvers import Machine, Solution, Start, Stop
 from l0_calibrate.solvers.primal_dual import PrimalDualSolver
 from l0_core import InputError
 
@@ -185,6 +187,36 @@ def test_gain_of_a_column_equals_a_scalar_minimiser(cap: float, curvature: float
         top = upper if np.isfinite(upper) else 100.0
         best = so.minimize_scalar(cost, bounds=(0, top), method="bounded", options={"xatol": 1e-10})
         assert gains[j] == pytest.approx(max(cost(0.0) - best.fun, 0.0), abs=1e-6)
+
+
+@pytest.mark.parametrize(("part", "direction"), [(0.5, -1), (1.5, 1), (None, 0)])
+def test_exchange_steers_the_spread_towards_the_sample_size_that_is_wanted(part: float | None, direction: int) -> None:
+    asked = budget(problem(8), 60)
+    support = np.arange(60)
+    solution = InnerFits(asked, Machine()).floored(support, Start(), 50)
+    ess = effective_sample_size(solution.u * asked.system.reference[support])
+    aimed = attrs.evolve(asked, ess_at_least=None if part is None else part * ess)
+    state = SearchState(InnerFits(aimed, Machine()), support, solution, np.zeros(150, int), support, solution)
+    before = state.objective(support, solution)
+    state.steer()
+    assert state.fits.budget.spread == pytest.approx(asked.spread * 1.1**direction)
+    assert np.sign(state.objective(support, solution) - before) == direction
+
+
+@pytest.mark.parametrize("selector", ["prune", "exchange"])
+@pytest.mark.parametrize("part", [0.5, 0.7])
+def test_the_spread_found_for_a_sample_size_is_the_least_that_gives_it(selector: str, part: float) -> None:
+    asked = problem(9, m=40, n=600, density=0.1)
+    wanted = part * 80
+    options: dict[str, Any] = {"keep": 80, "max_weight_ratio": 5.0, "selector": selector}
+    result = calibrate(asked, ess_at_least=wanted, **options)
+    assert result.ess >= wanted
+    # The same records with less spread: no longer enough, unless there is next to no spread left to take away.
+    kept = result.selection.mask
+    less = calibrate(asked, spread=result.spread / 1.3, never_keep=~kept, **options | {"selector": "prune"})
+    assert result.spread < 1e-6 or less.ess < wanted * 1.01
+    with pytest.raises(InputError, match="cannot be had"):
+        calibrate(asked, ess_at_least=81, **options | {"selector": "prune"})
 
 
 def test_settings_of_exchange_are_checked() -> None:

@@ -13,8 +13,9 @@ from l0_core import InputError
 
 FloatArray = npt.NDArray[np.float64]
 
-_GROWTH = 4.0
+_STEP = 4.0
 _LARGEST = 1e3
+_SMALLEST = 1e-7
 _HALVINGS = 6  # 4^(1 / 2^6): mu is found to about 2 %
 
 
@@ -23,8 +24,8 @@ def spread_for_ess(
 ) -> tuple[Solution, float]:
     """The fit with (nearly) the least mu whose effective sample size is at least ``wanted``.
 
-    The effective sample size grows with mu, so mu is multiplied until the fit has it, then the
-    step before is halved on the log scale. Every fit starts from the last.
+    The effective sample size grows with mu, so mu is multiplied until the fit has it, or divided until it
+    has not, then the step in question is halved on the log scale. Every fit starts from the last.
 
     Raises
     ------
@@ -35,22 +36,32 @@ def spread_for_ess(
     def ess(solution: Solution) -> float:
         return effective_sample_size(solution.u * reference)
 
-    low, mu = None, first
+    mu = first
     solution = fit(mu, None)
-    while ess(solution) < wanted:
-        low, mu = mu, mu * _GROWTH
+    best = solution if ess(solution) >= wanted else None
+    low = high = mu
+    while best is None:
+        low, mu = mu, mu * _STEP
         if mu > _LARGEST:
             raise InputError(
                 f"ess_at_least={wanted:g} cannot be had: the most is about {ess(solution):.0f} "
                 "(equal weights for all kept records would be needed beyond); ask for less, or keep more records"
             )
-        solution = fit(mu, Start(solution.u, solution.y))
-    if low is None:
-        return solution, mu
-    best, high = solution, mu
+        solution = fit(mu, solution.start())
+        if ess(solution) >= wanted:
+            best, high = solution, mu
+    while low == high:
+        if mu < _SMALLEST:
+            return best, high
+        mu /= _STEP
+        solution = fit(mu, solution.start())
+        if ess(solution) >= wanted:
+            best, low, high = solution, mu, mu
+        else:
+            low = mu
     for _ in range(_HALVINGS):
         middle = float(np.sqrt(low * high))
-        solution = fit(middle, Start(best.u, best.y))
+        solution = fit(middle, best.start())
         if ess(solution) >= wanted:
             best, high = solution, middle
         else:

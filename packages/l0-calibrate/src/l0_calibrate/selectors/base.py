@@ -42,7 +42,10 @@ class Budget:
     caps
         Shape (n,), largest ratio of each record by absolute bounds; ``inf`` for none.
     spread
-        mu, the price on unequal weights, as the user gives it.
+        mu, the price on unequal weights, as the user gives it; where ``ess_at_least`` is given, a first guess.
+    ess_at_least
+        Effective sample size that the weights should have in the end, or None. The refit finds the spread that
+        gives it; a selector may choose its records with that in mind.
     must_keep, never_keep
         Shape (n,) flags, or None.
     lower_ratio
@@ -62,6 +65,7 @@ class Budget:
     ratio_bound: float = float("inf")
     caps: FloatArray | None = None
     spread: float = 0.0
+    ess_at_least: float | None = None
     must_keep: BoolArray | None = None
     never_keep: BoolArray | None = None
     lower_ratio: float = 0.0

@@ -8,13 +8,13 @@ import attrs
 import numpy as np
 import numpy.typing as npt
 
+from l0_calibrate.result.diagnostics import effective_sample_size
 from l0_calibrate.selectors.base import Budget, Selected, Selector
 from l0_calibrate.selectors.column_gain import column_gains
 from l0_calibrate.selectors.fits import InnerFits
-from l0_calibrate.selectors.prune import QUICK, Pace, prune_to, pruned
+from l0_calibrate.selectors.prune import Pace, prune_to, pruned
 from l0_calibrate.selectors.records import usable_records
 from l0_calibrate.solvers.base import Machine, Solution, Start
-from l0_calibrate.solvers.sparse_map import ColumnMap
 from l0_calibrate.watch import Progress, Watch, unwatched
 from l0_core import InputError, Selection
 
@@ -25,29 +25,85 @@ SETTLE = 1_500
 """Iterations of the fit before the first round."""
 BACK = Pace(first=120, each=60, part=0.95, sweep=False)
 """The pace of a round: fit with the newcomers, prune back to the budget."""
+NEAR, FAR = 100, 40
+"""Rounds by default, near the number of targets or below and well above it."""
 CLOSE = 400
 """Iterations of the fit that decides a round."""
-SHORT_LIST = 6
+SHORT_LIST = 1.5
 """Records scored for each that comes in."""
 NOISE = 1.0
 """Scale of the Gumbel noise on the logarithm of a score."""
 TABU = 4
 """Rounds for which the newcomers of a failed round stay out."""
-SHRINK = 0.93
-"""Part of the newcomers left after a failed round ..."""
-GROW = 1.1
-"""... and after one that was better (never more than K)."""
+LARGEST_PART = 3.0
+"""Most newcomers of a round, as a part of K: the first rounds take in as many records as there are targets ..."""
+LAST_PART = 0.3
+"""... and the rounds shrink to this part of that, at a steady rate."""
+WARMTH = 0.01
+"""By how much of itself the objective may rise in the first round; the allowance falls to none ..."""
+COLD = 0.8
+"""... at this part of the search."""
+
+
+SENSITIVE = 5.0
+"""Per cent of spread for a per cent of effective sample size; trials had 5 to 10."""
+MARGIN = 1.015
+"""The search aims that much above what is wanted: a shortfall costs loss to make up, a surplus gives some back."""
+LARGEST_MOVE = 1.1
+"""Most that one round multiplies the spread by, or divides."""
 
 
 @attrs.define(eq=False)
-class _State:
-    """The best support so far, and what the search remembers."""
+class SearchState:
+    """Where the search is, the best support it has seen, and what it remembers."""
 
+    fits: InnerFits
     support: IntArray
     solution: Solution
-    share: float
     tabu_until: IntArray
+    best_support: IntArray
+    best: Solution
     failures: int = 0
+
+    def objective(self, support: IntArray, solution: Solution) -> float:
+        """The objective of a fit under the spread of the moment, sum form."""
+        budget = self.fits.budget
+        return budget.price.total(solution.residuals) + 0.5 * float(budget.spread_on(support) @ solution.u**2)
+
+    def steer(self) -> None:
+        """Move the spread so that the effective sample size of the search tends to the one that is wanted."""
+        budget = self.fits.budget
+        if budget.ess_at_least is None or budget.spread == 0.0:
+            return
+        ess = effective_sample_size(self.solution.u * budget.system.reference[self.support])
+        factor = (MARGIN * budget.ess_at_least / max(ess, 1.0)) ** SENSITIVE
+        spread = budget.spread * min(max(factor, 1.0 / LARGEST_MOVE), LARGEST_MOVE)
+        self.fits = attrs.evolve(self.fits, budget=attrs.evolve(budget, spread=spread))
+
+
+@attrs.frozen
+class _Schedule:
+    """How a search cools: from many newcomers and some tolerance of worse outcomes to few and none."""
+
+    most: int
+    rounds: int
+    until: float
+    began: float
+
+    def progress(self, number: int) -> float:
+        """How far the search is in round ``number``, by rounds or by the clock, whichever is more; 1 once cold."""
+        by_rounds = (number - 1) / self.rounds
+        left = self.until - self.began
+        by_clock = 0.0 if left == float("inf") else (time.perf_counter() - self.began) / max(left, 1e-9)
+        return min(max(by_rounds, by_clock) / COLD, 1.0)
+
+    def newcomers(self, progress: float) -> int:
+        """How many records come in."""
+        return max(1, int(self.most * LAST_PART**progress))
+
+    def allowance(self, progress: float) -> float:
+        """By how much of itself the objective may rise."""
+        return WARMTH * (1.0 - progress)
 
 
 def _rounds(_instance: object, attribute: attrs.Attribute[int], value: int) -> None:
@@ -64,67 +120,77 @@ def _seconds(_instance: object, attribute: attrs.Attribute[float], value: float)
 class ExchangeSelector(Selector):
     """`prune`, then a local search by large noisy exchanges. Whenever it ends, the best so far is what it gives.
 
-    A round takes in the records that the duals say would lower the objective most, refits, prunes back to
-    the budget and keeps the outcome if the objective fell; otherwise it restores the support.
+    A round takes in records that the duals say would lower the objective, refits, prunes back to the budget
+    and goes on from the outcome if the objective fell, or rose by less than an allowance that cools to none
+    (threshold accepting, Dueck & Scheuer 1990); otherwise it restores the support. The first rounds take in
+    as many records as there are targets, the last a third of that.
 
     Parameters
     ----------
     rounds
-        Most rounds.
+        Most rounds; the search cools over them. None is 100, or 40 where K is well above the number of targets
+        (there is little left to find there).
     failures
-        Failed rounds in a row that end the search.
+        Rounds in a row that were not accepted and end the search.
     seconds
-        Wall-clock seconds for the rounds, ``inf`` for no limit. Where they bind, the result depends on the clock.
+        Wall-clock seconds for the rounds, ``inf`` for no limit. Where they bind, the search cools over them
+        and the result depends on the clock.
     """
 
-    rounds: int = attrs.field(default=60, validator=_rounds)
-    failures: int = attrs.field(default=12, validator=_rounds)
+    rounds: int | None = attrs.field(default=None, validator=attrs.validators.optional(_rounds))
+    failures: int = attrs.field(default=20, validator=_rounds)
     seconds: float = attrs.field(default=float("inf"), validator=_seconds)
 
     def select(self, budget: Budget, machine: Machine, watch: Watch = unwatched) -> Selected:
         """Choose exactly ``budget.keep`` records."""
         began = time.perf_counter()
-        support, solution, scores = pruned(InnerFits(budget, machine, began + 0.5 * budget.seconds), QUICK, watch)
+        support, solution, scores = pruned(
+            InnerFits(budget, machine, began + 0.5 * budget.seconds), Pace.cheap(budget.system.columns.nnz), watch
+        )
         fits = InnerFits(budget, machine, began + budget.seconds)
         solution = fits.floored(support, solution.start(), SETTLE)
-        m = budget.system.targets
-        state = _State(
-            support, solution, 1.0 if budget.keep < 2 * m else 0.5, np.zeros(budget.system.records, np.int64)
-        )
+        state = SearchState(fits, support, solution, np.zeros(budget.system.records, np.int64), support, solution)
         usable = usable_records(budget)
         random = np.random.default_rng(machine.seed)
-        until = min(time.perf_counter() + self.seconds, fits.deadline)
-        for number in range(1, self.rounds + 1):
-            if state.failures >= self.failures or time.perf_counter() >= until:
+        now = time.perf_counter()
+        rounds = self._rounds_for(budget)
+        most = min(budget.system.targets, int(LARGEST_PART * budget.keep))
+        schedule = _Schedule(most, rounds, min(now + self.seconds, fits.deadline), now)
+        for number in range(1, rounds + 1):
+            if state.failures >= self.failures or time.perf_counter() >= schedule.until:
                 break
-            newcomers = _newcomers(fits, state, usable, number, random)
+            progress = schedule.progress(number)
+            newcomers = _newcomers(state, usable & (state.tabu_until < number), schedule.newcomers(progress), random)
             if newcomers.size:
-                _exchange(fits, state, newcomers, number)
+                _exchange(state, newcomers, schedule.allowance(progress), number)
             elif (state.tabu_until >= number).any():
                 state.failures += 1  # wait until those that failed may be tried again
             else:
                 break
-            loss = float(np.abs(state.solution.residuals).mean())
+            if progress < 1.0:
+                state.steer()
+            loss = float(np.abs(state.best.residuals).mean())
             elapsed = time.perf_counter() - began
-            watch(Progress("exchange", number, number / self.rounds, loss, None, budget.keep, elapsed))
-        return Selected(Selection(state.support, budget.system.records, scores=scores), state.solution.start())
+            watch(Progress("exchange", number, max(number / rounds, progress * COLD), loss, None, budget.keep, elapsed))
+        return Selected(Selection(state.best_support, budget.system.records, scores=scores), state.best.start())
+
+    def _rounds_for(self, budget: Budget) -> int:
+        if self.rounds is not None:
+            return self.rounds
+        return NEAR if budget.keep < 1.5 * budget.system.targets else FAR
 
 
-def _newcomers(
-    fits: InnerFits, state: _State, usable: npt.NDArray[np.bool_], number: int, random: np.random.Generator
-) -> IntArray:
+def _newcomers(state: SearchState, allowed: npt.NDArray[np.bool_], count: int, random: np.random.Generator) -> IntArray:
     """The records to take in: noisy best of a short list by reduced cost, scored by what each alone would gain."""
-    budget, system, solution = fits.budget, fits.budget.system, state.solution
-    outside = usable & (state.tabu_until < number)
-    outside[state.support] = False
-    g = ColumnMap(system.columns).rmatvec(solution.y)
-    if budget.mass is not None:
-        g += solution.mass_dual * system.reference / budget.mass
-    candidates = np.flatnonzero(outside & (g < 0))
-    count = max(1, int(state.share * budget.keep))
-    if candidates.size > SHORT_LIST * count:
+    fits, solution = state.fits, state.solution
+    budget, system = fits.budget, fits.budget.system
+    allowed[state.support] = False
+    g = fits.gradient(solution)
+    candidates = np.flatnonzero(allowed & (g < 0))
+    listed = int(SHORT_LIST * count)
+    if candidates.size > listed:
         steepness = g[candidates] / np.sqrt(np.maximum(system.column_sums[candidates], 1e-300))
-        candidates = candidates[np.sort(np.argsort(steepness, kind="stable")[: SHORT_LIST * count])]
+        candidates = candidates[np.sort(np.argsort(steepness, kind="stable")[:listed])]
     if candidates.size == 0:
         return candidates
     gains = column_gains(
@@ -139,9 +205,9 @@ def _newcomers(
     return np.sort(candidates[np.argsort(-scores, kind="stable")[:count]])
 
 
-def _exchange(fits: InnerFits, state: _State, newcomers: IntArray, number: int) -> None:
-    """One round: take in, refit, prune back, and keep the outcome if it is better."""
-    solution = state.solution
+def _exchange(state: SearchState, newcomers: IntArray, allowance: float, number: int) -> None:
+    """One round: take in, refit, prune back, and go on from the outcome if it is good enough."""
+    fits, solution = state.fits, state.solution
     wide = np.concatenate((state.support, newcomers))
     order = np.argsort(wide, kind="stable")
     u = np.concatenate((solution.u, np.zeros(newcomers.size)))[order]
@@ -149,10 +215,11 @@ def _exchange(fits: InnerFits, state: _State, newcomers: IntArray, number: int) 
     outcome = fits.free(support, Start(u, solution.y, solution.mass_dual), BACK.first)
     support, outcome = prune_to(fits, support, outcome, BACK)
     outcome = fits.floored(support, outcome.start(), CLOSE)
-    if outcome.status != "infeasible" and outcome.objective < solution.objective:
+    objective = state.objective(support, outcome)
+    if outcome.status != "infeasible" and objective < state.objective(state.support, solution) * (1.0 + allowance):
         state.support, state.solution, state.failures = support, outcome, 0
-        state.share = min(GROW * state.share, 1.0)
+        if objective < state.objective(state.best_support, state.best):
+            state.best_support, state.best = support, outcome
     else:
         state.tabu_until[newcomers] = number + TABU
         state.failures += 1
-        state.share *= SHRINK

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from l0_calibrate.selectors.base import Budget, Selected
 from l0_calibrate.solvers.base import Machine, Solution, Start, Stop, Task
 from l0_calibrate.solvers.primal_dual import PrimalDualSolver
+from l0_calibrate.solvers.sparse_map import ColumnMap
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -99,6 +100,18 @@ class InnerFits:
     def floored(self, support: IntArray, start: Start, iterations: int) -> Solution:
         """With every weight positive."""
         return self._fit(support_task(self.budget, support, floors(self.budget, support)), start, iterations)
+
+    def gradient(self, solution: Solution) -> FloatArray:
+        """``a_j'y`` of every record at a fit, with the mass, shape (n,): negative where weight would lower the loss."""
+        system, machine = self.budget.system, self.machine
+        product = ColumnMap(system.columns, machine.threads)
+        try:
+            g = product.rmatvec(solution.y)
+        finally:
+            product.close()
+        if self.budget.mass is not None:
+            g += solution.mass_dual * system.reference / self.budget.mass
+        return g
 
     def _fit(self, task: Task, start: Start, iterations: int) -> Solution:
         seconds = max(self.deadline - time.perf_counter(), 0.0)

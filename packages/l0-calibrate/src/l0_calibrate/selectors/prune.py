@@ -37,7 +37,12 @@ class Pace:
     @staticmethod
     def at(keep: int, targets: int, entries: int) -> Pace:
         """Slower where K is near the number of targets or below (each record then matters), or where it is cheap."""
-        return CAREFUL if keep < 1.5 * targets or entries < _SMALL else QUICK
+        return CAREFUL if keep < 1.5 * targets else Pace.cheap(entries)
+
+    @staticmethod
+    def cheap(entries: int) -> Pace:
+        """Careful where that costs next to nothing, quick elsewhere."""
+        return CAREFUL if entries < _SMALL else QUICK
 
 
 CAREFUL = Pace(1_500, 150, 0.95)

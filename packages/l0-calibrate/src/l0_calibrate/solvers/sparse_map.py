@@ -25,9 +25,18 @@ def _cuts(columns: Columns, parts: int) -> list[tuple[int, int]]:
     return list(itertools.pairwise(bounds))
 
 
+_WORTH_A_THREAD = 300_000
+"""Non-zeros of one thread's share below which handing it over costs more than it saves (tens of microseconds)."""
+
+
+def threads_for(columns: Columns, threads: int) -> int:
+    """How many of the threads at hand are worth using on a matrix; depends on its size alone."""
+    return max(1, min(threads, columns.nnz // _WORTH_A_THREAD))
+
+
 @attrs.define(eq=False)
 class ColumnMap:
-    """``A`` as columns, with a fixed share of them for each thread.
+    """``A`` as columns, with a fixed share of them for each thread that is worth using.
 
     Threads add into private row buffers that are summed in the order of the threads, so results are
     bit-equal for equal numbers of threads.
@@ -40,6 +49,7 @@ class ColumnMap:
     _pool: ThreadPoolExecutor | None = attrs.field(init=False, default=None)
 
     def __attrs_post_init__(self) -> None:
+        self.threads = threads_for(self.columns, self.threads)
         self._ranges = _cuts(self.columns, self.threads)
         self._buffers = [np.zeros(self.columns.rows) for _ in self._ranges[1:]]
         if self.threads > 1:
