@@ -39,7 +39,7 @@ def test_fused_and_generic_states_agree_step_by_step():
             seen.append((gated.copy(), expected))
             state.update(gradient, 0.3, (0.05, 0.02), *((0.1, (-1.0, 1.5)) if step > 10 else ()))
             if step % 4 == 0:
-                state.limit(np.full(50, 1.7))
+                state.limit(np.full(50, np.log(1.7)))
         np.testing.assert_allclose(seen[0][0], seen[1][0], rtol=1e-11, atol=1e-14)
         assert seen[0][1] == pytest.approx(seen[1][1], rel=1e-12)
     for first, second in zip(states[0].parameters(), states[1].parameters(), strict=True):

@@ -154,9 +154,9 @@ class FusedHardConcreteState(GateState):
         )
         _adam(gradient, self._gated, self._slope, self._tilt, self._free, self._log_alpha, self._moments, constants)
 
-    def limit(self, largest: Array) -> None:
-        """Bring weights above ``largest`` down to it."""
-        np.minimum(self._free, np.log(largest), out=self._free)
+    def limit(self, log_largest: Array) -> None:
+        """Bring log-weights above ``log_largest`` down to it."""
+        np.minimum(self._free, log_largest, out=self._free)
 
     def parameters(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
         """(weights of open gates, log_alpha)."""

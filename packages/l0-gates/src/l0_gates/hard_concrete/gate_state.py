@@ -57,8 +57,8 @@ class GateState(ABC):
         """
 
     @abstractmethod
-    def limit(self, largest: Array) -> None:
-        """Bring weights above ``largest`` (shape (items,), positive) down to it; for positive weights."""
+    def limit(self, log_largest: Array) -> None:
+        """Bring log-weights above ``log_largest``, shape (items,), down to it; for positive weights."""
 
     @abstractmethod
     def parameters(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
@@ -159,9 +159,9 @@ class ArrayGateState(GateState):
         moved = self._log_alpha - self._gate_adam.step(for_gates, rates[1])
         self._log_alpha = moved if reach == ANYWHERE else self._xp.clip(moved, reach[0], reach[1])
 
-    def limit(self, largest: Array) -> None:
-        """Bring weights above ``largest`` down to it."""
-        self._free = self._xp.minimum(self._free, self._xp.log(largest))
+    def limit(self, log_largest: Array) -> None:
+        """Bring log-weights above ``log_largest`` down to it."""
+        self._free = self._xp.minimum(self._free, log_largest)
 
     def parameters(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
         """(weights of open gates, log_alpha)."""

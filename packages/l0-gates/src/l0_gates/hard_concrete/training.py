@@ -113,7 +113,7 @@ def train_gates(
     targets = backend.asarray(problem.targets, settings.dtype)
     loss_of, xp = problem.loss or GATE_LOSSES[settings.loss], backend.xp
     spread = None if problem.spread is None else backend.asarray(problem.spread, settings.dtype)
-    largest = None if problem.largest is None else backend.asarray(problem.largest, settings.dtype)
+    most = None if problem.largest is None else backend.asarray(np.log(problem.largest), settings.dtype)
     controller: SparsityController | None = None
     history: list[TrainingStep] = []
     for step in range(settings.steps):
@@ -133,8 +133,8 @@ def train_gates(
             gradient = gradient + spread * gated
         rates = (settings.weight_rate, settings.gate_rate)
         state.update(gradient, price, rates, reach=_reach(law, keep / items))
-        if largest is not None:
-            state.limit(largest)
+        if most is not None:
+            state.limit(most)
         history.append(TrainingStep(step, loss, expected, price, temperature))
         if observer is not None:
             observer(history[-1])
