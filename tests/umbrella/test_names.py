@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import importlib
 import importlib.metadata
-import inspect
 import pickle
 import subprocess
 import sys
@@ -94,158 +93,6 @@ def test_nothing_is_implemented_in_the_umbrella():
         assert not kinds & {ast.FunctionDef, ast.ClassDef, ast.Lambda}, path.name
 
 
-REQUIRED = inspect.Parameter.empty
-SIGNATURES = {
-    "HardConcrete": {
-        "input_dim": None,
-        "output_dim": None,
-        "temperature": 0.5,
-        "stretch": 0.1,
-        "init_mean": 0.5,
-    },
-    "L0Linear": {
-        "in_features": REQUIRED,
-        "out_features": REQUIRED,
-        "bias": True,
-        "temperature": 0.5,
-        "init_sparsity": 0.5,
-        "use_l2": False,
-    },
-    "L0Conv2d": {
-        "in_channels": REQUIRED,
-        "out_channels": REQUIRED,
-        "kernel_size": REQUIRED,
-        "stride": 1,
-        "padding": 0,
-        "bias": True,
-        "temperature": 0.5,
-        "init_sparsity": 0.5,
-        "structured": False,
-        "use_l2": False,
-    },
-    "L0DepthwiseConv2d": {
-        "in_channels": REQUIRED,
-        "kernel_size": REQUIRED,
-        "stride": 1,
-        "padding": 0,
-        "bias": True,
-        "temperature": 0.5,
-        "init_sparsity": 0.5,
-    },
-    "SparseMLP": {
-        "input_dim": 784,
-        "hidden_dim": 256,
-        "output_dim": 10,
-        "init_sparsity": 0.5,
-        "temperature": 0.5,
-        "use_l2": False,
-    },
-    "prune_model": {"model": REQUIRED, "threshold": 0.05},
-    "SparseL0Linear": {
-        "n_features": REQUIRED,
-        "fit_intercept": True,
-        "beta": 2 / 3,
-        "gamma": -0.1,
-        "zeta": 1.1,
-        "init_keep_prob": 0.5,
-        "device": "cpu",
-        "seed": None,
-    },
-    "SparseL0Linear.fit": {
-        "X": REQUIRED,
-        "y": REQUIRED,
-        "lambda_reg": 0.01,
-        "lr": 0.01,
-        "epochs": 1000,
-        "verbose": False,
-        "verbose_freq": 100,
-    },
-    "SparseL0Linear.forward": {"X": REQUIRED, "deterministic": False},
-    "SparseL0Linear.get_selected_features": {"threshold": 0.01},
-    "SparseCalibrationWeights": {
-        "n_features": REQUIRED,
-        "beta": 2 / 3,
-        "gamma": -0.1,
-        "zeta": 1.1,
-        "init_keep_prob": 0.5,
-        "init_weights": None,
-        "log_weight_jitter_sd": 0.0,
-        "log_alpha_jitter_sd": 0.01,
-        "device": "cpu",
-        "use_gates": True,
-        "seed": None,
-    },
-    "SparseCalibrationWeights.fit": {
-        "M": REQUIRED,
-        "y": REQUIRED,
-        "lambda_l0": 0.01,
-        "lambda_l2": 0.0,
-        "lr": 0.01,
-        "epochs": 1000,
-        "loss_type": "mse",
-        "verbose": False,
-        "verbose_freq": 100,
-        "target_groups": None,
-        "normalize_groups": True,
-        "group_multipliers": None,
-    },
-    "SparseCalibrationWeights.predict": {"M": REQUIRED},
-    "SparseCalibrationWeights.forward": {"M": REQUIRED, "deterministic": False},
-    "SparseCalibrationWeights.get_weights": {"deterministic": False},
-    "L0Gate": {"size": REQUIRED, "temperature": 0.5, "init_mean": 0.5},
-    "L0Gate.apply_gates": {"x": REQUIRED, "dim": 0},
-    "L0Gate.get_active_indices": {"threshold": 0.5},
-    "SampleGate": {"n_samples": REQUIRED, "target_samples": REQUIRED, "temperature": 0.25},
-    "SampleGate.select_samples": {"data": REQUIRED},
-    "SampleGate.select_weighted_samples": {"data": REQUIRED, "weights": REQUIRED},
-    "FeatureGate": {"n_features": REQUIRED, "max_features": REQUIRED, "temperature": 0.1},
-    "FeatureGate.select_features": {"data": REQUIRED},
-    "FeatureGate.select_features_with_names": {"data": REQUIRED, "feature_names": REQUIRED},
-    "HybridGate": {
-        "n_items": REQUIRED,
-        "l0_fraction": 0.25,
-        "random_fraction": 0.75,
-        "target_items": None,
-        "temperature": 0.25,
-    },
-    "HybridGate.select": {"data": REQUIRED, "random_seed": None},
-    "compute_l0_penalty": {"model": REQUIRED},
-    "compute_l2_penalty": {"model": REQUIRED},
-    "compute_l0l2_penalty": {"model": REQUIRED, "l0_lambda": 1e-3, "l2_lambda": 1e-4},
-    "get_sparsity_stats": {"model": REQUIRED},
-    "get_active_parameter_count": {"model": REQUIRED},
-    "update_temperatures": {"model": REQUIRED, "temperature": REQUIRED},
-    "PenaltyTracker": {},
-    "PenaltyTracker.log": {"name": REQUIRED, "value": REQUIRED},
-    "PenaltyTracker.plot_history": {"metrics": None, "save_path": None},
-}
-
-
-@pytest.mark.parametrize("name", SIGNATURES)
-def test_arguments_have_the_old_names_order_and_defaults(name):
-    owner, _, method = name.partition(".")
-    target = getattr(l0, owner) if not method else getattr(getattr(l0, owner), method)
-    parameters = [
-        p
-        for p in inspect.signature(target).parameters.values()
-        if p.name != "self" and p.kind is not inspect.Parameter.KEYWORD_ONLY
-    ]
-    found = {p.name: p.default for p in parameters}
-    assert list(found) == list(SIGNATURES[name])
-    assert found == SIGNATURES[name]
-
-
-def test_temperature_scheduler_defaults():
-    scheduler = l0.TemperatureScheduler()
-    assert (scheduler.initial_temp, scheduler.final_temp, scheduler.anneal_epochs) == (2.0, 0.1, 100)
-    assert list(inspect.signature(l0.TemperatureScheduler).parameters)[:4] == [
-        "initial_temp",
-        "final_temp",
-        "anneal_epochs",
-        "schedule",
-    ]
-
-
 MADE = {
     "HardConcrete": lambda: l0.HardConcrete(4),
     "L0Linear": lambda: l0.L0Linear(3, 2),
@@ -273,3 +120,52 @@ def test_objects_and_classes_pickle(name):
         for (key, one), (other_key, other) in zip(made.state_dict().items(), again.state_dict().items(), strict=True):
             assert key == other_key
             assert torch.equal(one, other)
+
+
+CHECKED = """
+import l0
+from l0 import HardConcrete, SparseCalibrationWeights, prune_model
+from l0.calibration import SparseCalibrationWeights as Again
+import l0_calibrate
+
+reveal_type(l0.HardConcrete(4))
+reveal_type(SparseCalibrationWeights(3))
+reveal_type(l0.compute_l0_penalty)
+reveal_type(l0.gates.SampleGate(4, 2))
+reveal_type(l0_calibrate.Calibration([1.0], [1.0]).estimate())
+Again(3, seed=1).fit([[1.0]], [1.0], lambda_l0=1e-3).predict([[1.0]])
+l0.HardConcret
+l0.gates.SampleGat
+l0.HardConcrete(4, temprature=0.5)
+"""
+REVEALED = [
+    "l0_torch.hard_concrete.HardConcrete",
+    "SparseCalibrationWeights",
+    "def (model:",
+    "l0_torch.gates.SampleGate",
+    "Any",
+]
+WRONG = ['no attribute "HardConcret"', 'no attribute "SampleGat"', 'Unexpected keyword argument "temprature"']
+CONFIGURATION = (
+    "[mypy-torch.*,numpy.*,scipy.*,pandas.*,numba.*]\nfollow_imports = skip\nignore_missing_imports = true\n"
+)
+
+
+def test_type_checkers_see_the_names_and_no_others(tmp_path):
+    pytest.importorskip("mypy")
+    (tmp_path / "user.py").write_text(CHECKED)
+    (tmp_path / "mypy.ini").write_text("[mypy]\nfollow_imports = silent\n" + CONFIGURATION)
+    done = subprocess.run(
+        [sys.executable, "-m", "mypy", "user.py"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    found = [line.split("Revealed type is ")[1] for line in done.stdout.splitlines() if "Revealed" in line]
+    assert len(found) == len(REVEALED), done.stdout
+    assert all(wanted in line for line, wanted in zip(found, REVEALED, strict=True)), found
+    errors = [line for line in done.stdout.splitlines() if ": error:" in line]
+    assert len(errors) == len(WRONG), done.stdout
+    assert all(wanted in line for line, wanted in zip(errors, WRONG, strict=True)), errors

@@ -11,14 +11,15 @@ if TYPE_CHECKING:
 
 __all__ = ["FeatureGate", "HybridGate", "L0Gate", "SampleGate"]
 
-__getattr__, __dir__ = lazy(
-    globals(),
-    {
-        "l0_torch.gates": (
-            "FeatureGate",
-            "HybridGate",
-            "L0Gate",
-            "SampleGate",
-        ),
-    },
-)
+if not TYPE_CHECKING:  # a checker sees the names above, and that there are no others
+    __getattr__, __dir__ = lazy(
+        globals(),
+        {
+            "l0_torch.gates": (
+                "FeatureGate",
+                "HybridGate",
+                "L0Gate",
+                "SampleGate",
+            ),
+        },
+    )

@@ -12,15 +12,16 @@ if TYPE_CHECKING:
 
 __all__ = ["L0Conv2d", "L0DepthwiseConv2d", "L0Linear", "SparseMLP", "prune_model"]
 
-__getattr__, __dir__ = lazy(
-    globals(),
-    {
-        "l0_torch.layers": (
-            "L0Conv2d",
-            "L0DepthwiseConv2d",
-            "L0Linear",
-            "SparseMLP",
-        ),
-        "l0_torch.pruning": ("prune_model",),
-    },
-)
+if not TYPE_CHECKING:  # a checker sees the names above, and that there are no others
+    __getattr__, __dir__ = lazy(
+        globals(),
+        {
+            "l0_torch.layers": (
+                "L0Conv2d",
+                "L0DepthwiseConv2d",
+                "L0Linear",
+                "SparseMLP",
+            ),
+            "l0_torch.pruning": ("prune_model",),
+        },
+    )

@@ -29,18 +29,19 @@ __all__ = [
     "update_temperatures",
 ]
 
-__getattr__, __dir__ = lazy(
-    globals(),
-    {
-        "l0_torch.penalties": (
-            "compute_l0_penalty",
-            "compute_l0l2_penalty",
-            "compute_l2_penalty",
-            "get_active_parameter_count",
-            "get_sparsity_stats",
-        ),
-        "l0_torch.stochastic_gates": ("update_temperatures",),
-        "l0_torch.temperature": ("TemperatureScheduler",),
-        "l0_torch.tracking": ("PenaltyTracker",),
-    },
-)
+if not TYPE_CHECKING:  # a checker sees the names above, and that there are no others
+    __getattr__, __dir__ = lazy(
+        globals(),
+        {
+            "l0_torch.penalties": (
+                "compute_l0_penalty",
+                "compute_l0l2_penalty",
+                "compute_l2_penalty",
+                "get_active_parameter_count",
+                "get_sparsity_stats",
+            ),
+            "l0_torch.stochastic_gates": ("update_temperatures",),
+            "l0_torch.temperature": ("TemperatureScheduler",),
+            "l0_torch.tracking": ("PenaltyTracker",),
+        },
+    )

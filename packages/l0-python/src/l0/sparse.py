@@ -11,9 +11,10 @@ if TYPE_CHECKING:
 
 __all__ = ["SparseL0Linear"]
 
-__getattr__, __dir__ = lazy(
-    globals(),
-    {
-        "l0_torch.sparse": ("SparseL0Linear",),
-    },
-)
+if not TYPE_CHECKING:  # a checker sees the names above, and that there are no others
+    __getattr__, __dir__ = lazy(
+        globals(),
+        {
+            "l0_torch.sparse": ("SparseL0Linear",),
+        },
+    )

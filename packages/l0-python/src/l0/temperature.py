@@ -12,10 +12,11 @@ if TYPE_CHECKING:
 
 __all__ = ["TemperatureScheduler", "update_temperatures"]
 
-__getattr__, __dir__ = lazy(
-    globals(),
-    {
-        "l0_torch.stochastic_gates": ("update_temperatures",),
-        "l0_torch.temperature": ("TemperatureScheduler",),
-    },
-)
+if not TYPE_CHECKING:  # a checker sees the names above, and that there are no others
+    __getattr__, __dir__ = lazy(
+        globals(),
+        {
+            "l0_torch.stochastic_gates": ("update_temperatures",),
+            "l0_torch.temperature": ("TemperatureScheduler",),
+        },
+    )
