@@ -7,7 +7,8 @@ import logging
 import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import attrs
@@ -76,8 +77,9 @@ def optuna() -> Any:
         raise MissingDependencyError("tuning needs optuna: pip install 'l0-calibrate[tune]'") from error
 
 
-def open_study(settings: StudySettings, problem: str) -> Any:
-    """The study, new or going on, marked as that of ``problem``.
+@contextmanager
+def open_study(settings: StudySettings, problem: str) -> Iterator[Any]:
+    """The study, new or going on, marked as that of ``problem``; its file is closed at the end of the block.
 
     Parameters
     ----------
@@ -89,12 +91,22 @@ def open_study(settings: StudySettings, problem: str) -> Any:
     InputError
         The storage has a study of that name that must not go on, or that belongs to another problem.
     """
+    storage = None if settings.url is None else optuna().storages.RDBStorage(settings.url)
+    try:
+        yield _study(settings, storage, problem)
+    finally:
+        if storage is not None:
+            storage.remove_session()
+            storage.engine.dispose()
+
+
+def _study(settings: StudySettings, storage: Any | None, problem: str) -> Any:
     library = optuna()
     pruner = library.pruners.NopPruner() if settings.pruner is None else settings.pruner
     try:
         study = library.create_study(
             study_name=settings.study_name,
-            storage=settings.url,
+            storage=storage,
             direction="minimize",
             load_if_exists=settings.load_if_exists,
             pruner=pruner,

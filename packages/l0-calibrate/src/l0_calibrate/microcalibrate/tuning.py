@@ -227,9 +227,9 @@ def tune_l0_hyperparameters(
         ranges or SearchRanges(),
         aggregation,
     )
-    study = open_study(settings, objective.digest())
-    run_study(study, settings, objective, progress)
-    return {**_found(study.best_trial), "aggregation": aggregation, **_history(study)}
+    with open_study(settings, objective.digest()) as study:
+        run_study(study, settings, objective, progress)
+        return {**_found(study.best_trial), "aggregation": aggregation, **_history(study)}
 
 
 def _found(best: Any) -> dict[str, Any]:
