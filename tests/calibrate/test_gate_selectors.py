@@ -45,7 +45,7 @@ def fitted(asked: CalibrationProblem, backend: str = "numpy", **settings: Any) -
 # ---------------------------------------------------------------------- equal results, whatever computes them
 
 
-@pytest.mark.parametrize("gates", ["median", "stochastic"])
+@pytest.mark.parametrize("gates", ["median", "stochastic", "top_k"])
 @pytest.mark.parametrize("changes", [{}, {"block_size": 64}, {"distribution": "gaussian"}])
 def test_numpy_and_torch_select_and_weigh_alike(gates: str, changes: dict[str, Any]) -> None:
     pytest.importorskip("torch")

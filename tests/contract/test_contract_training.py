@@ -11,7 +11,7 @@ from l0_core.plugins import registry
 from l0_gates.hard_concrete import GateProblem, TrainingSettings, train_gates
 
 
-@pytest.mark.parametrize("gates", ["median", "stochastic"])
+@pytest.mark.parametrize("gates", ["median", "stochastic", "top_k"])
 @pytest.mark.parametrize("distribution", registry().names("distribution"))
 def test_every_backend_takes_the_same_steps(any_backend, distribution, gates):
     rng = np.random.default_rng(0)

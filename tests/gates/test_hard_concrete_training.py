@@ -1,5 +1,6 @@
 """Gate training: the step against finite differences and across backends, the count, blocks, observers."""
 
+import itertools
 import tracemalloc
 
 import numpy as np
@@ -10,7 +11,7 @@ from l0_core import HardConcrete, InputError, get_backend, get_distribution
 from l0_core.schedules import schedule
 from l0_gates.hard_concrete import GateProblem, TrainingSettings, train_gates
 from l0_gates.hard_concrete.fused import FusedHardConcreteState
-from l0_gates.hard_concrete.gate_state import ArrayGateState
+from l0_gates.hard_concrete.gate_state import ArrayGateState, largest
 from l0_gates.hard_concrete.losses import GATE_LOSSES
 
 BACKEND = get_backend("numpy")
@@ -190,3 +191,28 @@ def test_a_step_allocates_nothing_of_the_size_of_the_dense_matrix(gates, changes
     # Some copies of the non-zeros and a few dozen vectors, where the dense matrix in single precision is 80 MB.
     assert peak < 12 * matrix.nnz * 8 + 60 * items * 8
     assert peak < 0.2 * rows * items * 4
+
+
+@pytest.mark.parametrize("backend", ["numpy", "torch"])
+def test_exactly_k_gates_are_open_in_every_step(backend):
+    if backend == "torch":
+        pytest.importorskip("torch")
+    settings = TrainingSettings(gates="top_k", steps=150)
+    result = train_gates(problem(), 15, backend=get_backend(backend), settings=settings)
+    counts = [step.expected_open for step in result.history]
+    assert counts[0] == 80
+    assert all(later <= earlier for earlier, later in itertools.pairwise(counts))
+    assert counts[101:] == [15.0] * 49
+    assert {step.price for step in result.history} == {0.0}
+    # With 15 weights for 12 targets the 15 chosen ones come close to them.
+    assert result.history[-1].loss < 0.1 * np.abs(problem().targets).mean()
+
+
+@pytest.mark.parametrize("backend", ["numpy", "torch"])
+def test_of_equal_gates_the_first_are_the_largest(backend):
+    if backend == "torch":
+        pytest.importorskip("torch")
+    arrays = get_backend(backend)
+    values = arrays.asarray(np.array([0.0, 2.0, 1.0, 1.0, 1.0, -3.0]))
+    for count, expected in ((1, [1]), (2, [1, 2]), (3, [1, 2, 3]), (4, [1, 2, 3, 4]), (6, range(6))):
+        assert np.flatnonzero(arrays.to_numpy(largest(arrays.xp, values, count))).tolist() == list(expected)

@@ -40,7 +40,8 @@ class HardConcreteSelector(Selector):
     steps
         Steps of Adam; each sees every record.
     gates
-        ``"median"`` (no noise) or ``"stochastic"`` (a draw in each step, from the seed, the same on every backend).
+        ``"median"`` (no noise), ``"stochastic"`` (a draw in each step, from the seed, the same on every backend) or
+        ``"top_k"`` (exactly the count of the moment is open, straight-through gradients).
     distribution
         The law of a gate, by name.
     weight_rate, gate_rate
@@ -98,11 +99,16 @@ class HardConcreteSelector(Selector):
         scores[support] = trained.log_alpha
         ranks = scores if budget.must_keep is None else np.where(budget.must_keep, np.inf, scores)
         selection = Selection(top_k(ranks, budget.keep, self.seed), budget.system.records, scores=scores)
-        note = (
+        return Selected(selection, notes=(self._note(trained),))
+
+    def _note(self, trained: TrainingResult) -> str:
+        steps = len(trained.history)
+        if self.gates == "top_k":
+            return f"hard_concrete: top_k gates have no price; {steps} steps"
+        return (
             f"hard_concrete: at {trained.history[-1].expected_open:.1f} expected open records the price of a record "
-            f"(lambda) was {trained.price:.4g} of the loss, after {len(trained.history)} steps"
+            f"(lambda) was {trained.price:.4g} of the loss, after {steps} steps"
         )
-        return Selected(selection, notes=(note,))
 
     def _train(self, budget: Budget, support: IntArray, watch: Watch) -> TrainingResult:
         backend, began = get_backend(self.backend), time.perf_counter()

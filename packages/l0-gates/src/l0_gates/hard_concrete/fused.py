@@ -106,9 +106,12 @@ class FusedHardConcreteState(GateState):
         self._free, self._log_alpha, self._moments, self._steps = log_weights, log_alpha, moments, steps
         self._gated, self._slope, self._tilt = (np.empty_like(log_weights) for _ in range(3))
 
-    def open_gates(self, distribution: GateDistribution, uniform: Array | None) -> tuple[Array, float]:
+    def open_gates(
+        self, distribution: GateDistribution, uniform: Array | None, keep: int | None = None
+    ) -> tuple[Array, float]:
         """(gated weights, expected number of open gates)."""
         assert isinstance(distribution, HardConcrete)
+        assert keep is None
         kind = self._free.dtype
         constants = np.array(
             [

@@ -24,13 +24,18 @@ class GateState(ABC):
     """Weights and gates of all items with the moments of Adam; ``x`` is the gated weight that the system sees."""
 
     @abstractmethod
-    def open_gates(self, distribution: GateDistribution, uniform: Array | None) -> tuple[Array, float]:
+    def open_gates(
+        self, distribution: GateDistribution, uniform: Array | None, keep: int | None = None
+    ) -> tuple[Array, float]:
         """(gated weights x of shape (items,), expected number of open gates).
 
         Parameters
         ----------
         uniform
             Draws in (0, 1), one for each gate; ``None`` is the median gate.
+        keep
+            Exactly so many gates, those of the largest ``log_alpha``, are 1 and the others 0, whatever the law; in
+            `update` the gate then stands for its open probability (straight-through). ``None``: gates by the law.
         """
 
     @abstractmethod
@@ -93,6 +98,15 @@ class Adam:
         return scale * self._first / (root + EPSILON)
 
 
+def largest(xp: Any, values: Array, count: int) -> Array:
+    """Flags of exactly ``count`` largest values; of equal ones those that come first."""
+    size = values.shape[0]
+    flags = values >= xp.sort(values)[size - count]
+    if int(xp.sum(xp.astype(flags, xp.int64))) == count:
+        return flags
+    return xp.argsort(xp.argsort(values, descending=True, stable=True), stable=True) < count
+
+
 class ArrayGateState(GateState):
     """The formulas as they are written, over the arrays of any backend.
 
@@ -126,10 +140,15 @@ class ArrayGateState(GateState):
         stacked = self._xp.stack([*self._weight_adam.moments, *self._gate_adam.moments])
         return self._free, self._log_alpha, stacked
 
-    def open_gates(self, distribution: GateDistribution, uniform: Array | None) -> tuple[Array, float]:
+    def open_gates(
+        self, distribution: GateDistribution, uniform: Array | None, keep: int | None = None
+    ) -> tuple[Array, float]:
         """(gated weights, expected number of open gates)."""
-        self._distribution, self._uniform = distribution, uniform
+        self._distribution, self._uniform, self._keep = distribution, uniform, keep
         self._weights = self._xp.exp(self._free) if self._positive else self._free
+        if keep is not None:
+            self._gates = self._xp.astype(largest(self._xp, self._log_alpha, keep), self._log_alpha.dtype)
+            return self._weights * self._gates, float(keep)
         if uniform is None:
             self._gates = distribution.deterministic(self._log_alpha)
         else:
@@ -146,7 +165,9 @@ class ArrayGateState(GateState):
     ) -> None:
         """One step of Adam."""
         law = self._distribution
-        if self._uniform is None:
+        if self._keep is not None:
+            slope = law.open_probability_derivative(self._log_alpha)
+        elif self._uniform is None:
             slope = law.deterministic_derivative(self._log_alpha)
         else:
             slope = law.sample_derivative(self._log_alpha, self._uniform)

@@ -114,6 +114,7 @@ def train_gates(
     loss_of, xp = problem.loss or GATE_LOSSES[settings.loss], backend.xp
     spread = None if problem.spread is None else backend.asarray(problem.spread, settings.dtype)
     most = None if problem.largest is None else backend.asarray(np.log(problem.largest), settings.dtype)
+    count = items if settings.gates == "top_k" else None
     controller: SparsityController | None = None
     history: list[TrainingStep] = []
     for step in range(settings.steps):
@@ -122,12 +123,14 @@ def train_gates(
         uniform = None
         if settings.gates == "stochastic":
             uniform = backend.asarray(host.uniform(rng, (items,), settings.dtype))
-        gated, expected = state.open_gates(law, uniform)
+        gated, expected = state.open_gates(law, uniform, count)
         value, slope = loss_of(xp, linear.matvec(gated) + problem.offset, targets)
         loss = float(value)
         if controller is None:
             controller = _controller(keep, items, settings, loss)
         price = controller.update(expected)
+        if count is not None:  # the count is what it should be, and costs nothing
+            price, count = 0.0, max(1, round(controller.current_target))
         gradient = linear.rmatvec(slope)
         if spread is not None:
             gradient = gradient + spread * gated
@@ -171,9 +174,11 @@ def _state(
     log_alpha: FloatArray,
     fused: bool | None,
 ) -> GateState:
-    fits = backend.name == "numpy" and type(law) is HardConcrete and problem.positive
+    fits = backend.name == "numpy" and type(law) is HardConcrete and problem.positive and settings.gates != "top_k"
     if fused and not fits:
-        raise InputError("the fused kernels are for positive weights and Hard Concrete gates on the numpy backend")
+        raise InputError(
+            "the fused kernels are for positive weights and median or stochastic Hard Concrete gates on NumPy"
+        )
     if fits and fused is not False:
         return FusedHardConcreteState(problem.weights.astype(settings.dtype), log_alpha.astype(settings.dtype))
     return ArrayGateState(
