@@ -19,6 +19,7 @@ from l0_calibrate.problem import CalibrationProblem
 from l0_calibrate.result.result import CalibrationResult
 from l0_calibrate.selectors.base import Budget, Selected
 from l0_calibrate.selectors.fits import refit_task
+from l0_calibrate.selectors.groups import group_numbers, whole
 from l0_calibrate.selectors.lookup import selector_named
 from l0_calibrate.solvers.auto import solver_for
 from l0_calibrate.solvers.base import Machine, Solution, Start, Stop, Task
@@ -28,6 +29,8 @@ from l0_core import InputError, Selection
 from l0_core.plugins import registry
 
 FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+BoolArray = npt.NDArray[np.bool_]
 
 DENSE_SPREAD = 3e-5
 """Default mu of a dense fit: it settles which of the many optimal weights is taken, for well below 1 % of loss."""
@@ -76,6 +79,7 @@ class _Run:
     machine: Machine
     clock: _Clock
     watch: Watch
+    groups: IntArray | None
 
     def stop(self, iterations: int = 100_000) -> Stop:
         return Stop(tolerance=self.options.tol, iterations=iterations, seconds=self.clock.left)
@@ -151,10 +155,11 @@ def _prepare(problem: CalibrationProblem, options: Options, watch: Watch) -> _Ru
             raise InputError(
                 f"{name} must have one flag for each of the {problem.n_records} records, got shape {flags.shape}"
             )
+    groups = group_numbers(problem, options)
     bounds = bounds_of(problem, options)
     clock.timed("scale", lambda: problem.system)
     machine = Machine(threads=options.threads, backend=options.backend, seed=options.seed)
-    return _Run(problem, options, bounds, loss, loss.price(problem), machine, clock, watch)
+    return _Run(problem, options, bounds, loss, loss.price(problem), machine, clock, watch, groups)
 
 
 # ---------------------------------------------------------------------- dense
@@ -204,13 +209,18 @@ def _budget(run: _Run, keep: int, mu: float) -> Budget:
         caps=run.bounds.caps if options.max_weight is not None else None,
         spread=mu,
         ess_at_least=options.ess_at_least,
-        must_keep=options.must_keep,
-        never_keep=options.never_keep,
+        must_keep=_whole(run, options.must_keep),
+        never_keep=_whole(run, options.never_keep),
+        groups=run.groups,
         lower_ratio=run.bounds.lower_ratio,
         mass=run.mass,
         seconds=run.clock.left,
         settings=dict(options.selector_settings),
     )
+
+
+def _whole(run: _Run, flags: BoolArray | None) -> BoolArray | None:
+    return flags if flags is None or run.groups is None else whole(run.groups, flags)
 
 
 def _budgeted(run: _Run, keep: int, checkpoint: Checkpoint | None) -> CalibrationResult:
@@ -221,9 +231,16 @@ def _budgeted(run: _Run, keep: int, checkpoint: Checkpoint | None) -> Calibratio
     selected: Selected | None = checkpoint.load(run.problem, options) if checkpoint is not None else None
     if selected is None:
         selector = selector_named(options.selector, options.selector_settings, run.machine)
+        if run.groups is not None and not selector.takes_groups:
+            raise InputError(
+                f"selector {options.selector!r} chooses records one by one; with groups use prune, exchange or random"
+            )
         selected = run.clock.timed("select", lambda: selector.select(budget, run.machine, run.watch))
         if checkpoint is not None:
             checkpoint.store(run.problem, options, selected)
+    mask = selected.selection.mask
+    if run.groups is not None and (whole(run.groups, mask) != mask).any():
+        raise RuntimeError(f"selector {options.selector!r} split a group: it breaks the contract of selectors")
     if len(selected.selection) != keep:
         raise RuntimeError(
             f"selector {options.selector!r} kept {len(selected.selection)} records instead of {keep}: "

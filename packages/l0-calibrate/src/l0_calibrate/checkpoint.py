@@ -28,6 +28,8 @@ def _signature(options: Options) -> str:
         flags = getattr(options, name)
         if flags is not None:
             fields[name] = hashlib.sha256(flags.tobytes()).hexdigest()
+    if options.groups is not None:
+        fields["groups"] = hashlib.sha256("\n".join(map(str, options.groups)).encode()).hexdigest()
     return json.dumps(fields, sort_keys=True, default=str)
 
 

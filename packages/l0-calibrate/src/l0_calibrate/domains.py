@@ -91,6 +91,11 @@ def calibrate_domains(
         The records lack the column, a target touches records of several domains, or the budget is too
         small or too large for the domains.
     """
+    if options.groups is not None:
+        raise InputError(
+            "groups and by do not go together: counts are shared out over the domains to the record, which whole "
+            "groups may not give; calibrate each domain on its own"
+        )
     values, codes = _domains(problem, by)
     row_domain = _rows_of_domains(problem, by, codes)
     flags = {name: _flags(problem, options, name) for name in ("must_keep", "never_keep")}

@@ -7,6 +7,7 @@ from typing import Any, Literal, TypedDict
 
 import attrs
 import numpy as np
+import pandas as pd
 
 from l0_core import InputError
 
@@ -36,6 +37,10 @@ def _whole(low: int, *, optional: bool) -> _Validator:
     return check
 
 
+def _ids(values: Any) -> Any:
+    return None if values is None else np.array(values)
+
+
 def _flags(values: Any) -> Any:
     return None if values is None else np.array(values, dtype=bool)
 
@@ -53,6 +58,7 @@ class OptionFields(TypedDict, total=False):
     ess_at_least: float | None
     must_keep: Any
     never_keep: Any
+    groups: Any
     loss: str
     loss_settings: dict[str, Any]
     selector: str
@@ -90,6 +96,11 @@ class Options:
         Find the spread that gives at least this effective sample size (instead of ``spread``).
     must_keep, never_keep
         Flags of shape (records,).
+    groups
+        An id for each record, shape (records,), such as that of its household: records with one id are kept or
+        dropped together, and each kept one has a positive weight. ``keep`` still counts records and is met
+        exactly; where no whole groups have that many, the error says which counts can be had. A record that
+        must be kept keeps its group, one that must not, or cannot get weight, drops it.
     loss, selector, solver, backend
         Names of plugins; ``solver="auto"`` is the primal-dual one.
     loss_settings, selector_settings
@@ -120,6 +131,7 @@ class Options:
     ess_at_least: float | None = attrs.field(default=None, validator=_optional_number(0.0, "a positive number"))
     must_keep: Any = attrs.field(default=None, converter=_flags)
     never_keep: Any = attrs.field(default=None, converter=_flags)
+    groups: Any = attrs.field(default=None, converter=_ids)
     loss: str = attrs.field(default="absolute", validator=attrs.validators.instance_of(str))
     loss_settings: dict[str, Any] = attrs.field(factory=dict, converter=dict)
     selector: str = attrs.field(default="prune", validator=attrs.validators.instance_of(str))
@@ -144,8 +156,10 @@ class Options:
             raise InputError("give spread or ess_at_least, not both: the second finds the first")
         if self.unreachable not in ("report", "error"):
             raise InputError(f"unreachable must be 'report' or 'error', got {self.unreachable!r}")
-        if self.keep is None and self.share is None and (self.must_keep is not None or self.never_keep is not None):
-            raise InputError("must_keep and never_keep need a budget: give keep or share")
+        if self.keep is None and self.share is None:
+            for name in ("must_keep", "never_keep", "groups"):
+                if getattr(self, name) is not None:
+                    raise InputError(f"{name} needs a budget: give keep or share")
 
     def budget(self, records: int) -> int | None:
         """K for a problem of that many records, or None for a dense fit."""
@@ -158,11 +172,13 @@ class Options:
         return None
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values for the record of a run (flags as their count)."""
+        """Plain values for the record of a run (flags and groups as their count)."""
         out: dict[str, Any] = attrs.asdict(self)
         for name in ("must_keep", "never_keep"):
             if out[name] is not None:
                 out[name] = int(out[name].sum())
+        if out["groups"] is not None:
+            out["groups"] = int(pd.unique(out["groups"]).size)
         return out
 
 

@@ -10,7 +10,7 @@ import attrs
 import typer
 
 from l0_calibrate.options import Options, options_from
-from l0_calibrate.problem import CalibrationProblem, balance_targets, choose_targets, record_flags
+from l0_calibrate.problem import CalibrationProblem, balance_targets, choose_targets, record_column, record_flags
 
 
 @attrs.frozen
@@ -60,6 +60,10 @@ class Weights:
     ] = None
     never_keep: Annotated[
         str | None, typer.Option(metavar="COLUMN", help="Column of the records that flags those to leave out.")
+    ] = None
+    groups: Annotated[
+        str | None,
+        typer.Option(metavar="COLUMN", help="Column of the records: equal ids are kept or dropped together."),
     ] = None
 
 
@@ -114,6 +118,7 @@ class Choices:
     aims: Aims
     fields: dict[str, Any]
     flags: dict[str, str | None]
+    groups: str | None
 
     @classmethod
     def of(cls, aims: Aims, weights: Weights, method: Method, effort: Effort, count: Count | None = None) -> Choices:
@@ -122,15 +127,17 @@ class Choices:
         plain |= {"unreachable": aims.unreachable}
         plain |= {} if count is None else attrs.asdict(count)
         flags = {name: plain.pop(name) for name in ("must_keep", "never_keep")}
+        groups = plain.pop("groups")
         plain["loss_settings"] = _settings(plain.pop("loss_setting"))
         plain["selector_settings"] = _settings(plain.pop("setting"))
         options_from(plain)
-        return cls(aims, plain, flags)
+        return cls(aims, plain, flags, groups)
 
     def on(self, problem: CalibrationProblem) -> tuple[CalibrationProblem, Options]:
         """The problem with the targets wanted, and the options with the flags of its records."""
         flags = {name: None if column is None else record_flags(problem, column) for name, column in self.flags.items()}
-        return self.aims.on(problem), options_from(self.fields | flags)
+        groups = None if self.groups is None else record_column(problem, self.groups)
+        return self.aims.on(problem), options_from(self.fields | flags | {"groups": groups})
 
 
 def _settings(pairs: list[str] | None) -> dict[str, Any]:

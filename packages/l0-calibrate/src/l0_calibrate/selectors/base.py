@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import attrs
 import numpy as np
@@ -47,7 +47,10 @@ class Budget:
         Effective sample size that the weights should have in the end, or None. The refit finds the spread that
         gives it; a selector may choose its records with that in mind.
     must_keep, never_keep
-        Shape (n,) flags, or None.
+        Shape (n,) flags, or None; with groups, of whole groups.
+    groups
+        Shape (n,), the number of each record's group: its records are kept or dropped together. None: each record
+        on its own.
     lower_ratio
         Smallest weight ratio of a kept record, before the scaling by records/kept.
     mass
@@ -68,6 +71,7 @@ class Budget:
     ess_at_least: float | None = None
     must_keep: BoolArray | None = None
     never_keep: BoolArray | None = None
+    groups: IntArray | None = None
     lower_ratio: float = 0.0
     mass: float | None = None
     seconds: float = float("inf")
@@ -117,7 +121,12 @@ class Selected:
 
 
 class Selector(ABC):
-    """Chooses exactly ``budget.keep`` records; the calibrator refits the weights on them."""
+    """Chooses exactly ``budget.keep`` records; the calibrator refits the weights on them.
+
+    One that sets ``takes_groups`` honours ``budget.groups``; others are never given any.
+    """
+
+    takes_groups: ClassVar[bool] = False
 
     @abstractmethod
     def select(self, budget: Budget, machine: Machine, watch: Watch = unwatched) -> Selected:

@@ -12,6 +12,7 @@ from l0_calibrate.result.diagnostics import effective_sample_size
 from l0_calibrate.selectors.base import Budget, Selected, Selector
 from l0_calibrate.selectors.column_gain import column_gains
 from l0_calibrate.selectors.fits import InnerFits
+from l0_calibrate.selectors.groups import first_groups
 from l0_calibrate.selectors.prune import Pace, prune_to, pruned
 from l0_calibrate.selectors.records import usable_records
 from l0_calibrate.solvers.base import Machine, Solution, Start
@@ -137,6 +138,8 @@ class ExchangeSelector(Selector):
         and the result depends on the clock.
     """
 
+    takes_groups = True
+
     rounds: int | None = attrs.field(default=None, validator=attrs.validators.optional(_rounds))
     failures: int = attrs.field(default=20, validator=_rounds)
     seconds: float = attrs.field(default=float("inf"), validator=_seconds)
@@ -202,7 +205,8 @@ def _newcomers(state: SearchState, allowed: npt.NDArray[np.bool_], count: int, r
         budget.spread_on(state.support, candidates),
     )
     scores = np.log(gains + 1e-3 * np.abs(g[candidates])) + random.gumbel(scale=NOISE, size=candidates.size)
-    return np.sort(candidates[np.argsort(-scores, kind="stable")[:count]])
+    ranked = candidates[np.argsort(-scores, kind="stable")[:count]]
+    return np.sort(ranked) if budget.groups is None else first_groups(budget.groups, ranked, count)
 
 
 def _exchange(state: SearchState, newcomers: IntArray, allowance: float, number: int) -> None:

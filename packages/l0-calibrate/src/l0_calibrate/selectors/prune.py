@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from l0_calibrate.selectors.base import Budget, Selected, Selector
 from l0_calibrate.selectors.fits import InnerFits
+from l0_calibrate.selectors.groups import largest_whole
 from l0_calibrate.selectors.records import usable_records
 from l0_calibrate.solvers.base import Machine, Solution, Start
 from l0_calibrate.watch import Progress, Watch, unwatched
@@ -68,7 +69,7 @@ def prune_to(
         stay = _largest(budget, support, contributions(budget, support, solution.u), size)
         support = support[stay]
         solution = fits.free(support, _restricted(solution, stay), pace.each)
-        if pace.sweep and support.size > keep:
+        if pace.sweep and support.size > keep and budget.groups is None:
             stay = _without_zeros(budget, support, solution.u)
             support, solution = support[stay], attrs.evolve(solution, u=solution.u[stay])
         fraction = np.log(from_size / support.size) / np.log(from_size / keep)
@@ -82,7 +83,12 @@ def _restricted(solution: Solution, stay: IntArray) -> Start:
 
 
 def _largest(budget: Budget, support: IntArray, values: FloatArray, count: int) -> IntArray:
-    """Positions of the ``count`` largest values, with those that must stay; equal values in order of position."""
+    """Positions of the ``count`` largest values, with those that must stay; equal values in order of position.
+
+    With groups, of whole ones (`largest_whole`).
+    """
+    if budget.groups is not None:
+        return largest_whole(budget, support, values, count)
     if budget.must_keep is not None:
         values = np.where(budget.must_keep[support], np.inf, values)
     return np.sort(np.argsort(-values, kind="stable")[:count])
@@ -125,8 +131,10 @@ class PruneSelector(Selector):
     """Fit all records; drop the least contributions a few per cent at a time, refitting in between.
 
     The order is by contribution ``u_j sum_i |a_ij|``, not by weight: a record whose weight is large but
-    that few totals need goes before one that many need.
+    that few totals need goes before one that many need. Groups go by the mean contribution of their records.
     """
+
+    takes_groups = True
 
     def select(self, budget: Budget, machine: Machine, watch: Watch = unwatched) -> Selected:
         """Choose exactly ``budget.keep`` records."""

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from l0_calibrate.selectors.base import Budget
+from l0_calibrate.selectors.groups import check_count, whole
 from l0_core import InputError
 
 BoolArray = npt.NDArray[np.bool_]
@@ -17,9 +18,16 @@ def usable_records(budget: Budget) -> BoolArray:
     Raises
     ------
     InputError
-        When fewer than ``keep`` are left, or more than ``keep`` must be kept, or one both must and must not.
+        When fewer than ``keep`` are left, or more than ``keep`` must be kept, or one both must and must not, or
+        no whole groups have ``keep`` records.
+
+    Notes
+    -----
+    A record that cannot get weight takes its whole group with it: the group could not be kept whole.
     """
     usable = budget.system.reference > 0
+    if budget.groups is not None:
+        usable = ~whole(budget.groups, ~usable)
     must, never = budget.must_keep, budget.never_keep
     if never is not None:
         usable = usable & ~never
@@ -28,7 +36,7 @@ def usable_records(budget: Budget) -> BoolArray:
         if clash.size:
             raise InputError(
                 f"record {budget.problem.record_ids[clash[0]]} must be kept, yet is ruled out by never_keep "
-                "or has no initial weight"
+                "or has no initial weight" + ("" if budget.groups is None else ", it or a record of its group")
             )
         if int(must.sum()) > budget.keep:
             raise InputError(f"{int(must.sum())} records must be kept, more than keep={budget.keep}")
@@ -37,4 +45,6 @@ def usable_records(budget: Budget) -> BoolArray:
             f"keep={budget.keep} is above the {int(usable.sum())} records that have an initial weight "
             "and are not ruled out"
         )
+    if budget.groups is not None:
+        check_count(budget, usable)
     return usable

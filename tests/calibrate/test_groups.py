@@ -1,0 +1,185 @@
+"""Records kept or dropped together: whole groups, exact counts, the best union on problems small enough to try them all."""
+
+from __future__ import annotations
+
+from itertools import combinations
+from typing import Any
+
+import attrs
+import hypothesis.strategies as st
+import numpy as np
+import pytest
+import scipy.optimize as so
+import scipy.sparse as sp
+from hypothesis import given, settings
+
+from l0_calibrate import CalibrationProblem, calibrate
+from l0_calibrate.selectors.groups import fill, nearest_counts
+from l0_core import InputError
+
+
+def problem(seed: int, m: int = 20, n: int = 120, density: float = 0.3) -> CalibrationProblem:
+    random = np.random.default_rng(seed)
+    a = random.gamma(1.0, 1.0, (m, n)) * (random.random((m, n)) < density)
+    w0 = random.uniform(0.5, 2.0, n)
+    return CalibrationProblem(sp.csr_array(a), (a @ w0) * random.uniform(0.8, 1.2, m), initial_weights=w0)
+
+
+def households(n: int, seed: int, largest: int = 4) -> np.ndarray:
+    """Ids of households of 1 to ``largest`` records that do not lie side by side."""
+    random = np.random.default_rng(seed)
+    ids = np.repeat(np.arange(n), random.integers(1, largest + 1, n))[:n]
+    return np.array([f"hh{i}" for i in random.permutation(ids)])
+
+
+def is_whole(mask: np.ndarray, groups: np.ndarray) -> bool:
+    return not set(groups[mask]) & set(groups[~mask])
+
+
+# ------------------------------------------------------------------ the exact count
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.integers(1, 9), min_size=1, max_size=9), st.integers(0, 40), st.integers(0, 2**31))
+def test_fill_finds_the_count_where_there_is_one_at_nearly_the_greatest_worth(
+    sizes: list[int], count: int, seed: int
+) -> None:
+    random = np.random.default_rng(seed)
+    size = np.array(sizes, dtype=np.int64)
+    worth, must = random.random(size.size), random.random(size.size) < 0.2
+    subsets = np.array([[k >> g & 1 for g in range(size.size)] for k in range(2**size.size)], dtype=bool)
+    sums = subsets @ size
+    allowed = subsets[(sums == count) & subsets[:, must].all(axis=1)]
+    free = sums[~subsets[:, must].any(axis=1)]
+    wanted = count - int(size[must].sum())
+    below, above = nearest_counts(size[~must], wanted)
+    assert below == max(free[free <= wanted], default=None)
+    assert above == (0 if wanted < 0 else min(free[free >= wanted], default=None))
+    if not len(allowed):
+        with pytest.raises(InputError, match="no whole groups"):
+            fill(size, worth, must, count)
+        return
+    stays = fill(size, worth, must, count)
+    assert size[stays].sum() == count
+    assert stays[must].all()
+    # The window of the exchange holds all sums of so few groups: the worth is the greatest there is.
+    assert worth[stays].sum() == pytest.approx((allowed @ worth).max())
+
+
+def test_fill_widens_its_window_until_it_finds_a_way() -> None:
+    # Only all the sevens but none of the fifties make 49 beside the two that are worth most.
+    size = np.array([50] * 3 + [7] * 14, dtype=np.int64)
+    worth = np.concatenate(([90.0, 80.0, 70.0], np.full(14, 1.0)))
+    stays = fill(size, worth, np.zeros(17, bool), 98)
+    assert size[stays].sum() == 98
+
+
+# ------------------------------------------------------------------ selections
+
+
+@pytest.mark.parametrize("selector", ["prune", "exchange", "random"])
+@pytest.mark.parametrize("keep", [1, 17, 60, 119])
+def test_exactly_k_records_in_whole_groups(selector: str, keep: int) -> None:
+    asked, groups = problem(0), households(120, 0)
+    single = np.flatnonzero(np.array([np.sum(groups == g) for g in groups]) == 1)
+    assert single.size  # so that every count can be had
+    result = calibrate(asked, keep=keep, max_weight_ratio=5, selector=selector, groups=groups)
+    kept = result.weights > 0
+    assert kept.sum() == keep
+    assert is_whole(kept, groups)
+    again = calibrate(asked, keep=keep, max_weight_ratio=5, selector=selector, groups=groups)
+    assert again.fingerprint == result.fingerprint
+
+
+def optimum(asked: CalibrationProblem, kept: np.ndarray, bound: float) -> float:
+    """The least mean |relative error| on some records, weights up to ``bound`` times the scaled-up ones (HiGHS)."""
+    a = asked.matrix.toarray()[:, kept] / np.maximum(np.abs(asked.targets), 1)[:, None]
+    b = asked.targets / np.maximum(np.abs(asked.targets), 1)
+    m, k = a.shape
+    upper = bound * asked.n_records / kept.sum() * asked.initial_weights[kept]
+    cost = np.concatenate((np.zeros(k), np.full(m, 1 / m)))
+    rows = np.vstack((np.hstack((a, -np.eye(m))), np.hstack((-a, -np.eye(m)))))
+    limits = [*((0, u) for u in upper), *[(0, None)] * m]
+    return float(so.linprog(cost, rows, np.concatenate((b, -b)), bounds=limits).fun)
+
+
+def test_exchange_ranks_among_the_best_of_all_unions() -> None:
+    ranks = []
+    for seed in range(6):
+        asked = problem(seed, m=6, n=20, density=0.6)
+        groups = np.repeat(np.arange(10), [1, 1, 2, 2, 2, 2, 2, 3, 3, 2])
+        unions = [np.isin(groups, union) for size in range(2, 8) for union in combinations(range(10), size)]
+        unions = [mask for mask in unions if mask.sum() == 8]
+        every = np.array([optimum(asked, mask, 5.0) for mask in unions])
+        result = calibrate(asked, keep=8, max_weight_ratio=5, selector="exchange", groups=groups, spread=0.0)
+        here = optimum(asked, result.weights > 0, 5.0)
+        ranks.append(float((every < here - 1e-9).mean()))
+    # A local search among some 100 unions: mostly the best.
+    assert np.median(ranks) <= 0.03
+    assert max(ranks) <= 0.4
+
+
+def test_whole_groups_cost_little_beside_single_records() -> None:
+    asked, groups = problem(1, m=40, n=400, density=0.1), households(400, 1)
+    alone = calibrate(asked, keep=80, max_weight_ratio=5)
+    together = calibrate(asked, keep=80, max_weight_ratio=5, groups=groups)
+    chance = calibrate(asked, keep=80, max_weight_ratio=5, groups=groups, selector="random")
+    assert together.objective < 0.7 * chance.objective
+    assert alone.objective <= together.objective
+
+
+@pytest.mark.parametrize("selector", ["prune", "exchange", "random"])
+def test_flags_of_a_member_hold_for_its_group(selector: str) -> None:
+    asked, groups = problem(2), households(120, 2)
+    w0 = asked.initial_weights.copy()
+    w0[11] = 0.0
+    asked = CalibrationProblem(asked.matrix, asked.targets, initial_weights=w0)
+    must, never = np.zeros(120, bool), np.zeros(120, bool)
+    must[5], never[80] = True, True
+    assert groups[5] not in (groups[80], groups[11])
+    result = calibrate(asked, keep=30, selector=selector, groups=groups, must_keep=must, never_keep=never)
+    kept = result.weights > 0
+    assert kept[groups == groups[5]].all()
+    assert not kept[groups == groups[80]].any()
+    assert not kept[groups == groups[11]].any()  # a member without weight: the group cannot be kept whole
+    assert is_whole(kept, groups)
+
+
+# ------------------------------------------------------------------ the door
+
+
+def test_a_count_that_no_union_gives_is_refused_with_the_nearest_that_can() -> None:
+    asked, pairs = problem(3), np.repeat(np.arange(60), 2)
+    with pytest.raises(InputError, match=r"keep=31 cannot be had by whole groups .*: 30 and 32"):
+        calibrate(asked, keep=31, groups=pairs)
+    must = np.zeros(120, bool)
+    must[[0, 2]] = True
+    with pytest.raises(InputError, match="4 records must be kept, more than keep=2"):
+        calibrate(asked, keep=2, groups=pairs, must_keep=must)
+    never = np.zeros(120, bool)
+    never[1] = True
+    with pytest.raises(InputError, match="must be kept, yet is ruled out"):
+        calibrate(asked, keep=10, groups=pairs, must_keep=must, never_keep=never)
+    with pytest.raises(InputError, match="above the 118 records"):
+        calibrate(asked, keep=119, groups=pairs, never_keep=never)
+
+
+def test_bad_ids_are_refused_by_name() -> None:
+    asked = problem(4)
+    groups: Any = households(120, 4).astype(object)
+    with pytest.raises(InputError, match="one id for each of the 120 records"):
+        calibrate(asked, keep=10, groups=groups[:-1])
+    groups[7] = None
+    with pytest.raises(InputError, match="record 7 has no id in groups"):
+        calibrate(asked, keep=10, groups=groups)
+    with pytest.raises(InputError, match="groups needs a budget"):
+        calibrate(asked, groups=households(120, 4))
+    with pytest.raises(InputError, match="chooses records one by one"):
+        calibrate(asked, keep=10, groups=households(120, 4), selector="systematic")
+
+
+def test_groups_are_named_in_the_record_of_a_run() -> None:
+    groups = households(120, 5)
+    result = calibrate(problem(5), keep=12, groups=groups)
+    assert result.summary()["options"]["groups"] == len(set(groups))
+    assert attrs.evolve(result.options).groups is not groups
