@@ -20,6 +20,7 @@ from l0_torch import (
     SparseMLP,
     compact,
     prune_model,
+    seed_gates,
 )
 from l0_torch.stochastic_gates import named_gates
 
@@ -214,6 +215,28 @@ def test_compiled_layers_have_no_graph_break_and_recompile_once_for_temperatures
     assert counter.frame_count <= 2
     layer.eval()
     torch.testing.assert_close(compiled(x), layer(x))
+    torch._dynamo.reset()
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_every_layer_compiles_whole(name):
+    torch._dynamo.reset()
+    make, shape = LAYERS[name]
+    layer = make()
+    compiled = torch.compile(layer, backend="eager", fullgraph=True)
+    compiled(torch.randn(shape)).sum().backward()
+    assert all(parameter.grad is not None for parameter in layer.parameters())
+    torch._dynamo.reset()
+
+
+def test_compiled_layers_with_a_seed_draw_the_same_gates():
+    torch._dynamo.reset()
+    layer, x = L0Linear(8, 4), torch.randn(3, 8)
+    seed_gates(layer, 5)
+    twin = copy.deepcopy(layer)
+    compiled = torch.compile(layer, backend="eager")
+    for _ in range(3):
+        assert torch.equal(compiled(x), twin(x))
     torch._dynamo.reset()
 
 

@@ -21,7 +21,10 @@ class NoiseSource:
 
     Notes
     -----
-    Copies and pickles go on where the original stood, draw for draw.
+    Copies and pickles go on where the original stood, draw for draw. Activation checkpointing
+    (`torch.utils.checkpoint`) restores torch's generators before it computes again, and none of these: use it
+    without a seed. `torch.compile` cannot take a generator into a graph: with a seed it breaks the graph at each draw
+    (equal numbers, no ``fullgraph=True``), without one it does not.
     """
 
     def __init__(self, seed: int | None = None) -> None:

@@ -59,7 +59,7 @@ def compute_l0_penalty(model: nn.Module) -> Tensor:
     """The expected number of open gates in the model, a scalar; 0 where it has none."""
     total = _zero(model)
     for _, gates in named_gates(model):
-        total = total + gates.get_penalty()
+        total = total + gates.get_penalty().to(total.device)
     return total
 
 
@@ -83,7 +83,8 @@ def compute_l2_penalty(model: nn.Module) -> Tensor:
     total = _zero(model)
     for parameter, decays in _decaying(model):
         if decays:
-            total = total + (parameter.float() if parameter.dtype.itemsize < 4 else parameter).square().sum()
+            squares = (parameter.float() if parameter.dtype.itemsize < 4 else parameter).square().sum()
+            total = total + squares.to(total.device)
     return total
 
 
@@ -144,5 +145,5 @@ def expected_parameters(model: nn.Module) -> Tensor:
     owned = {id(layer.gates) for layer in layers}
     for site in sites:
         if id(site.gates) in owned:
-            total = total + site.gates.get_penalty() * site.parameters_per_gate
+            total = total + site.gates.get_penalty().to(total.device) * site.parameters_per_gate
     return total

@@ -62,7 +62,8 @@ class SparsityControl:
 
     def expected_open(self) -> Tensor:
         """The expected number of open gates, a differentiable scalar."""
-        return torch.stack([gates.get_penalty() for gates in self._gates]).sum()
+        device = self._gates[0].logits.device  # a model may lie on several
+        return torch.stack([gates.get_penalty().to(device) for gates in self._gates]).sum()
 
     def penalty(self) -> Tensor:
         """The price times the expected open count; each call is one step of the dual ascent."""

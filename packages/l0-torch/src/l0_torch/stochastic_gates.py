@@ -27,6 +27,7 @@ class StochasticGates(nn.Module):
     Noise under `DistributedDataParallel`: without a seed every process draws from its own generator, so
     gates differ between ranks as dropout masks do when ranks are seeded differently, and the averaged
     gradient is that of the mean over ranks. Give all ranks the same ``seed`` for the same gates on all.
+    With activation checkpointing leave the seed out (see `NoiseSource`).
 
     Parameters
     ----------
