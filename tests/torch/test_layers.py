@@ -229,6 +229,9 @@ def test_every_layer_compiles_whole(name):
     torch._dynamo.reset()
 
 
+@pytest.mark.filterwarnings(
+    "ignore:The .grad attribute:UserWarning"
+)  # torch's compiler looks at it after a graph break
 def test_compiled_layers_with_a_seed_draw_the_same_gates():
     torch._dynamo.reset()
     layer, x = L0Linear(8, 4), torch.randn(3, 8)
