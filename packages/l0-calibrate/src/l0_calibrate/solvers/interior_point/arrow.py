@@ -1,22 +1,26 @@
 """``S = A D A' + diag`` assembled and factored block by block along an elimination tree (multifrontal).
 
 Each block gathers the products of its own columns and what its children leave for it, factors its own
-rows and passes the rest on to its parent (Duff & Reid 1983). Subtrees below the root are independent
-and are handed to threads; what they leave is added in their order, so the numbers do not depend on the threads.
+rows and passes the rest on to its parent (Duff & Reid 1983). Branches below the root are independent; they
+are put into a few groups of about equal work, whose sums are added in their order, so that the numbers do not
+depend on the threads that the groups are handed to.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
+from typing import Any
 
+import attrs
 import numpy as np
 import numpy.typing as npt
 
-from l0_calibrate.solvers.interior_point.lapack import cholesky, downdate, solve_rows, solve_vector
-from l0_calibrate.solvers.interior_point.structure import Block, Structure
+from l0_calibrate.solvers.interior_point.lapack import cholesky, downdate, solve_rows
+from l0_calibrate.solvers.interior_point.structure import Structure, block_cost
+from l0_calibrate.solvers.interior_point.substitution import Panels, backward, forward
 from l0_calibrate.system import ColumnArrays, Columns
-from l0_gates.jit import fast_jit
+from l0_gates.jit import fast_jit, jit
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -25,18 +29,24 @@ _NUDGE = 1e-13
 """Relative to the largest diagonal entry of a block: what its diagonal is raised by when rounding has made
 it indefinite. Multiplied by 100 until it is enough."""
 _NUDGES = 6
+_GROUPS = 8
+"""Most groups of branches: enough for threads to be equally busy, few enough for a copy of the root's part each."""
+
+
+_ABREAST = 4
+"""Columns with the same rows that are multiplied at a time."""
 
 
 class NotPositiveDefinite(ArithmeticError):
     """The matrix cannot be factored, even nudged."""
 
 
-class _Front(NamedTuple):
-    """A block's part of S, row-major upper triangles: own x own, own x above, above x above."""
+@attrs.frozen(eq=False)
+class _Places:
+    """Where the rest that a block leaves goes: its number of rows, and their places in the parent's front."""
 
-    own: FloatArray
-    across: FloatArray
-    above: FloatArray
+    parent: int
+    places: IntArray
 
 
 class BlockFactor:
@@ -44,19 +54,21 @@ class BlockFactor:
 
     def __init__(self, structure: Structure, columns: Columns, threads: int) -> None:
         """``columns`` in the new order of rows and columns, row numbers ascending within each column."""
-        self._structure = structure
+        self._blocks = structure.blocks
         self._matrix = columns.arrays
         self._rows = columns.rows
         self._longest = int(np.diff(columns.indptr.astype(np.int64)).max(initial=0))
-        blocks = structure.blocks
-        self._children: list[list[int]] = [[] for _ in blocks]
-        for k, block in enumerate(blocks):
+        self._panels = Panels.of(structure)
+        self._up = [self._places(k) for k in range(len(self._blocks))]
+        self._children: list[list[int]] = [[] for _ in self._blocks]
+        for k, block in enumerate(self._blocks):
             if block.parent >= 0:
                 self._children[block.parent].append(k)
-        self._own = [np.empty((b.own, b.own)) for b in blocks]
-        self._across = [np.empty((b.own, b.above.size)) for b in blocks]
-        branches = len(self._children[-1])
-        self._pool = ThreadPoolExecutor(threads) if threads > 1 and branches > 1 else None
+        self._groups = self._grouped()
+        root = self._blocks[-1]
+        self._sums = [np.empty((root.own, root.own)) for _ in self._groups]
+        self._shares = np.zeros((len(self._groups), root.own))
+        self._pool = ThreadPoolExecutor(threads) if threads > 1 and len(self._groups) > 1 else None
 
     @property
     def runs_in_threads(self) -> bool:
@@ -68,70 +80,132 @@ class BlockFactor:
         if self._pool is not None:
             self._pool.shutdown()
 
+    def _places(self, k: int) -> _Places:
+        block = self._blocks[k]
+        if block.parent < 0:
+            return _Places(-1, block.above)
+        parent = self._blocks[block.parent]
+        front = np.concatenate((np.arange(*parent.rows), parent.above))
+        return _Places(block.parent, np.searchsorted(front, block.above))
+
+    def _grouped(self) -> list[IntArray]:
+        """Blocks of each group in ascending order: whole branches, the largest first to the group with least work."""
+        last = len(self._blocks) - 1
+        branch_of = np.arange(len(self._blocks))
+        for k in reversed(range(last)):
+            if self._blocks[k].parent != last:
+                branch_of[k] = branch_of[self._blocks[k].parent]
+        work = np.zeros(len(self._blocks))
+        for k in range(last):
+            block = self._blocks[k]
+            entries = float(self._matrix.indptr[block.columns[1]] - self._matrix.indptr[block.columns[0]])
+            work[branch_of[k]] += block_cost(block.own, block.above.size) + self._longest * entries
+        branches = np.flatnonzero(work)
+        groups = min(_GROUPS, branches.size)
+        group_of, load = np.full(len(self._blocks), -1), np.zeros(groups)
+        for branch in branches[np.argsort(-work[branches], kind="stable")]:
+            group_of[branch] = int(np.argmin(load))
+            load[group_of[branch]] += work[branch]
+        of_block = group_of[branch_of[:last]]
+        return [np.flatnonzero(of_block == g) for g in range(groups)]
+
+    def _each_group(self, work: Callable[[int], None]) -> None:
+        groups = range(len(self._groups))
+        for _ in map(work, groups) if self._pool is None else self._pool.map(work, groups):
+            pass
+
     def factor(self, weights: FloatArray, diagonal: FloatArray) -> None:
         """Factor ``A diag(weights) A' + diag(diagonal)``; shapes (k,) and (m,), in the new order."""
-        self._eliminate(len(self._structure.blocks) - 1, weights, diagonal, self._pool)
+        root = len(self._blocks) - 1
 
-    def _eliminate(
-        self, k: int, weights: FloatArray, diagonal: FloatArray, pool: ThreadPoolExecutor | None = None
-    ) -> FloatArray:
-        """Factor a subtree; what it leaves for the rows above it."""
-        block = self._structure.blocks[k]
-        front = _Front(self._own[k], self._across[k], np.zeros((block.above.size, block.above.size)))
-        front.own[:] = 0.0
-        front.across[:] = 0.0
-        children = self._children[k]
-        left = (
-            pool.map(lambda child: self._eliminate(child, weights, diagonal), children)
-            if pool is not None
-            else (self._eliminate(child, weights, diagonal) for child in children)
-        )
+        def work(g: int) -> None:
+            self._sums[g][:] = 0.0
+            rests: dict[int, FloatArray] = {}
+            for k in self._groups[g].tolist():
+                rest = self._eliminate(k, weights, diagonal, rests)
+                if self._blocks[k].parent == root:
+                    _extend(rest, self._up[k].places, self._sums[g], _NOTHING)
+                else:
+                    rests[k] = rest
+
+        self._each_group(work)
+        panel = self._panels.panel(root)
+        panel[:] = 0.0
+        for part in self._sums:
+            panel += part
+        self._close(root, weights, diagonal, _NOTHING)
+
+    def _eliminate(self, k: int, weights: FloatArray, diagonal: FloatArray, rests: dict[int, FloatArray]) -> FloatArray:
+        """Factor a block; what it leaves for the rows above it."""
+        size = self._blocks[k].above.size
+        panel, above = self._panels.panel(k), np.zeros((size, size))
+        panel[:] = 0.0
+        for child in self._children[k]:
+            _extend(rests.pop(child), self._up[child].places, panel, above)
+        self._close(k, weights, diagonal, above)
+        return above
+
+    def _close(self, k: int, weights: FloatArray, diagonal: FloatArray, above: FloatArray) -> None:
+        """Gather a block's own columns into its front and factor it."""
+        block, panel = self._blocks[k], self._panels.panel(k)
         n = block.own
-        for rest in left:
-            front.own[:] += rest[:n, :n]
-            front.across[:] += rest[:n, n:]
-            front.above[:] += rest[n:, n:]
-        local = np.empty(self._rows, dtype=np.int64)
-        local[block.rows[0] : block.rows[1]] = np.arange(n)
-        local[block.above] = n + np.arange(block.above.size)
-        _gather(*block.columns, self._matrix, local, weights, front, self._longest)
-        front.own[np.diag_indices(n)] += diagonal[block.rows[0] : block.rows[1]]
-        _factor_own(front.own, block)
-        solve_rows(front.own, front.across)
-        downdate(front.across, front.above)
-        return front.above
+        if block.columns[1] > block.columns[0]:
+            local = np.empty(self._rows, dtype=np.int64)
+            local[block.rows[0] : block.rows[1]] = np.arange(n)
+            local[block.above] = n + np.arange(block.above.size)
+            _gather(*block.columns, self._matrix, local, weights, panel, above, self._longest)
+        own, across = panel[:, :n], panel[:, n:]
+        own[np.diag_indices(n)] += diagonal[block.rows[0] : block.rows[1]]
+        if not _factored(own):
+            raise NotPositiveDefinite(f"block of rows {block.rows[0]} to {block.rows[1]}")
+        solve_rows(own, across)
+        downdate(across, above)
 
     def solve(self, rhs: FloatArray) -> FloatArray:
         """``S^{-1} rhs``, shape (m,), in the new order."""
-        x = rhs.copy()
-        blocks = self._structure.blocks
-        for k, block in enumerate(blocks):
-            own = x[block.rows[0] : block.rows[1]]
-            solve_vector(self._own[k], own, transposed=True)
-            if block.above.size:
-                x[block.above] -= own @ self._across[k]
-        for k in reversed(range(len(blocks))):
-            block = blocks[k]
-            own = x[block.rows[0] : block.rows[1]]
-            if block.above.size:
-                own -= self._across[k] @ x[block.above]
-            solve_vector(self._own[k], own, transposed=False)
+        x, panels, shares = rhs.copy(), self._panels, self._shares
+        root = np.array([len(self._blocks) - 1])
+        first = self._blocks[-1].rows[0]
+        shares[:] = 0.0
+        self._each_group(lambda g: forward(self._groups[g], panels.arrays, x, first, shares[g]))
+        x[first:] += shares.sum(axis=0)
+        forward(root, panels.arrays, x, first, np.empty(0))
+        backward(root, panels.arrays, x)
+        self._each_group(lambda g: backward(self._groups[g], panels.arrays, x))
         return x
 
 
-def _factor_own(own: FloatArray, block: Block) -> None:
-    """Cholesky in place, with a nudge where rounding has spoilt it."""
-    if not own.size:
-        return
-    kept = np.triu(own)
+_NOTHING: Any = np.empty((0, 0))
+
+
+def _factored(own: FloatArray) -> bool:
+    """Cholesky in place, with a nudge where rounding has spoilt it; False where no nudge is enough."""
+    n = own.shape[0]
+    if not n:
+        return True
+    kept = own.copy()
     nudge = _NUDGE * max(float(np.diagonal(own).max()), np.finfo(np.float64).tiny)
     for _ in range(_NUDGES):
         if np.isfinite(nudge) and cholesky(own) == 0 and np.isfinite(own[-1, -1]):
-            return
+            return True
         own[:] = kept
-        own[np.diag_indices(block.own)] += nudge
+        own[np.diag_indices(n)] += nudge
         nudge *= 100.0
-    raise NotPositiveDefinite(f"block of rows {block.rows[0]} to {block.rows[1]}")
+    return False
+
+
+@fast_jit
+def _extend(rest: FloatArray, places: IntArray, panel: FloatArray, above: FloatArray) -> None:
+    """Add the upper triangle of what a child leaves to its places (ascending) in a front."""
+    n = panel.shape[0]
+    for q in range(places.size):
+        i = places[q]
+        if i < n:
+            for p in range(q, places.size):
+                panel[i, places[p]] += rest[q, p]
+        else:
+            for p in range(q, places.size):
+                above[i - n, places[p] - n] += rest[q, p]
 
 
 @fast_jit
@@ -141,34 +215,103 @@ def _gather(
     matrix: ColumnArrays,
     local: IntArray,
     weights: FloatArray,
-    front: _Front,
+    panel: FloatArray,
+    above: FloatArray,
     longest: int,
 ) -> None:
-    """Add ``d_j a_j a_j'`` of some columns to a front; ``local`` maps rows to places in it, own rows first."""
-    own, across, above = front
-    n = own.shape[0]
-    places = np.empty(longest, dtype=np.int64)
-    entries = np.empty(longest)
-    for j in range(first, last):
+    """Add ``d_j a_j a_j'`` of some columns to a front; ``local`` maps rows to places in it, own rows first.
+
+    Columns with the same rows lie beside one another: their products are summed in a small dense square
+    first and scattered once.
+    """
+    n = panel.shape[0]
+    # Unsigned places, in the panel and in what lies above: signed ones are tested for wrapping around at each use.
+    places = np.empty((2, longest), dtype=np.uint64)
+    entries = np.zeros((_ABREAST, longest))
+    square = np.zeros((longest, longest))
+    j = first
+    while j < last:
         start = np.int64(matrix.indptr[j])
         length = np.int64(matrix.indptr[j + 1]) - start
         split = 0
         for k in range(length):
             place = local[np.int64(matrix.indices[start + k])]
+            places[0, k] = np.uint64(place)
             if place < n:
                 split += 1
-            places[k] = place
-            entries[k] = matrix.values[start + k]
-        for q in range(split):
-            scaled = weights[j] * entries[q]
-            row = own[places[q]]
-            for p in range(q, split):
-                row[places[p]] += scaled * entries[p]
-            row = across[places[q]]
-            for p in range(split, length):
-                row[places[p] - n] += scaled * entries[p]
-        for q in range(split, length):
-            scaled = weights[j] * entries[q]
-            row = above[places[q] - n]
-            for p in range(q, length):
-                row[places[p] - n] += scaled * entries[p]
+            else:
+                places[1, k] = np.uint64(place - n)
+        following = j + 1
+        while following < last and _same_rows(matrix, start, length, following):
+            following += 1
+        if following == j + 1:
+            for k in range(length):
+                entries[0, k] = matrix.values[start + k]
+            _scatter_one(places, entries[0], length, split, weights[j], panel, above)
+        else:
+            for c in range(j, following, _ABREAST):
+                for r in range(_ABREAST):
+                    root = np.sqrt(weights[c + r]) if c + r < following else 0.0
+                    at = np.int64(matrix.indptr[min(c + r, following - 1)])
+                    for k in range(length):
+                        entries[r, k] = root * matrix.values[at + k]
+                _add_products(entries, length, square)
+            _scatter_square(places, square, length, split, panel, above)
+        j = following
+
+
+@fast_jit
+def _add_products(entries: FloatArray, length: Any, square: FloatArray) -> None:
+    """Add the products of a few columns with the same rows to the upper triangle of a square."""
+    e0, e1, e2, e3 = entries[0], entries[1], entries[2], entries[3]
+    for q in range(length):
+        s0, s1, s2, s3 = e0[q], e1[q], e2[q], e3[q]
+        line = square[q]
+        for p in range(q, length):
+            line[p] += s0 * e0[p] + s1 * e1[p] + s2 * e2[p] + s3 * e3[p]
+
+
+@fast_jit
+def _scatter_one(
+    places: Any, entries: FloatArray, length: Any, split: int, weight: float, panel: FloatArray, above: FloatArray
+) -> None:
+    """Add the products of one column."""
+    for q in range(split):
+        scaled = weight * entries[q]
+        row = panel[places[0, q]]
+        for p in range(q, length):
+            row[places[0, p]] += scaled * entries[p]
+    for q in range(split, length):
+        scaled = weight * entries[q]
+        row = above[places[1, q]]
+        for p in range(q, length):
+            row[places[1, p]] += scaled * entries[p]
+
+
+@fast_jit
+def _scatter_square(
+    places: Any, square: FloatArray, length: Any, split: int, panel: FloatArray, above: FloatArray
+) -> None:
+    """Add the upper triangle of a square of summed products, and clear it."""
+    for q in range(split):
+        line, row = square[q], panel[places[0, q]]
+        for p in range(q, length):
+            row[places[0, p]] += line[p]
+            line[p] = 0.0
+    for q in range(split, length):
+        line, row = square[q], above[places[1, q]]
+        for p in range(q, length):
+            row[places[1, p]] += line[p]
+            line[p] = 0.0
+
+
+@jit
+def _same_rows(matrix: ColumnArrays, start: np.int64, length: np.int64, j: int) -> bool:
+    """Whether a column has the rows of the one whose entries begin at ``start``."""
+    at = np.int64(matrix.indptr[j])
+    if np.int64(matrix.indptr[j + 1]) - at != length:
+        return False
+    for k in range(length):  # noqa: SIM110 (compiled: no generators)
+        if matrix.indices[at + k] != matrix.indices[start + k]:
+            return False
+    return True

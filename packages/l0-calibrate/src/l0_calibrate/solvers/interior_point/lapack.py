@@ -24,20 +24,19 @@ def _routine(module: str, name: str, arguments: int) -> Any:
 
 _potrf = _routine("cython_lapack", "dpotrf", 5)
 _trsm = _routine("cython_blas", "dtrsm", 11)
-_trsv = _routine("cython_blas", "dtrsv", 8)
 _syrk = _routine("cython_blas", "dsyrk", 10)
 
-
-def _flag(value: bytes) -> Any:
-    return ctypes.byref(ctypes.c_char(value))
+_LOWER, _NO, _YES, _RIGHT = (ctypes.byref(ctypes.c_char(flag)) for flag in (b"L", b"N", b"T", b"R"))
+_ONE, _MINUS_ONE = (ctypes.byref(ctypes.c_double(value)) for value in (1.0, -1.0))
 
 
 def _int(value: int) -> Any:
     return ctypes.byref(ctypes.c_int(value))
 
 
-def _real(value: float) -> Any:
-    return ctypes.byref(ctypes.c_double(value))
+def _stride(block: FloatArray) -> Any:
+    """Elements from one row to the next: blocks may be parts of wider ones."""
+    return _int(block.strides[0] // block.itemsize)
 
 
 def cholesky(block: FloatArray) -> int:
@@ -48,7 +47,7 @@ def cholesky(block: FloatArray) -> int:
     info = ctypes.c_int(0)
     n = block.shape[0]
     if n:
-        _potrf(_flag(b"L"), _int(n), block.ctypes.data, _int(n), ctypes.byref(info))
+        _potrf(_LOWER, _int(n), block.ctypes.data, _stride(block), ctypes.byref(info))
     return int(info.value)
 
 
@@ -57,8 +56,8 @@ def solve_rows(factor: FloatArray, block: FloatArray) -> None:
     n, a = block.shape
     if n and a:
         _trsm(
-            _flag(b"R"), _flag(b"L"), _flag(b"T"), _flag(b"N"), _int(a), _int(n), _real(1.0),
-            factor.ctypes.data, _int(n), block.ctypes.data, _int(a),
+            _RIGHT, _LOWER, _YES, _NO, _int(a), _int(n), _ONE,
+            factor.ctypes.data, _stride(factor), block.ctypes.data, _stride(block),
         )  # fmt: skip
 
 
@@ -67,16 +66,6 @@ def downdate(block: FloatArray, target: FloatArray) -> None:
     n, a = block.shape
     if n and a:
         _syrk(
-            _flag(b"L"), _flag(b"N"), _int(a), _int(n), _real(-1.0), block.ctypes.data, _int(a), _real(1.0),
-            target.ctypes.data, _int(a),
-        )  # fmt: skip
-
-
-def solve_vector(factor: FloatArray, vector: FloatArray, *, transposed: bool) -> None:
-    """``vector <- U'^{-1} vector`` (transposed) or ``U^{-1} vector``, in place, shape (n,), contiguous."""
-    n = vector.size
-    if n:
-        trans = b"N" if transposed else b"T"
-        _trsv(
-            _flag(b"L"), _flag(trans), _flag(b"N"), _int(n), factor.ctypes.data, _int(n), vector.ctypes.data, _int(1)
+            _LOWER, _NO, _int(a), _int(n), _MINUS_ONE, block.ctypes.data, _stride(block), _ONE,
+            target.ctypes.data, _stride(target),
         )  # fmt: skip

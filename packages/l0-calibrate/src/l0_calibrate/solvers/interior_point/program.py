@@ -9,7 +9,9 @@ import numpy.typing as npt
 from l0_calibrate.solvers.fit import Fit
 from l0_calibrate.solvers.interior_point.ordering import ordered_columns
 from l0_calibrate.solvers.interior_point.structure import Structure, find_structure
-from l0_calibrate.system import Columns
+from l0_calibrate.solvers.kernels import multiply
+from l0_calibrate.system import ColumnArrays, Columns
+from l0_gates.jit import jit
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -35,9 +37,7 @@ class Use:
         pinched = ~(fit.upper - fit.lower > 1e-9 * np.maximum(1.0, np.abs(fit.lower)))
         empty = fit.column_sums <= 0
         if not rows.all():
-            free = fit.columns.indices[~rows[fit.columns.indices]]
-            if free.size:
-                empty = _untouched(fit.columns, rows)
+            empty = _untouched(fit.columns, rows)
         # An untouched ratio costs nothing, or is best at the centre; 1 keeps the reference weight.
         rest = np.where(fit.spread > 0, fit.centre, 1.0)
         settled = np.where(pinched, fit.lower, np.clip(rest, fit.lower, fit.upper))
@@ -50,9 +50,18 @@ class Use:
 
 def _untouched(columns: Columns, rows: BoolArray) -> BoolArray:
     """Columns without an entry in the rows in use."""
-    touched = np.concatenate(([0], np.cumsum(rows[columns.indices])))
-    indptr = columns.indptr.astype(np.int64)
-    return np.asarray(touched[indptr[1:]] == touched[indptr[:-1]])
+    out = np.ones(columns.count, dtype=np.bool_)
+    _clear_touched(columns.arrays, rows, out)
+    return out
+
+
+@jit
+def _clear_touched(matrix: ColumnArrays, rows: BoolArray, out: BoolArray) -> None:
+    for j in range(out.size):
+        for p in range(np.int64(matrix.indptr[j]), np.int64(matrix.indptr[j + 1])):
+            if rows[np.int64(matrix.indices[p])]:
+                out[j] = False
+                break
 
 
 @attrs.frozen(eq=False)
@@ -91,14 +100,13 @@ class Program:
         """Take the rows and columns in use; the settled columns move into ``b``."""
         rows, order = structure.row_order, structure.column_order
         b = fit.b
-        if (use.settled[~use.columns] != 0).any():
-            rest = np.where(use.columns, 0.0, use.settled)
-            c = fit.columns
-            per_entry = np.repeat(rest, np.diff(c.indptr.astype(np.int64)).astype(np.int64))
-            b = b - np.bincount(c.indices, weights=per_entry * c.values, minlength=c.rows)
+        left_out = ~use.columns
+        if (use.settled[left_out] != 0).any():
+            moved = np.zeros(fit.columns.rows)
+            multiply(0, fit.columns.count, fit.columns.arrays, np.where(left_out, use.settled, 0.0), moved)
+            b = b - moved
         mass = None
         if fit.mass is not None:
-            left_out = ~use.columns
             mass = Mass(fit.reference[order], fit.mass - float(fit.reference[left_out] @ use.settled[left_out]))
         cap = fit.price.cap[rows]
         width = (fit.upper - fit.lower)[order]

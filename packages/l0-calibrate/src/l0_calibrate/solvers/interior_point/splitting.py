@@ -62,10 +62,20 @@ class Pattern:
         owner, late = (np.full(columns.count, -1, dtype=np.int64) for _ in range(2))
         return cls(columns.arrays, ByRows(indptr, out), use_columns, columns.rows, owner, late)
 
-    def lowest(self, block_of_row: IntArray, root: int) -> IntArray:
-        """The first block (children come before parents) among the rows of each column; ``root - 1`` for none."""
+    def lowest(self, block_of_row: IntArray, root: int) -> tuple[IntArray, IntArray]:
+        """The first block (children come before parents) among the rows of each column; ``root - 1`` for none.
+
+        And a number for the rows in blocks of each column, the same where the rows are the same.
+        """
         out = np.full(self.use_columns.size, root - 1, dtype=np.int64)
-        _lowest(self.by_columns, block_of_row, out)
+        alike = np.zeros(self.use_columns.size, dtype=np.int64)
+        _lowest(self.by_columns, block_of_row, out, alike)
+        return out, alike
+
+    def marked(self, columns: IntArray, place: IntArray) -> BoolArray:
+        """The places of the rows (-1 for none) that some columns touch, as flags of shape (rows,)."""
+        out = np.zeros(self.rows, dtype=np.bool_)
+        _mark(self.by_columns, columns, place, out)
         return out
 
 
@@ -152,12 +162,25 @@ def _fill_rows(
 
 
 @jit
-def _lowest(matrix: ColumnArrays, block_of_row: IntArray, out: IntArray) -> None:
+def _lowest(matrix: ColumnArrays, block_of_row: IntArray, out: IntArray, alike: IntArray) -> None:
     for j in range(out.size):
+        mixed = np.uint64(1469598103934665603)
         for p in range(np.int64(matrix.indptr[j]), np.int64(matrix.indptr[j + 1])):
-            block = block_of_row[np.int64(matrix.indices[p])]
-            if 0 <= block < out[j]:
-                out[j] = block
+            row = np.int64(matrix.indices[p])
+            block = block_of_row[row]
+            if block >= 0:
+                out[j] = min(out[j], block)
+                mixed = (mixed ^ np.uint64(row)) * np.uint64(1099511628211)  # FNV-1a
+        alike[j] = np.int64(mixed >> np.uint64(1))
+
+
+@jit
+def _mark(matrix: ColumnArrays, columns: IntArray, place: IntArray, out: BoolArray) -> None:
+    for j in columns:
+        for p in range(np.int64(matrix.indptr[j]), np.int64(matrix.indptr[j + 1])):
+            row = place[np.int64(matrix.indices[p])]
+            if row >= 0:
+                out[row] = True
 
 
 @jit

@@ -102,12 +102,18 @@ def _corrected(state: State, step: Step, correction: Move, common: bool) -> Step
 def _reaches(point: FloatArray, direction: FloatArray, correction: FloatArray, weights: FloatArray) -> FloatArray:
     """The longest steps, at most 1, along ``direction + w correction`` that keep a point from falling below 0."""
     inverse = np.ones(weights.size)
+    least = 1.0
     for k in range(point.size):
+        down = -direction[k]
+        turn = -correction[k]
+        # Linear in the weights (0 to 1): a pair that binds at neither end binds nowhere, and few do.
+        if max(down, down + turn) <= least * point[k]:
+            continue
         scale = 1.0 / point[k]
-        down = -direction[k] * scale
-        turn = -correction[k] * scale
+        least = np.inf
         for w in range(weights.size):
-            inverse[w] = max(inverse[w], down + weights[w] * turn)
+            inverse[w] = max(inverse[w], scale * (down + weights[w] * turn))
+            least = min(least, inverse[w])
     return 1.0 / inverse
 
 

@@ -43,7 +43,8 @@ class Block:
     """One node of the tree.
 
     ``rows`` and ``columns`` are ranges in the new order, ``parent`` the number of the block above (-1 for
-    the root), ``above`` the rows of all blocks above, ascending, in the new order.
+    the root), ``above`` those rows of the blocks above, ascending, in the new order, that its columns or
+    those of the blocks below it touch.
     """
 
     rows: tuple[int, int]
@@ -174,34 +175,34 @@ def _grouped(rows: IntArray, split: Split) -> list[IntArray]:
 
 
 def _numbered(pattern: Pattern, tree: _Tree, use_columns: BoolArray) -> Structure:
-    """New numbers: blocks in post-order; each column in the lowest block that it touches."""
+    """New numbers: blocks in post-order; each column in the lowest block that it touches, beside its like."""
     nodes = list(_post_order(tree, -1))
     position = {id(node): k for k, (node, _) in enumerate(nodes)}
     block_of_row = np.full(pattern.rows, -1, dtype=np.int64)
     for k, (node, _) in enumerate(nodes):
         block_of_row[node.rows] = k
-    block_of_column = pattern.lowest(block_of_row, len(nodes))
+    block_of_column, alike = pattern.lowest(block_of_row, len(nodes))
     used = np.flatnonzero(use_columns)
-    column_order = used[np.argsort(block_of_column[used], kind="stable")]
+    column_order = used[np.lexsort((alike[used], block_of_column[used]))]
     column_edges = np.searchsorted(block_of_column[column_order], np.arange(len(nodes) + 1))
     row_edges = np.concatenate(([0], np.cumsum([node.rows.size for node, _ in nodes]))).astype(int)
     parents = [position[id(parent)] if isinstance(parent, _Tree) else -1 for _, parent in nodes]
-    blocks: list[Block] = []
-    for k in range(len(nodes)):
-        above: list[IntArray] = []
-        p = parents[k]
-        while p >= 0:
-            above.append(np.arange(row_edges[p], row_edges[p + 1]))
-            p = parents[p]
-        blocks.append(
-            Block(
-                (int(row_edges[k]), int(row_edges[k + 1])),
-                (int(column_edges[k]), int(column_edges[k + 1])),
-                parents[k],
-                np.concatenate(above) if above else np.empty(0, dtype=np.int64),
-            )
-        )
     row_order = np.concatenate([node.rows for node, _ in nodes])
+    place = np.full(pattern.rows, -1, dtype=np.int64)
+    place[row_order] = np.arange(row_order.size)
+    blocks: list[Block] = []
+    touched: list[list[IntArray]] = [[] for _ in nodes]
+    for k, parent in enumerate(parents):
+        columns = (int(column_edges[k]), int(column_edges[k + 1]))
+        rows = (int(row_edges[k]), int(row_edges[k + 1]))
+        marked = pattern.marked(column_order[columns[0] : columns[1]], place)
+        for part in touched[k]:
+            marked[part] = True
+        above = rows[1] + np.flatnonzero(marked[rows[1] :])
+        touched[k].clear()
+        if parent >= 0:
+            touched[parent].append(above)
+        blocks.append(Block(rows, columns, parent, above))
     return Structure(row_order, column_order, tuple(blocks))
 
 
