@@ -325,3 +325,34 @@ def test_from_the_command_line(backend: str, tmp_path) -> None:
     assert "lambda" in summary["notes"][0]
     assert summary["options"]["selector"] == "hard_concrete"
     assert summary["options"]["selector_settings"]["steps"] == 60
+
+
+@pytest.mark.parametrize("name", ["hard_concrete", "sample", "feature", "sampford", "cube", "systematic"])
+@pytest.mark.parametrize("with_must", [False, True])
+def test_groups_are_kept_whole_at_the_exact_count(name: str, with_must: bool) -> None:
+    asked = problem(4)
+    random = np.random.default_rng(1)
+    groups = random.permutation(np.repeat(np.arange(150), random.integers(1, 4, 150))[:300])
+    must = np.zeros(300, bool)
+    must[[7, 250]] = with_must
+    flags = {"must_keep": must} if with_must else {}
+    result = calibrate(asked, keep=45, selector=name, groups=groups, **flags)
+    mask = result.selection.mask
+    assert result.kept == 45
+    assert not set(groups[mask]) & set(groups[~mask])
+    assert mask[must].all()
+    again = calibrate(asked, keep=45, selector=name, groups=groups, **flags)
+    assert again.fingerprint == result.fingerprint
+
+
+def test_gates_choose_whole_groups_better_than_chance() -> None:
+    asked = load_demo()
+    groups = np.random.default_rng(0).permutation(np.arange(5_000) // 2)
+    options: dict[str, Any] = {"keep": 300, "max_weight_ratio": 5.0, "groups": groups}
+    learnt = calibrate(asked, selector="hard_concrete", **options)
+    assert learnt.loss < 0.4 * calibrate(asked, selector="random", **options).loss
+
+
+def test_a_strategy_that_cannot_keep_groups_whole_says_so() -> None:
+    with pytest.raises(InputError, match="HybridStrategy neither ranks"):
+        calibrate(problem(), keep=40, selector="hybrid", groups=np.arange(300) // 2)

@@ -174,8 +174,8 @@ def test_bad_ids_are_refused_by_name() -> None:
         calibrate(asked, keep=10, groups=groups)
     with pytest.raises(InputError, match="groups needs a budget"):
         calibrate(asked, groups=households(120, 4))
-    with pytest.raises(InputError, match="chooses records one by one"):
-        calibrate(asked, keep=10, groups=households(120, 4), selector="systematic")
+    with pytest.raises(InputError, match="cannot keep groups whole"):
+        calibrate(asked, keep=10, groups=households(120, 4), selector="hybrid")
 
 
 def test_groups_are_named_in_the_record_of_a_run() -> None:

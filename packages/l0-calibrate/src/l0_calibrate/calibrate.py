@@ -233,7 +233,7 @@ def _budgeted(run: _Run, keep: int, checkpoint: Checkpoint | None) -> Calibratio
         selector = selector_named(options.selector, options.selector_settings, run.machine)
         if run.groups is not None and not selector.takes_groups:
             raise InputError(
-                f"selector {options.selector!r} chooses records one by one; with groups use prune, exchange or random"
+                f"selector {options.selector!r} chooses records one by one; with groups use prune or exchange"
             )
         selected = run.clock.timed("select", lambda: selector.select(budget, run.machine, run.watch))
         if checkpoint is not None:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import attrs
 import numpy as np
 import numpy.typing as npt
+from scipy.stats import rankdata
 
 from l0_calibrate.selectors.base import Budget, Selected, Selector
+from l0_calibrate.selectors.groups import largest_whole
 from l0_calibrate.selectors.records import usable_records
 from l0_calibrate.solvers.base import Machine
 from l0_calibrate.watch import Progress, Watch, unwatched
 from l0_core import GateStrategy, InputError, Selection
 from l0_core.selection import top_k
+from l0_gates.designs import DesignStrategy
 
 IntArray = npt.NDArray[np.int64]
 
@@ -21,8 +26,11 @@ class GateSelector(Selector):
     """Lets a gate strategy learn from the matrix and the targets, and keeps what it selects.
 
     The strategy sees the records that may be kept and no others. Records that must be kept come before all by
-    the scores of a strategy that learns; a design draws the rest of the budget from the other records.
+    the scores of a strategy that learns; a design draws the rest of the budget from the other records. With groups,
+    a design draws whole ones, and of a strategy that ranks those come first whose records rank high.
     """
+
+    takes_groups: ClassVar[bool] = True
 
     strategy: GateStrategy
 
@@ -32,23 +40,36 @@ class GateSelector(Selector):
         watch(Progress("select", 0, 0.0, None, None, usable.size, 0.0))
         must = np.zeros(budget.problem.n_records, bool) if budget.must_keep is None else budget.must_keep
         first = int(must.sum())
-        if not first:
-            return Selected(_spread_out(self._chosen(budget, usable, budget.keep, machine), usable, must))
         if first == budget.keep:
             return Selected(Selection(np.flatnonzero(must), must.size, kinds=np.full(first, "must")))
-        learned = self._chosen(budget, usable, budget.keep, machine)
-        if learned.scores is not None and learned.inclusion_probabilities is None:
-            ranks = np.where(must[usable], np.inf, learned.scores)
-            indices = top_k(ranks, budget.keep, machine.seed)
-            learned = Selection(indices, usable.size, kinds=np.full(budget.keep, "learned"), scores=learned.scores)
-            return Selected(_spread_out(learned, usable, must))
-        rest = usable[~must[usable]]
-        return Selected(_spread_out(self._chosen(budget, rest, budget.keep - first, machine), rest, must))
+        if isinstance(self.strategy, DesignStrategy):
+            usable = usable[~must[usable]]
+            drawn = self._chosen(budget, usable, budget.keep - first, machine)
+            return Selected(_spread_out(drawn, usable, must))
+        chosen = self._chosen(budget, usable, budget.keep, machine)
+        ranks = chosen.scores if chosen.inclusion_probabilities is None else None
+        if budget.groups is not None:
+            if ranks is None:
+                raise InputError(
+                    f"gate strategy {type(self.strategy).__name__} neither ranks records nor draws by a design of "
+                    "l0-gates, so that it cannot keep groups whole; use another, or leave out groups"
+                )
+            indices = largest_whole(budget, usable, rankdata(ranks) / ranks.size, budget.keep)
+            chosen = _learned(indices, ranks)
+        elif first and ranks is not None:
+            indices = top_k(np.where(must[usable], np.inf, ranks), budget.keep, machine.seed)
+            chosen = _learned(indices, ranks)
+        elif first:
+            usable = usable[~must[usable]]
+            chosen = self._chosen(budget, usable, budget.keep - first, machine)
+        return Selected(_spread_out(chosen, usable, must))
 
     def _chosen(self, budget: Budget, among: IntArray, keep: int, machine: Machine) -> Selection:
         """What the strategy selects from some of the records, by their positions among these."""
         problem = budget.problem
         matrix = problem.matrix if among.size == problem.n_records else problem.matrix[:, among]
+        if isinstance(self.strategy, DesignStrategy) and budget.groups is not None:
+            self.strategy.groups = budget.groups[among]
         self.strategy.fit(matrix, problem.targets, reference=problem.initial_weights[among])
         selection = self.strategy.select(among.size, keep=keep, seed=machine.seed)
         if not isinstance(selection, Selection) or selection.total != among.size:
@@ -57,6 +78,10 @@ class GateSelector(Selector):
                 f"from {among.size} records"
             )
         return selection
+
+
+def _learned(indices: IntArray, scores: npt.NDArray[np.float64]) -> Selection:
+    return Selection(indices, scores.size, kinds=np.full(indices.size, "learned"), scores=scores)
 
 
 def _spread_out(part: Selection, among: IntArray, must: npt.NDArray[np.bool_]) -> Selection:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import ClassVar
 
 import attrs
 import numpy as np
@@ -11,6 +12,7 @@ import scipy.sparse as sp
 
 from l0_calibrate.selectors.base import Budget, Selected, Selector
 from l0_calibrate.selectors.gate_loss import GateRowLoss
+from l0_calibrate.selectors.groups import largest_whole
 from l0_calibrate.selectors.records import usable_records
 from l0_calibrate.solvers.base import Machine
 from l0_calibrate.system import take_columns
@@ -29,6 +31,8 @@ _EVENTS = 100
 @attrs.frozen(kw_only=True)
 class HardConcreteSelector(Selector):
     """Trains log-weights and gates of all records together, then keeps those whose gates are surest to be open.
+
+    With groups, the whole ones whose gates are expected to be open most often together.
 
     What is minimised is what the refit minimises: the run's loss with its weights and tolerances, the price
     on unequal weights and the largest weight ratio, plus the price of open gates, which follows the expected count
@@ -57,6 +61,8 @@ class HardConcreteSelector(Selector):
     backend, seed
         Those of the run, unless given.
     """
+
+    takes_groups: ClassVar[bool] = True
 
     steps: int = 1_000
     gates: str = "median"
@@ -97,8 +103,12 @@ class HardConcreteSelector(Selector):
         trained = self._train(budget, support, watch)
         scores = np.full(budget.system.records, -np.inf)
         scores[support] = trained.log_alpha
-        ranks = scores if budget.must_keep is None else np.where(budget.must_keep, np.inf, scores)
-        selection = Selection(top_k(ranks, budget.keep, self.seed), budget.system.records, scores=scores)
+        if budget.groups is not None:  # of greatest expected number of open gates
+            indices = support[largest_whole(budget, support, trained.open_probabilities, budget.keep)]
+        else:
+            ranks = scores if budget.must_keep is None else np.where(budget.must_keep, np.inf, scores)
+            indices = top_k(ranks, budget.keep, self.seed)
+        selection = Selection(indices, budget.system.records, scores=scores)
         return Selected(selection, notes=(self._note(trained),))
 
     def _note(self, trained: TrainingResult) -> str:
