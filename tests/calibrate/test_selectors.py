@@ -12,6 +12,7 @@ import scipy.optimize as so
 import scipy.sparse as sp
 
 from l0_calibrate import calibrate
+from l0_calibrate.demo import load_demo
 from l0_calibrate.losses.base import RowPrice
 from l0_calibrate.problem import CalibrationProblem
 from l0_calibrate.result.diagnostics import effective_sample_size
@@ -217,6 +218,17 @@ def test_the_spread_found_for_a_sample_size_is_the_least_that_gives_it(selector:
     assert result.spread < 1e-6 or less.ess < wanted * 1.01
     with pytest.raises(InputError, match="cannot be had"):
         calibrate(asked, ess_at_least=81, **options | {"selector": "prune"})
+
+
+def test_a_wanted_sample_size_decides_which_records_are_chosen() -> None:
+    asked = load_demo()
+    options: dict[str, Any] = {"keep": 300, "max_weight_ratio": 5.0}
+    uneven = calibrate(asked, **options)
+    wanted = 1.08 * uneven.ess
+    chosen_for_it = calibrate(asked, ess_at_least=wanted, **options)
+    made_even = calibrate(asked, ess_at_least=wanted, never_keep=~uneven.selection.mask, **options)
+    assert min(chosen_for_it.ess, made_even.ess) >= wanted
+    assert chosen_for_it.loss < 0.8 * made_even.loss
 
 
 def test_settings_of_exchange_are_checked() -> None:

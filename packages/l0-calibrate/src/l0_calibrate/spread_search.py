@@ -40,14 +40,16 @@ def spread_for_ess(
     solution = fit(mu, None)
     best = solution if ess(solution) >= wanted else None
     low = high = mu
+    most = ess(solution)
     while best is None:
         low, mu = mu, mu * _STEP
         if mu > _LARGEST:
             raise InputError(
-                f"ess_at_least={wanted:g} cannot be had: the most is about {ess(solution):.0f} "
-                "(equal weights for all kept records would be needed beyond); ask for less, or keep more records"
+                f"ess_at_least={wanted:g} cannot be had: the most is about {most:.0f} "
+                "on these records; ask for less, or keep more records"
             )
         solution = fit(mu, solution.start())
+        most = max(most, ess(solution))
         if ess(solution) >= wanted:
             best, high = solution, mu
     while low == high:

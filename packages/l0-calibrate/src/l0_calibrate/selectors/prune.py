@@ -8,6 +8,7 @@ import attrs
 import numpy as np
 import numpy.typing as npt
 
+from l0_calibrate.result.diagnostics import effective_sample_size
 from l0_calibrate.selectors.base import Budget, Selected, Selector
 from l0_calibrate.selectors.fits import InnerFits
 from l0_calibrate.selectors.groups import largest_whole
@@ -21,6 +22,11 @@ IntArray = npt.NDArray[np.int64]
 
 _SMALL = 500_000
 """Non-zeros of a problem for which the careful pace costs a second or less."""
+
+_NEARLY = 0.97
+"""Part of the effective sample size wanted that a selection should have; the refit finds the rest."""
+_GROWTH, _TRIALS = 2.0, 7
+"""From one spread to the next, and how many are tried: the last has most of the evenness that can be had."""
 
 
 @attrs.frozen
@@ -137,8 +143,24 @@ class PruneSelector(Selector):
     takes_groups = True
 
     def select(self, budget: Budget, machine: Machine, watch: Watch = unwatched) -> Selected:
-        """Choose exactly ``budget.keep`` records."""
-        fits = InnerFits(budget, machine, time.perf_counter() + budget.seconds)
+        """Choose exactly ``budget.keep`` records.
+
+        Where an effective sample size is wanted, with the least of a row of growing spreads that (nearly) gives
+        it: records chosen under a small price on unequal weights cannot be made even afterwards.
+        """
+        deadline = time.perf_counter() + budget.seconds
         pace = Pace.at(budget.keep, budget.system.targets, budget.system.columns.nnz)
-        support, solution, scores = pruned(fits, pace, watch)
-        return Selected(Selection(support, budget.system.records, scores=scores), solution.start())
+        best: Selected | None = None
+        most = -1.0
+        for _ in range(_TRIALS):
+            fits = InnerFits(budget, machine, deadline)
+            support, solution, scores = pruned(fits, pace, watch)
+            ess = effective_sample_size(solution.u * budget.system.reference[support])
+            if ess > most:
+                most = ess
+                best = Selected(Selection(support, budget.system.records, scores=scores), solution.start())
+            if budget.ess_at_least is None or ess >= _NEARLY * budget.ess_at_least or fits.late:
+                break
+            budget = attrs.evolve(budget, spread=_GROWTH * budget.spread)
+        assert best is not None
+        return best
