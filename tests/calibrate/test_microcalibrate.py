@@ -251,7 +251,22 @@ def sparse_frame(frame):
     return pd.DataFrame.sparse.from_spmatrix(sp.csc_matrix(frame.to_numpy()), columns=NAMES)
 
 
-@pytest.mark.parametrize("form", [sparse_frame, lambda f: sp.csr_array(f.to_numpy()), lambda f: f.to_numpy()])
+FORMS = [
+    sparse_frame,
+    lambda f: sp.csr_array(f.to_numpy()),
+    lambda f: sp.coo_matrix(f.to_numpy()),
+    lambda f: f.to_numpy(),
+    lambda f: np.asfortranarray(f.to_numpy()),
+    lambda f: f.to_numpy()[::-1][::-1],
+    lambda f: torch.tensor(f.to_numpy()),
+    lambda f: torch.tensor(f.to_numpy()).to_sparse_csr(),
+    lambda f: f.astype("Float64"),
+    lambda f: pd.concat([f.iloc[:, :1], sparse_frame(f).iloc[:, 1:2], f.iloc[:, 2:]], axis=1),
+]
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.filterwarnings("ignore:Sparse CSR tensor support is in beta:UserWarning")
 def test_every_kind_of_matrix(form):
     weights, targets, frame = example()
     expected = Calibration(weights, targets, NAMES, frame, epochs=5).calibrate()
@@ -547,7 +562,11 @@ def test_bounds_reach_the_engine():
 def test_the_engine_needs_no_torch():
     code = (
         "import sys, numpy as np\n"
-        "sys.modules['torch'] = None\n"
+        "class NoTorch:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name.split('.')[0] == 'torch':\n"
+        "            raise ModuleNotFoundError(name)\n"
+        "sys.meta_path.insert(0, NoTorch())\n"
         "from l0_calibrate.microcalibrate import Calibration\n"
         "c = Calibration(np.ones(6), np.array([4.0]), estimate_matrix=np.ones((6, 1)), keep=3)\n"
         "c.calibrate()\n"

@@ -7,7 +7,6 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-import scipy.sparse as sp
 
 from l0_calibrate.microcalibrate import Calibration, evaluate_holdout_robustness, tune_l0_hyperparameters
 from l0_calibrate.microcalibrate.analytical import determined_rows, scaled_gram
@@ -266,18 +265,3 @@ def test_what_is_held_out_has_no_part_in_a_fit():
         np.testing.assert_array_equal(first.estimates, second.estimates)
         assert (first.kept, first.train_loss) == (second.kept, second.train_loss)
         assert first.loss != second.loss
-
-
-def test_a_large_problem_stays_small():
-    """40,000 records and 2,268 targets with 1.2 million numbers: dense it would be 0.7 GB."""
-    import tracemalloc
-
-    rng = np.random.default_rng(0)
-    matrix = sp.random_array((40_000, 2_268), density=1.2e6 / (40_000 * 2_268), rng=rng, format="csc")
-    frame = pd.DataFrame.sparse.from_spmatrix(matrix)
-    tracemalloc.start()
-    large = Calibration(np.ones(40_000), np.ones(2_268), estimate_matrix=frame, epochs=2)
-    large.calibrate()
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    assert peak < 250e6

@@ -16,7 +16,10 @@ from l0_core import InputError
 _INT32 = np.iinfo(np.int32).max
 
 _BLOCK = 1 << 21
-"""Non-zeros of a block of rows: its float64 copy (16 MB) is all that a product of a float32 matrix needs."""
+"""Numbers that are looked at together: 16 MB in float64.
+
+Of a dense table this is the largest copy that is made, whatever its size; of a product with a float32 matrix too.
+"""
 
 
 def frozen_csr(matrix: Any) -> sp.csr_array:
@@ -40,7 +43,7 @@ def frozen_csr(matrix: Any) -> sp.csr_array:
     InputError
         Not two-dimensional, empty, not of real numbers, indices out of range, entries that are not finite.
     """
-    sparse = _as_sparse(matrix)
+    sparse = as_sparse(matrix)
     if len(sparse.shape) != 2 or 0 in sparse.shape:
         raise InputError(
             f"the matrix must be two-dimensional (targets, records) with at least one of each, got shape {sparse.shape}"
@@ -92,31 +95,86 @@ def _own(array: npt.NDArray[Any], dtype: Any) -> npt.NDArray[Any]:
     return own
 
 
-def _as_sparse(matrix: Any) -> Any:
-    """A SciPy sparse matrix that shares what it can with the argument."""
+def as_sparse(matrix: Any, what: str = "the matrix", axes: str = "(targets, records)") -> Any:
+    """A SciPy sparse matrix or array, of any format, that shares what it can with the argument.
+
+    A dense table is read some rows or columns at a time, in the order in which it lies in memory: no copy of it is
+    made. Explicit zeros and repeated entries of a sparse matrix stay as they are.
+
+    Parameters
+    ----------
+    matrix
+        See `frozen_csr`.
+    what, axes
+        What messages call the matrix and its dimensions.
+
+    Raises
+    ------
+    InputError
+        Not two-dimensional, or not of real numbers.
+    """
     if sp.issparse(matrix):
         return matrix
     if hasattr(matrix, "layout") and hasattr(matrix, "detach"):
-        return _from_torch(matrix)
+        return _from_torch(matrix, what, axes)
     if isinstance(matrix, pd.DataFrame):
-        if len(matrix.columns) and all(isinstance(dtype, pd.SparseDtype) for dtype in matrix.dtypes):
-            return matrix.sparse.to_coo()
-        for column, kind in zip(matrix.columns, matrix.dtypes, strict=True):
-            if getattr(kind, "kind", "O") not in "fiub":
-                raise InputError(f"the matrix must hold real numbers; column {column!r} has dtype {kind}")
-        plain = all(isinstance(kind, np.dtype) for kind in matrix.dtypes)
-        values = matrix.to_numpy() if plain else matrix.to_numpy(dtype=np.float64, na_value=np.nan)
-    else:
-        refuse_masked(matrix, "the matrix")
-        try:
-            values = np.asarray(matrix)
-        except (ValueError, TypeError) as fault:
-            raise InputError(f"the matrix cannot be read as an array: {fault}") from fault
+        return _from_frame(matrix, what)
+    refuse_masked(matrix, what)
+    try:
+        values = np.asarray(matrix)
+    except (ValueError, TypeError) as fault:
+        raise InputError(f"{what} cannot be read as an array: {fault}") from fault
     if values.ndim != 2:
-        raise InputError(f"the matrix must be two-dimensional (targets, records), got shape {values.shape}")
+        raise InputError(f"{what} must be two-dimensional {axes}, got shape {values.shape}")
     if values.dtype.kind not in "fiub":
-        raise InputError(f"the matrix must hold real numbers, got dtype {values.dtype}")
-    return sp.csr_array(_widened(values))
+        raise InputError(f"{what} must hold real numbers, got dtype {values.dtype}")
+    return _from_dense(values)
+
+
+def _from_frame(frame: pd.DataFrame, what: str) -> Any:
+    """A frame of dense or sparse columns; dense ones some at a time, so that none but the caller's is whole."""
+    kinds = list(frame.dtypes)
+    if kinds and all(isinstance(kind, pd.SparseDtype) and kind.fill_value == 0 for kind in kinds):
+        return frame.sparse.to_coo()
+    for column, kind in zip(frame.columns, kinds, strict=True):
+        if getattr(kind, "kind", "O") not in "fiub":
+            raise InputError(f"{what} must hold real numbers; column {column!r} has dtype {kind}")
+    height, width = frame.shape
+    if not height * width:
+        return sp.csc_array(frame.shape)
+    plain = all(isinstance(kind, np.dtype) for kind in kinds)
+    step = max(1, _BLOCK // height)
+    parts = []
+    for k in range(0, width, step):
+        block = frame.iloc[:, k : k + step]
+        values = block.to_numpy() if plain else block.to_numpy(dtype=np.float64, na_value=np.nan)
+        parts.append(sp.csc_array(_from_dense(values)))
+    return sp.hstack(parts, format="csc")
+
+
+def _from_dense(values: npt.NDArray[Any]) -> Any:
+    """CSR of a table that lies in memory row by row, CSC of one that lies column by column."""
+    if values.flags.f_contiguous and not values.flags.c_contiguous:
+        return _rows_of(values.T).T
+    return _rows_of(values)
+
+
+def _rows_of(values: npt.NDArray[Any]) -> sp.csr_array:
+    """A table as CSR, some rows at a time. (NaN is not zero: it stays to be found.)"""
+    height, width = values.shape
+    if not height * width:
+        return sp.csr_array((height, width))
+    step = max(1, _BLOCK // width)
+    data, indices, counts = [], [], []
+    for k in range(0, height, step):
+        block = values[k : k + step]
+        there = block != 0
+        places = np.flatnonzero(there)
+        data.append(_widened(block.ravel()[places]))
+        indices.append((places % width).astype(np.int32 if width <= _INT32 else np.int64))
+        counts.append(np.count_nonzero(there, axis=1))
+    indptr = np.concatenate([[0], np.cumsum(np.concatenate(counts))])
+    return sp.csr_array((np.concatenate(data), np.concatenate(indices), indptr), shape=(height, width))
 
 
 def _widened(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -124,14 +182,14 @@ def _widened(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return values.astype(np.float32) if values.dtype == np.float16 else values
 
 
-def _from_torch(tensor: Any) -> Any:
+def _from_torch(tensor: Any, what: str, axes: str) -> Any:
     """A torch tensor of any layout; torch itself is not imported."""
     tensor = tensor.detach().cpu()
     layout = str(tensor.layout)
     if str(tensor.dtype) in ("torch.bfloat16", "torch.float16"):  # exact in float32
         tensor = tensor.float()
     if tensor.ndim != 2:
-        raise InputError(f"the matrix must be two-dimensional (targets, records), got shape {tuple(tensor.shape)}")
+        raise InputError(f"{what} must be two-dimensional {axes}, got shape {tuple(tensor.shape)}")
     shape = tuple(int(length) for length in tensor.shape)
     if layout == "torch.sparse_csr":
         parts = (tensor.values(), tensor.col_indices(), tensor.crow_indices())
@@ -145,7 +203,7 @@ def _from_torch(tensor: Any) -> Any:
         return sp.coo_array((tensor.values().numpy(), (rows, columns)), shape=shape)
     if layout != "torch.strided":
         raise InputError(f"a torch tensor of layout {layout} cannot be read; use .to_sparse_csr()")
-    return sp.csr_array(tensor.numpy())
+    return _from_dense(tensor.numpy())
 
 
 def row_blocks(matrix: sp.csr_array, most: int = _BLOCK) -> Iterator[tuple[int, int, sp.csr_array]]:

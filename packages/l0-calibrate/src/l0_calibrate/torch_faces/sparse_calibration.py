@@ -6,10 +6,10 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
-import scipy.sparse as sp
 import torch
 from torch import Tensor, nn
 
+from l0_calibrate.problem.matrices import as_sparse
 from l0_calibrate.torch_faces.progress_lines import ProgressLines
 from l0_calibrate.torch_faces.squared_error import group_weights, target_scales
 from l0_calibrate.torch_faces.training_memory import TrainingMemory
@@ -261,9 +261,7 @@ class SparseCalibrationWeights(StochasticGates):
     def _table(self, M: Any) -> Any:
         """M as an ndarray or scipy sparse, with a column for each weight."""
         if isinstance(M, Tensor) and M.layout != torch.strided:
-            entries = M.detach().cpu().to_sparse_coo().coalesce()  # type: ignore[no-untyped-call]
-            places = tuple(entries.indices().numpy())
-            M = sp.coo_array((entries.values().numpy(), places), shape=tuple(M.shape)).tocsr()
+            M = as_sparse(M, "M", "(targets, n_features)").tocsr()
         table = as_matrix(M)
         if len(table.shape) != 2:
             raise InputError(f"M must have two dimensions (targets, n_features), its shape is {tuple(table.shape)}")
