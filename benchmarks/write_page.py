@@ -1,4 +1,4 @@
-"""Write docs/benchmarks.md from the results in benchmarks/results: no figure on the page is typed by hand.
+"""Write docs/benchmarks.md, and the tables of docs/gates.md, from benchmarks/results: no figure is typed by hand.
 
     python benchmarks/write_page.py
 
@@ -8,6 +8,7 @@ Every file of results has a section here; one without is refused, so that nothin
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
 PAGE = HERE.parent / "docs" / "benchmarks.md"
+GATES = HERE.parent / "docs" / "gates.md"
 
 HEAD = """# Benchmarks
 
@@ -74,6 +76,24 @@ def gate_step(found: dict[str, Any]) -> str:
         ("times faster", f"{found['times faster']:.1f}"),
     ]
     return f"**{found['problem']}** {where(found)}\n\n" + table(("step", "time"), rows)
+
+
+def selectors(found: dict[str, Any]) -> str:
+    """Trained gates, the engine and chance at the same counts."""
+    rows = [
+        (
+            f"{run['keep']:,}",
+            run["selector"],
+            f"{run['loss']:.4f}",
+            f"{run['objective']:.4f}",
+            f"{run['ess']:,.0f}",
+            f"{run['max_ratio']:.1f}",
+            seconds(run["select_seconds"] + run["refit_seconds"]),
+        )
+        for run in found["rows"]
+    ]
+    head = ("K", "selector", "loss", "objective", "ESS", "largest ratio", "time")
+    return f"**{found['problem']}** {where(found)}\n\n" + table(head, rows)
 
 
 def pytest_benchmark(found: dict[str, Any]) -> str:
@@ -167,6 +187,12 @@ SECTIONS: list[tuple[str, str, dict[str, Callable[[dict[str, Any]], str]]]] = [
         {"gate_step_medium.json": gate_step, "gate_step_large.json": gate_step},
     ),
     (
+        "Selectors",
+        "`compare_selectors.py`: the same counts, ratios up to 5, the same refit; one thread, medians over three "
+        "seeds. The objective is the loss and the price on unequal weights; ESS is the effective sample size.",
+        {"selectors_small.json": selectors, "selectors_medium.json": selectors},
+    ),
+    (
         "The faces beside the originals",
         "`compare_l0_python.py`: unchanged calls.",
         {"l0_python.json": l0_python},
@@ -201,5 +227,17 @@ def page() -> str:
     return "\n".join(parts)
 
 
+def gates_page() -> str:
+    """docs/gates.md with the tables of the results between its marks ``<!-- NAME -->`` and ``<!-- end -->``."""
+
+    def filled(mark: re.Match[str]) -> str:
+        found = json.loads((RESULTS / f"{mark[1]}.json").read_text())
+        return f"<!-- {mark[1]} -->\n{selectors(found)}\n<!-- end -->"
+
+    text = GATES.read_text(encoding="utf-8")
+    return re.sub(r"<!-- (selectors_\w+) -->\n.*?<!-- end -->", filled, text, flags=re.DOTALL)
+
+
 if __name__ == "__main__":
+    GATES.write_text(gates_page(), encoding="utf-8")
     PAGE.write_text(page(), encoding="utf-8")
