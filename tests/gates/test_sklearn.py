@@ -11,6 +11,7 @@ pytest.importorskip("sklearn")
 from sklearn.base import clone
 from sklearn.datasets import make_classification, make_regression
 from sklearn.exceptions import NotFittedError
+from sklearn.feature_selection import SelectFromModel
 from sklearn.linear_model import LinearRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
@@ -73,3 +74,15 @@ def test_before_fit_and_bad_counts():
     for wrong in (0, 6, -1, 1.5, True, "two"):
         with pytest.raises(InputError, match="n_features_to_select"):
             L0FeatureSelector(wrong).fit(features, response)
+
+
+def test_importances_serve_other_selectors():
+    """Models and selectors that ask an estimator for its importances get them."""
+    features, response, truth = make_regression(120, 20, n_informative=4, coef=True, noise=1.0, random_state=0)
+    learner = L0FeatureSelector(4)
+    selector = SelectFromModel(learner, importance_getter="importances_", threshold=1e-3).fit(features, response)
+    np.testing.assert_array_equal(selector.get_support(), truth != 0)
+    three = SelectFromModel(learner, importance_getter="importances_", threshold=-np.inf, max_features=3)
+    kept = three.fit(features, response).get_support(indices=True)
+    largest = np.argsort(-learner.fit(features, response).importances_)[:3]
+    np.testing.assert_array_equal(kept, np.sort(largest))

@@ -7,7 +7,6 @@ from typing import ClassVar
 import attrs
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import rankdata
 
 from l0_calibrate.selectors.base import Budget, Selected, Selector
 from l0_calibrate.selectors.groups import largest_whole
@@ -54,7 +53,8 @@ class GateSelector(Selector):
                     f"gate strategy {type(self.strategy).__name__} neither ranks records nor draws by a design of "
                     "l0-gates, so that it cannot keep groups whole; use another, or leave out groups"
                 )
-            indices = largest_whole(budget, usable, rankdata(ranks) / ranks.size, budget.keep)
+            levels = np.unique(ranks, return_inverse=True)[1] + 1.0  # of scores only the order means something
+            indices = largest_whole(budget, usable, levels / levels.max(), budget.keep)
             chosen = _learned(indices, ranks)
         elif first and ranks is not None:
             indices = top_k(np.where(must[usable], np.inf, ranks), budget.keep, machine.seed)

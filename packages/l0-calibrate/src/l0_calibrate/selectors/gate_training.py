@@ -144,7 +144,7 @@ class HardConcreteSelector(Selector):
 def gate_problem(budget: Budget, support: IntArray, backend: Backend, dtype: str) -> GateProblem:
     """The budgeted fit as gate training sees it: mean form, columns of the support, ratios from 1."""
     system = budget.system
-    columns, _ = take_columns(system.columns, support)
+    columns = system.columns if support.size == system.records else take_columns(system.columns, support)[0]
     matrix = sp.csc_array(
         (columns.values, columns.indices.view(np.int32), columns.indptr.astype(np.int64)),
         shape=(columns.rows, columns.count),
