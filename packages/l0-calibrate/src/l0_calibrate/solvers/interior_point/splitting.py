@@ -62,15 +62,15 @@ class Pattern:
         owner, late = (np.full(columns.count, -1, dtype=np.int64) for _ in range(2))
         return cls(columns.arrays, ByRows(indptr, out), use_columns, columns.rows, owner, late)
 
-    def lowest(self, block_of_row: IntArray, root: int) -> tuple[IntArray, IntArray]:
+    def lowest(self, block_of_row: IntArray, root: int) -> tuple[IntArray, IntArray, IntArray]:
         """The first block (children come before parents) among the rows of each column; ``root - 1`` for none.
 
-        And a number for the rows in blocks of each column, the same where the rows are the same.
+        And the first row in that block, and a number for all rows in blocks, the same where the rows are the same.
         """
         out = np.full(self.use_columns.size, root - 1, dtype=np.int64)
-        alike = np.zeros(self.use_columns.size, dtype=np.int64)
-        _lowest(self.by_columns, block_of_row, out, alike)
-        return out, alike
+        first, alike = np.zeros_like(out), np.zeros_like(out)
+        _lowest(self.by_columns, block_of_row, out, first, alike)
+        return out, first, alike
 
     def marked(self, columns: IntArray, place: IntArray) -> BoolArray:
         """The places of the rows (-1 for none) that some columns touch, as flags of shape (rows,)."""
@@ -162,16 +162,21 @@ def _fill_rows(
 
 
 @jit
-def _lowest(matrix: ColumnArrays, block_of_row: IntArray, out: IntArray, alike: IntArray) -> None:
+def _lowest(matrix: ColumnArrays, block_of_row: IntArray, out: IntArray, first: IntArray, alike: IntArray) -> None:
     for j in range(out.size):
         mixed = np.uint64(1469598103934665603)
-        for p in range(np.int64(matrix.indptr[j]), np.int64(matrix.indptr[j + 1])):
+        start, stop = np.int64(matrix.indptr[j]), np.int64(matrix.indptr[j + 1])
+        for p in range(start, stop):
             row = np.int64(matrix.indices[p])
             block = block_of_row[row]
             if block >= 0:
                 out[j] = min(out[j], block)
                 mixed = (mixed ^ np.uint64(row)) * np.uint64(1099511628211)  # FNV-1a
         alike[j] = np.int64(mixed >> np.uint64(1))
+        for p in range(start, stop):
+            if block_of_row[np.int64(matrix.indices[p])] == out[j]:
+                first[j] = np.int64(matrix.indices[p])
+                break
 
 
 @jit

@@ -181,9 +181,10 @@ def _numbered(pattern: Pattern, tree: _Tree, use_columns: BoolArray) -> Structur
     block_of_row = np.full(pattern.rows, -1, dtype=np.int64)
     for k, (node, _) in enumerate(nodes):
         block_of_row[node.rows] = k
-    block_of_column, alike = pattern.lowest(block_of_row, len(nodes))
+    block_of_column, first, alike = pattern.lowest(block_of_row, len(nodes))
     used = np.flatnonzero(use_columns)
-    column_order = used[np.lexsort((alike[used], block_of_column[used]))]
+    # By first row before likeness: columns of one place meet the same part of a front while it is in the cache.
+    column_order = used[np.lexsort((alike[used], first[used], block_of_column[used]))]
     column_edges = np.searchsorted(block_of_column[column_order], np.arange(len(nodes) + 1))
     row_edges = np.concatenate(([0], np.cumsum([node.rows.size for node, _ in nodes]))).astype(int)
     parents = [position[id(parent)] if isinstance(parent, _Tree) else -1 for _, parent in nodes]
