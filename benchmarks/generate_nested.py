@@ -71,8 +71,8 @@ class _Records(NamedTuple):
     amounts: FloatArray
 
 
-def _records(count: int, rng: np.random.Generator) -> _Records:
-    districts = max(count // RECORDS_OF_A_DISTRICT, 1)
+def _records(count: int, of_a_district: int, rng: np.random.Generator) -> _Records:
+    districts = max(count // of_a_district, 1)
     states = max(min(MOST_STATES, districts // 8), 1)
     size = rng.lognormal(0.0, 0.5, districts)
     district = np.sort(rng.choice(districts, count, p=size / size.sum()))
@@ -136,11 +136,11 @@ def _fill(records, rows, indptr, indices, values):
                     at += 1
 
 
-def nested_problem(entries: float, seed: int = 0) -> NestedProblem:
-    """A problem of about that many non-zeros."""
+def nested_problem(entries: float, seed: int = 0, of_a_district: int = RECORDS_OF_A_DISTRICT) -> NestedProblem:
+    """A problem of about that many non-zeros; the fewer records a district has, the more targets there are."""
     rng = np.random.default_rng(seed)
     count = max(int(entries / ENTRIES_OF_A_RECORD), 1_000)
-    records = _records(count, rng)
+    records = _records(count, of_a_district, rng)
     of_states = ITEMS * 2 * (CLASSES + 1)
     per_state, per_district = ITEMS_OF_STATES * 2 * (CLASSES + 1), ITEMS_OF_DISTRICTS * 2
     states, districts = int(records.state.max()) + 1, int(records.district.max()) + 1

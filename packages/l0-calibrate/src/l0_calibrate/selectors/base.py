@@ -55,6 +55,9 @@ class Budget:
         Smallest weight ratio of a kept record, before the scaling by records/kept.
     mass
         What the weights of the kept records must sum to exactly, or None.
+    warm
+        Where the fits may begin: ratios of all n records and duals, such as those of a larger budget; None for a
+        cold start.
     seconds
         Wall-clock limit for the selection; ``inf`` for none.
     settings
@@ -74,6 +77,7 @@ class Budget:
     groups: IntArray | None = None
     lower_ratio: float = 0.0
     mass: float | None = None
+    warm: Start | None = None
     seconds: float = float("inf")
     settings: dict[str, object] = attrs.field(factory=dict)
 

@@ -124,8 +124,12 @@ def pruned(fits: InnerFits, pace: Pace, watch: Watch = unwatched) -> tuple[IntAr
     budget, system = fits.budget, fits.budget.system
     support = np.flatnonzero(usable_records(budget)).astype(np.int64)
     watch(Progress("select", 0, 0.0, None, None, support.size, 0.0))
-    start = Start(np.minimum(np.ones(support.size), budget.upper(support)), np.zeros(system.targets))
-    solution = fits.free(support, start, pace.first)
+    if budget.warm is not None and budget.warm.u is not None:
+        start = Start(budget.warm.u[support], budget.warm.y, budget.warm.mass_dual)
+        solution = fits.free(support, start, pace.each)
+    else:
+        start = Start(np.minimum(np.ones(support.size), budget.upper(support)), np.zeros(system.targets))
+        solution = fits.free(support, start, pace.first)
     scores = np.full(system.records, -np.inf)
     scores[support] = contributions(budget, support, solution.u)
     support, solution = prune_to(fits, support, solution, pace, watch)
