@@ -5,7 +5,10 @@ may share one). Every measurement is a fresh process with one thread; ours and t
 repetitions counts. Metrics and thresholds:
 
 - ``SparseCalibrationWeights.fit``, seconds an epoch with unchanged arguments: at least 10 times faster, and without
-  gates log-weights within 1e-4 of the peer's after all epochs (both in float32).
+  gates log-weights within 1e-4 of the peer's after all epochs (both in float32). With gates the noise is each package's
+  own: over several seeds, counts and losses must agree within their spread, and so must every record's log-weight and
+  ``log_alpha``: differences of means over their standard errors follow Student's law (its standard deviation and its
+  share beyond 3 stand beside what was found).
 - ``Calibration.calibrate()`` dense, from a frame of dense columns (as there) and of sparse ones: seconds (at least
   5 times faster); peak resident memory above that of the imports (at most a quarter with sparse columns), and above
   that of the caller's own frame (at most a quarter); and the loss reached, so that speed is not bought with quality.
@@ -31,6 +34,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
+import scipy.stats
 
 WEIGHTS_WORKER = """
 import json, sys, time, warnings
@@ -91,6 +95,33 @@ print(json.dumps({"seconds": seconds, "peak_mb": after - before, "beyond_the_fra
 """
 
 
+SEEDS_WORKER = """
+import json, sys, warnings
+warnings.simplefilter("ignore")
+import numpy as np, scipy.sparse as sp, torch
+from l0.calibration import SparseCalibrationWeights
+torch.set_num_threads(1)
+job = json.loads(sys.argv[1])
+data = np.load(job["vectors"])
+matrix = sp.csr_matrix((data["data"], data["indices"], data["indptr"]), shape=tuple(data["shape"]))
+log_weight, log_alpha, kept, losses = [], [], [], []
+for seed in range(job["seeds"]):
+    torch.manual_seed(seed)  # the peer draws its noise from here
+    model = SparseCalibrationWeights(matrix.shape[1], init_weights=data["weights"], seed=seed)
+    model.fit(
+        matrix, data["targets"], lambda_l0=1e-3, lr=0.05, epochs=job["epochs"], loss_type="relative",
+        target_groups=data["groups"],
+    )
+    weights = model.get_weights(deterministic=True).detach().numpy().astype(float)
+    losses.append(float((np.abs(matrix @ weights - data["targets"]) / (data["targets"] + 1)).mean()))
+    kept.append(int((weights > 0).sum()))
+    log_weight.append(model.log_weight.detach().numpy().copy())
+    log_alpha.append(model.log_alpha.detach().numpy().copy())
+np.savez(job["out"], log_weight=np.array(log_weight), log_alpha=np.array(log_alpha))
+print(json.dumps({"kept": kept, "loss": losses}))
+"""
+
+
 def prepare(folder: Path, place: Path) -> tuple[Path, Path, sp.csr_matrix, np.ndarray]:
     """The problem in files that any Python with NumPy reads; targets that are not negative, where scales agree."""
     matrix = sp.csr_matrix(sp.load_npz(folder / "matrix.npz")).astype(np.float32)
@@ -141,6 +172,41 @@ def compare_weights(python: str, vectors: Path, place: Path, epochs: int, repeat
     return report
 
 
+def standardised(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
+    """Differences of means over their standard errors; of shape (seeds, ...), the same number of seeds each.
+
+    What the noise moves by less than 1e-4, near float32 rounding, such as weights without a target, has no part.
+    """
+    spread = np.sqrt((ours.var(axis=0, ddof=1) + theirs.var(axis=0, ddof=1)) / len(ours))
+    moved = spread > 1e-4
+    return np.asarray((ours.mean(axis=0) - theirs.mean(axis=0))[moved] / spread[moved])
+
+
+def compare_distributions(python: str, vectors: Path, place: Path, epochs: int, seeds: int) -> dict[str, Any]:
+    """Whether the noise of the gates moves parameters alike: seeds 0, 1, ... of both."""
+    found, states = {}, {}
+    for name, interpreter in (("ours", sys.executable), ("l0_python", python)):
+        out = place / f"seeds_{name}.npz"
+        job = {"vectors": str(vectors), "epochs": epochs, "seeds": seeds, "out": str(out)}
+        found[name] = run(interpreter, SEEDS_WORKER, job)
+        states[name] = np.load(out)
+    report: dict[str, Any] = {"seeds": seeds}
+    for what in ("kept", "loss"):
+        ours, theirs = (np.array(found[name][what], dtype=float) for name in ("ours", "l0_python"))
+        report[what] = {
+            "ours": {"mean": ours.mean(), "sd": ours.std(ddof=1)},
+            "l0_python": {"mean": theirs.mean(), "sd": theirs.std(ddof=1)},
+            "standardised_difference": float(standardised(ours[:, None], theirs[:, None])[0]),
+        }
+    law = scipy.stats.t(2 * seeds - 2)
+    report["expected_of_records"] = {"sd": float(law.std()), "beyond_3": float(2 * law.sf(3.0))}
+    for what in ("log_weight", "log_alpha"):
+        scores = standardised(states["ours"][what], states["l0_python"][what])
+        beyond = float((np.abs(scores) > 3.0).mean())
+        report[what] = {"records": scores.size, "sd": float(scores.std()), "beyond_3": beyond}
+    return report
+
+
 def compare_calibration(
     python: str,
     files: tuple[Path, Path],
@@ -180,6 +246,7 @@ def main() -> None:
     parser.add_argument("--microcalibrate-python", required=True, help="of an environment with microcalibrate 0.19.1")
     parser.add_argument("--epochs", type=int, default=100)
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--seeds", type=int, default=16)
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "l0_python.json")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
@@ -196,6 +263,9 @@ def main() -> None:
             "ours": importlib.metadata.version("l0-python"),
             "sparse_calibration_weights": compare_weights(
                 arguments.peer_python, vectors, place, arguments.epochs, arguments.repeats
+            ),
+            "distribution_with_gates": compare_distributions(
+                arguments.peer_python, vectors, place, arguments.epochs, arguments.seeds
             ),
             "calibration_dense": compare_calibration(
                 arguments.microcalibrate_python,

@@ -154,11 +154,31 @@ def l0_python(found: dict[str, Any]) -> str:
     theirs = dense_runs["microcalibrate"]
     for key, name in (("ours", "dense frame"), ("ours_sparse_frame", "sparse frame")):
         run = dense_runs[key]
-        memory = f"{theirs['peak_mb']:,.0f} / {run['peak_mb']:,.0f} MB"
+        memory = f"{theirs['peak_mb']:,.0f} / {run['peak_mb']:,.0f} MB, beyond the caller's own frame "
+        memory += f"{theirs['beyond_the_frame_mb']:,.0f} / {run['beyond_the_frame_mb']:,.0f} MB"
         times = (seconds(theirs["seconds"]), seconds(run["seconds"]), f"{run['times_faster']:.1f}")
         rows.append((f"`Calibration.calibrate()`, dense, {name}", *times, memory))
     head = ("call", "original", "ours", "times faster", "peak memory, original / ours")
-    return f"**{found['problem']}**, {found['epochs']} epochs ({found['machine']})\n\n" + table(head, rows)
+    headline = f"**{found['problem']}**, {found['epochs']} epochs ({found['machine']})"
+    return f"{headline}\n\n{table(head, rows)}\n\n{agreement(found)}"
+
+
+def agreement(found: dict[str, Any]) -> str:
+    """That the faces find what the originals find."""
+    gap = found["sparse_calibration_weights"]["without_gates"]["largest_difference_of_log_weights"]
+    noisy = found["distribution_with_gates"]
+    parts = []
+    for what, form in (("kept", "{:,.0f}"), ("loss", "{:.4f}")):
+        sides = [noisy[what][side] for side in ("ours", "l0_python")]
+        ours, theirs = (f"{form.format(side['mean'])} (sd {form.format(side['sd'])})" for side in sides)
+        parts.append(f"{what} {ours} here and {theirs} there")
+    spread, expected = noisy["log_alpha"], noisy["expected_of_records"]
+    return (
+        f"Without gates log-weights differ by {gap:.0e} at most after all epochs. With gates, over {noisy['seeds']} "
+        f"seeds: {'; '.join(parts)}. Record by record, means of `log_alpha` differ by standardised amounts whose "
+        f"standard deviation is {spread['sd']:.2f} where Student's law has {expected['sd']:.2f}; "
+        f"{spread['beyond_3']:.2%} of them are beyond 3 where it has {expected['beyond_3']:.2%}."
+    )
 
 
 SECTIONS: list[tuple[str, str, dict[str, Callable[[dict[str, Any]], str]]]] = [
