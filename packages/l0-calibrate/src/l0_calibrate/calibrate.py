@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from l0_calibrate.checkpoint import Checkpoint
 from l0_calibrate.constraints import Bounds, bounds_of
+from l0_calibrate.dense_bound import dense_bound, refuse_without_convexity
 from l0_calibrate.losses.base import Loss, RowPrice
 from l0_calibrate.losses.reweighting import solve_priced
 from l0_calibrate.options import OptionFields, Options, options_from
@@ -232,6 +233,8 @@ def _budgeted(run: _Run, keep: int, checkpoint: Checkpoint | None, warm: Start |
     options = run.options
     mu = BUDGET_SPREAD if options.spread is None else options.spread
     budget = attrs.evolve(_budget(run, keep, mu), warm=warm)
+    if options.dense_bound:
+        refuse_without_convexity(run.loss, run.price)
     selected: Selected | None = checkpoint.load(run.problem, options) if checkpoint is not None else None
     if selected is None:
         selector = selector_named(options.selector, options.selector_settings, run.machine)
@@ -267,7 +270,20 @@ def _budgeted(run: _Run, keep: int, checkpoint: Checkpoint | None, warm: Start |
     support = selected.selection.indices
     weights = np.zeros(run.problem.n_records)
     weights[support] = solution.u * run.problem.system.reference[support]
-    return _result(run, weights, selected.selection, solution, mu, selected.notes)
+    result = _result(run, weights, selected.selection, solution, mu, selected.notes)
+    return _bounded(run, result, budget) if options.dense_bound else result
+
+
+def _bounded(run: _Run, result: CalibrationResult, budget: Budget) -> CalibrationResult:
+    """The result with what no selection can beat."""
+    bound = run.clock.timed(
+        "dense bound", lambda: dense_bound(budget, run.options.solver, run.stop(), run.machine, run.watch)
+    )
+    if bound is None:
+        return attrs.evolve(result, notes=(*result.notes, "no lower bound of the loss of any selection was found"))
+    price = run.price.total(run.problem.relative_errors(result.weights)) / run.problem.n_targets
+    note = f"no {budget.keep:,} records within these bounds have a loss below {bound:.5f}; here it is {price:.5f}"
+    return attrs.evolve(result, dense_bound=bound, notes=(*result.notes, note))
 
 
 # ---------------------------------------------------------------------- result
@@ -286,6 +302,9 @@ def _result(
     gap = solution.gap
     if status != "infeasible" and gap is not None and gap <= run.options.tol:
         status = "optimal"
+    abandoned = run.loss.abandoned(run.price, run.problem.relative_errors(weights))
+    if abandoned is not None:
+        notes = (*notes, _census(run.problem, abandoned))
     result = CalibrationResult(
         problem=run.problem,
         options=run.options,
@@ -298,9 +317,19 @@ def _result(
         spread=mu,
         timings={},
         notes=notes,
+        abandoned=abandoned,
     )
     _check(run, result)
     return result
+
+
+def _census(problem: CalibrationProblem, abandoned: BoolArray) -> str:
+    """How many targets the loss has given up, and the first of them by name."""
+    places = np.flatnonzero(abandoned)
+    names = ", ".join(str(problem.target_names[i]) for i in places[:5])
+    more = f" and {places.size - 5:,} more" if places.size > 5 else ""
+    count = f"{places.size:,} of {problem.n_targets:,} targets are beyond the level of the loss and abandoned"
+    return f"{count}: {names}{more}" if places.size else count
 
 
 def _check(run: _Run, result: CalibrationResult) -> None:

@@ -59,6 +59,7 @@ class OptionFields(TypedDict, total=False):
     must_keep: Any
     never_keep: Any
     groups: Any
+    dense_bound: bool
     loss: str
     loss_settings: dict[str, Any]
     selector: str
@@ -101,6 +102,9 @@ class Options:
         dropped together, and each kept one has a positive weight. ``keep`` still counts records and is met
         exactly; where no whole groups have that many, the error says which counts can be had. A record that
         must be kept keeps its group, one that must not, or cannot get weight, drops it.
+    dense_bound
+        Whether a fit of all records at the bounds of the budget is made as well, for a certified lower bound of the
+        loss of any selection (`CalibrationResult.dense_bound`). It costs as much as a dense fit to ``tol``.
     loss, selector, solver, backend
         Names of plugins; ``solver="auto"`` is the primal-dual one.
     loss_settings, selector_settings
@@ -132,6 +136,7 @@ class Options:
     must_keep: Any = attrs.field(default=None, converter=_flags)
     never_keep: Any = attrs.field(default=None, converter=_flags)
     groups: Any = attrs.field(default=None, converter=_ids)
+    dense_bound: bool = attrs.field(default=False, validator=attrs.validators.instance_of(bool))
     loss: str = attrs.field(default="absolute", validator=attrs.validators.instance_of(str))
     loss_settings: dict[str, Any] = attrs.field(factory=dict, converter=dict)
     selector: str = attrs.field(default="prune", validator=attrs.validators.instance_of(str))
@@ -160,6 +165,8 @@ class Options:
             for name in ("must_keep", "never_keep", "groups"):
                 if getattr(self, name) is not None:
                     raise InputError(f"{name} needs a budget: give keep or share")
+            if self.dense_bound:
+                raise InputError("dense_bound needs a budget: give keep or share (a dense fit certifies its own gap)")
 
     def budget(self, records: int) -> int | None:
         """K for a problem of that many records, or None for a dense fit."""

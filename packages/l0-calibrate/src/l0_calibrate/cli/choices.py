@@ -41,6 +41,9 @@ class Count:
 
     keep: Annotated[int | None, typer.Option(help="Exactly how many records to keep.")] = None
     share: Annotated[float | None, typer.Option(help="The same as a fraction of the records.")] = None
+    dense_bound: Annotated[
+        bool, typer.Option("--dense-bound", help="Certify what loss no choice of records can beat; costs a dense fit.")
+    ] = False
 
 
 @attrs.frozen

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from l0_calibrate.problem import CalibrationProblem
 
 FloatArray = npt.NDArray[np.float64]
+BoolArray = npt.NDArray[np.bool_]
 
 
 @attrs.frozen(eq=False)
@@ -80,6 +81,10 @@ class Loss(ABC):
     @abstractmethod
     def price(self, problem: CalibrationProblem) -> RowPrice:
         """The price of each target, in the sum form: weights average 1 over the targets."""
+
+    def abandoned(self, price: RowPrice, residuals: FloatArray) -> BoolArray | None:
+        """Census of the targets whose error counts no further, flags of shape (m,); None for a loss with no such."""
+        return None
 
     def reprice(self, price: RowPrice, residuals: FloatArray) -> RowPrice | None:
         """The next convex price of a loss that is not convex, from its first price and the latest residuals.

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from l0_calibrate.problem import CalibrationProblem
 
 FloatArray = npt.NDArray[np.float64]
+BoolArray = npt.NDArray[np.bool_]
 
 
 @attrs.frozen
@@ -38,7 +39,7 @@ class CappedLoss(Loss):
         weights = problem.loss_weights
         return RowPrice(weights, problem.tolerances, np.zeros_like(weights))
 
-    def abandoned(self, price: RowPrice, residuals: FloatArray) -> npt.NDArray[np.bool_]:
+    def abandoned(self, price: RowPrice, residuals: FloatArray) -> BoolArray:
         """Census of the targets beyond the level, flags of shape (m,)."""
         return (np.abs(residuals) - price.dead_zone > self.level) & (price.cap > 0)
 

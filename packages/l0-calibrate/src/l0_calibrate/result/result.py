@@ -91,6 +91,11 @@ class CalibrationResult:
         mu, as it was used.
     timings
         Seconds by stage.
+    dense_bound
+        Certified lower bound of the loss of any selection at the same budget and bounds, in the units of the price
+        of the targets; None where it was not asked for.
+    abandoned
+        Shape (targets,), the targets that the loss has given up; None for a loss that gives up none.
     history
         The events of the run.
     """
@@ -108,6 +113,8 @@ class CalibrationResult:
     history: tuple[Progress, ...] = ()
     replicates: FloatArray | None = None
     notes: tuple[str, ...] = ()
+    dense_bound: float | None = None
+    abandoned: npt.NDArray[np.bool_] | None = None
     _diagnostics: Diagnostics = attrs.field(init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
@@ -168,7 +175,10 @@ class CalibrationResult:
     @property
     def targets(self) -> pd.DataFrame:
         """One row a target (see `targets_frame`)."""
-        return targets_frame(self.problem, self.weights, self.dual)
+        frame = targets_frame(self.problem, self.weights, self.dual)
+        if self.abandoned is not None:
+            frame["abandoned"] = self.abandoned
+        return frame
 
     def to_frame(self) -> pd.DataFrame:
         """One row a record, in the problem's order: record_id, initial_weight, weight, kept, ratio."""
@@ -200,6 +210,8 @@ class CalibrationResult:
             "total_weight": _plain(d.total_weight),
             "objective": _plain(self.objective),
             "bound": _plain(self.bound),
+            "dense_bound": _plain(self.dense_bound),
+            "abandoned": None if self.abandoned is None else int(self.abandoned.sum()),
             "spread": self.spread,
             "records": self.problem.n_records,
             "targets": self.problem.n_targets,
