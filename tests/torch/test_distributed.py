@@ -41,6 +41,8 @@ for seeded in (True, False):
     assert torch.equal(both[0][:-count], both[1][:-count]), "the ranks have drifted apart"
     assert both[0][-1] == both[1][-1], "the price differs"
     assert torch.equal(both[0][-count:-1], both[1][-count:-1]) == seeded
+print("as it should be", flush=True)
+dist.barrier()
 dist.destroy_process_group()
 """
 
@@ -52,12 +54,15 @@ def test_ranks_stay_together_and_noise_is_as_documented(tmp_path):
         pytest.skip("this torch has no gloo")
     command = [sys.executable, "-W", "ignore", "-c", SCRIPT]
     ranks = [
-        subprocess.Popen([*command, str(rank), str(tmp_path / "meeting")], stderr=subprocess.PIPE, text=True)
+        subprocess.Popen(
+            [*command, str(rank), str(tmp_path / "meeting")], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
         for rank in (0, 1)
     ]
     try:
-        errors = [process.communicate(timeout=120)[1] for process in ranks]
+        answers = [process.communicate(timeout=120) for process in ranks]
     finally:
         for process in ranks:
             process.kill()
-    assert [process.returncode for process in ranks] == [0, 0], "\n".join(errors)
+    # Not their exit codes: gloo's own threads sometimes abort a process that has done its work.
+    assert [out.strip() for out, _ in answers] == ["as it should be"] * 2, "\n".join(error for _, error in answers)
