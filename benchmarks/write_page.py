@@ -96,6 +96,22 @@ def selectors(found: dict[str, Any]) -> str:
     return f"**{found['problem']}** {where(found)}\n\n" + table(head, rows)
 
 
+def exact_budget(found: dict[str, Any]) -> str:
+    """An exact count in one call beside a search of l0-python's price for it."""
+    ours, theirs, ratios = found["ours"], found["l0_python"], found["ratios"]
+    rows = [
+        (f"ours, `keep={found['search']['keep']:,}`", f"{ours['kept']:,}", f"{ours['loss']:.4f}", f"{ours['ess']:,.0f}",
+         seconds(ours["seconds"])),
+        (f"l0-python {theirs['version']}, {len(theirs['runs'])} prices tried", f"{theirs['gated']['kept']:,}",
+         f"{theirs['gated']['loss']:.4f}", f"{theirs['gated']['ess']:,.0f}", "-"),
+        ("... and its weights refitted on them", f"{theirs['refit']['kept']:,}", f"{theirs['refit']['loss']:.4f}",
+         f"{theirs['refit']['ess']:,.0f}", seconds(theirs["seconds"])),
+        ("ours beside that", "-", f"{ratios['loss']:.2f} x", f"{ratios['ess']:.1f} x",
+         f"{ratios['times_faster']:.0f} x faster"),
+    ]  # fmt: skip
+    return f"**{found['problem']}** ({found['machine']})\n\n" + table(("by", "records", "loss", "ESS", "time"), rows)
+
+
 def pytest_benchmark(found: dict[str, Any]) -> str:
     """Medians of a pytest-benchmark run."""
     rows = [
@@ -181,12 +197,106 @@ def agreement(found: dict[str, Any]) -> str:
     )
 
 
+def exact_budgets(found: dict[str, Any]) -> str:
+    """What exact budgets reach, beside what they must."""
+    rows = []
+    for run in found["results"]:
+        reach = run["reach"]
+        wanted = ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in reach.items()) or "-"
+        gap = f"{100 * run['gap_to_dense']:.2f} %" if "gap_to_dense" in run else "-"
+        numbers = (f"{run['loss']:.5f}", f"{run['ess']:,.0f}", f"{run['max_ratio']:.2f}", seconds(run["seconds"]))
+        rows.append((run["case"], *numbers, f"{run['peak_gb']:.2f} GB", gap, wanted, "yes" if run["reached"] else "no"))
+    head = ("case", "loss", "ESS", "largest ratio", "time", "peak memory", "gap to dense", "to reach", "reached")
+    return f"{where(found)}\n\n{table(head, rows)}"
+
+
+def exact_budget_l0_python(found: dict[str, Any]) -> str:
+    """An exact count beside a search for lambda."""
+    ours, theirs = found["ours"], found["l0_python"]
+    runs = theirs["runs"]
+    rows = [
+        ("l0-calibrate", f"{ours['kept']:,}", f"{ours['loss']:.4f}", f"{ours['ess']:,.0f}", seconds(ours["seconds"])),
+    ]
+    for name, run in ((f"l0-python, {len(runs)} lambdas", theirs["gated"]), ("... and its refit", theirs["refit"])):
+        rows.append((name, f"{run['kept']:,}", f"{run['loss']:.4f}", f"{run['ess']:,.0f}", seconds(theirs["seconds"])))
+    ratios = found["ratios"]
+    return (
+        f"**{found['problem']}** ({found['machine']})\n\n{table(('by', 'kept', 'loss', 'ESS', 'time'), rows)}\n\n"
+        f"Loss {ratios['loss']:.2f} times, effective sample size {ratios['ess']:.1f} times, {ratios['times_faster']:.0f} "
+        "times faster."
+    )
+
+
+def frontier_cost(found: dict[str, Any]) -> str:
+    """A path of budgets beside each budget on its own."""
+    rows = [
+        (
+            f"{one['keep']:,}", f"{one['loss']:.5f} / {own['loss']:.5f}", f"{one['ess']:,.0f} / {own['ess']:,.0f}",
+            f"{one['max_ratio']:.2f} / {own['max_ratio']:.2f}", f"{seconds(one['seconds'])} / {seconds(own['seconds'])}",
+        )
+        for one, own in zip(found["path"], found["alone"], strict=True)
+    ]  # fmt: skip
+    head = ("records", "loss, path / alone", "ESS", "largest ratio", "time")
+    return (
+        f"**{found['problem']}** {where(found)}\n\n{table(head, rows)}\n\nThe path took "
+        f"{seconds(found['path_seconds'])}, its largest budget alone {seconds(found['largest_alone_seconds'])}, each "
+        f"budget alone {seconds(found['each_alone_seconds'])} together."
+    )
+
+
+def threads(found: dict[str, Any]) -> str:
+    """Threads and memory of a dense fit."""
+    rows = [
+        (
+            f"{run['threads']}",
+            seconds(run["seconds_to_load"]),
+            seconds(run["seconds"]),
+            f"{100 * run['gap']:.2f} %",
+            f"{run['memory_per_matrix']:.1f}",
+        )
+        for run in found["runs"]
+    ]
+    head = ("threads", "loading", "fit", "gap", "peak memory x matrix")
+    faster = f"{found['times_faster']:.2f} times faster with more threads (medians)."
+    return f"**{found['problem']}, {found['solver']}** {where(found)}\n\n{table(head, rows)}\n\n{faster}"
+
+
 SECTIONS: list[tuple[str, str, dict[str, Callable[[dict[str, Any]], str]]]] = [
     (
         "Dense fits beside linear-programming solvers",
         "`compare_dense_solvers.py`: the same linear programme for each. Ours stops at a certified gap, HiGHS at its "
         "tolerance of 1e-3 and PDLP at a relative gap of 1 %.",
         {"dense_solvers_medium.json": dense, "dense_solvers_medium_bound10.json": dense},
+    ),
+    (
+        "Exact budgets",
+        "`exact_budgets.py`: each case is one call on two threads in a process of its own. The generated case is the "
+        "largest published one (about 36,600 targets, 337,704 records, 37 M non-zeros, 57,240 kept in 49 minutes).",
+        {"exact_budgets.json": exact_budgets, "largest_case.json": exact_budgets},
+    ),
+    (
+        "An exact budget beside l0-python's search",
+        "`compare_exact_budgets.py`: lambda is searched until the count is within 5 %, then its weights are refitted; "
+        "one thread for both.",
+        {"exact_budget_l0_python.json": exact_budget_l0_python},
+    ),
+    (
+        "A path of budgets",
+        "`frontier_cost.py`: nested selections, each begun where the one before ended.",
+        {"frontier_cost.json": frontier_cost},
+    ),
+    (
+        "Threads and memory",
+        "`threads_and_memory.py`: a dense fit with ratios up to 10 to a certified 1 %, one and two threads in turn; "
+        "peak memory is beyond an interpreter with everything imported, as a multiple of the matrix (8 bytes a "
+        "non-zero).",
+        {"threads_primal_dual.json": threads, "threads_interior_point.json": threads},
+    ),
+    (
+        "An exact count beside a search of the price",
+        "`compare_exact_budgets.py`: the search ends within 5 % of the count; then l0-python's own gradients without "
+        "gates refit the weights on what is kept.",
+        {"exact_budget_l0_python.json": exact_budget},
     ),
     (
         "Growth",
