@@ -220,22 +220,21 @@ def exact_budget_l0_python(found: dict[str, Any]) -> str:
     for name, run in ((f"l0-python, {len(runs)} lambdas", theirs["gated"]), ("... and its refit", theirs["refit"])):
         rows.append((name, f"{run['kept']:,}", f"{run['loss']:.4f}", f"{run['ess']:,.0f}", seconds(theirs["seconds"])))
     ratios = found["ratios"]
-    return (
-        f"**{found['problem']}** ({found['machine']})\n\n{table(('by', 'kept', 'loss', 'ESS', 'time'), rows)}\n\n"
-        f"Loss {ratios['loss']:.2f} times, effective sample size {ratios['ess']:.1f} times, {ratios['times_faster']:.0f} "
-        "times faster."
-    )
+    said = f"Loss {ratios['loss']:.2f} times, effective sample size {ratios['ess']:.1f} times, "
+    said += f"{ratios['times_faster']:.0f} times faster."
+    head = ("by", "kept", "loss", "ESS", "time")
+    return f"**{found['problem']}** ({found['machine']})\n\n{table(head, rows)}\n\n{said}"
+
+
+_TRIPLE = (("loss", ".5f"), ("ess", ",.0f"), ("max_ratio", ".2f"))
 
 
 def frontier_cost(found: dict[str, Any]) -> str:
     """A path of budgets beside each budget on its own."""
-    rows = [
-        (
-            f"{one['keep']:,}", f"{one['loss']:.5f} / {own['loss']:.5f}", f"{one['ess']:,.0f} / {own['ess']:,.0f}",
-            f"{one['max_ratio']:.2f} / {own['max_ratio']:.2f}", f"{seconds(one['seconds'])} / {seconds(own['seconds'])}",
-        )
-        for one, own in zip(found["path"], found["alone"], strict=True)
-    ]  # fmt: skip
+    rows = []
+    for one, own in zip(found["path"], found["alone"], strict=True):
+        pairs = [f"{one[name]:{form}} / {own[name]:{form}}" for name, form in _TRIPLE]
+        rows.append((f"{one['keep']:,}", *pairs, f"{seconds(one['seconds'])} / {seconds(own['seconds'])}"))
     head = ("records", "loss, path / alone", "ESS", "largest ratio", "time")
     return (
         f"**{found['problem']}** {where(found)}\n\n{table(head, rows)}\n\nThe path took "

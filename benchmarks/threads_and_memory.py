@@ -1,0 +1,82 @@
+"""Two threads against one, and the memory a dense fit takes beside its matrix; each run in a process of its own.
+
+The problem's ratios are bounded by 10 and the gap is certified to 1 %. Peak memory is that of the process beyond an
+interpreter with everything imported and compiled, as a multiple of the matrix (8 bytes a non-zero). Runs with one
+thread and with more alternate; the median counts. Goals: two threads at least 1.6 times as fast, memory at most 4
+times the matrix.
+
+    python benchmarks/threads_and_memory.py PROBLEM_DIR [--solver primal_dual] [--repeats 3] [--out FILE.json]
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from generate_nested import nested_problem
+from growth import forget_peak, memory
+from l0_calibrate import CalibrationProblem, calibrate
+
+
+def one_run(folder: Path, solver: str, threads: int) -> dict[str, Any]:
+    options: dict[str, Any] = {"max_weight_ratio": 10, "tol": 0.01, "spread": 0.0, "solver": solver, "threads": threads}
+    small = nested_problem(2e6)
+    calibrate(CalibrationProblem(small.matrix, small.targets, initial_weights=small.initial_weights), **options)
+    del small
+    interpreter = memory("VmRSS")
+    forget_peak()
+    begin = time.perf_counter()
+    problem = CalibrationProblem.load(folder)
+    loading = time.perf_counter() - begin
+    result = calibrate(problem, **options)
+    return {
+        "threads": threads, "seconds_to_load": loading, "seconds": result.timings["total"], "loss": result.loss,
+        "gap": result.gap, "status": result.status, "matrix_bytes": 8 * problem.matrix.nnz,
+        "memory_per_matrix": (memory("VmHWM") - interpreter) / (8 * problem.matrix.nnz),
+    }  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("problem", type=Path)
+    parser.add_argument("--solver", default="primal_dual")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("--one", type=int, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.one:
+        print(json.dumps(one_run(arguments.problem, arguments.solver, arguments.one)))
+        return
+    runs: dict[int, list[dict[str, Any]]] = {1: [], arguments.threads: []}
+    for _ in range(arguments.repeats):
+        for threads, done in runs.items():
+            command = [sys.executable, __file__, str(arguments.problem), "--solver", arguments.solver]
+            out = subprocess.run([*command, "--one", str(threads)], stdout=subprocess.PIPE, text=True, check=True)
+            done.append(json.loads(out.stdout.splitlines()[-1]))
+    seconds = {threads: statistics.median(run["seconds"] for run in done) for threads, done in runs.items()}
+    report = {
+        "problem": arguments.problem.name, "solver": arguments.solver,
+        "runs": [run for done in runs.values() for run in done],
+        "times_faster": seconds[1] / seconds[arguments.threads],
+        "memory_per_matrix": max(run["memory_per_matrix"] for done in runs.values() for run in done),
+        "machine": {"processor": platform.machine(), "cores": os.cpu_count()},
+        "versions": {p: importlib.metadata.version(p) for p in ("l0-calibrate", "numpy", "scipy", "numba")},
+        "python": platform.python_version(),
+    }  # fmt: skip
+    print(json.dumps(report, indent=2))
+    if arguments.out:
+        arguments.out.write_text(json.dumps(report, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
