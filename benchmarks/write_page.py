@@ -96,22 +96,6 @@ def selectors(found: dict[str, Any]) -> str:
     return f"**{found['problem']}** {where(found)}\n\n" + table(head, rows)
 
 
-def exact_budget(found: dict[str, Any]) -> str:
-    """An exact count in one call beside a search of l0-python's price for it."""
-    ours, theirs, ratios = found["ours"], found["l0_python"], found["ratios"]
-    rows = [
-        (f"ours, `keep={found['search']['keep']:,}`", f"{ours['kept']:,}", f"{ours['loss']:.4f}", f"{ours['ess']:,.0f}",
-         seconds(ours["seconds"])),
-        (f"l0-python {theirs['version']}, {len(theirs['runs'])} prices tried", f"{theirs['gated']['kept']:,}",
-         f"{theirs['gated']['loss']:.4f}", f"{theirs['gated']['ess']:,.0f}", "-"),
-        ("... and its weights refitted on them", f"{theirs['refit']['kept']:,}", f"{theirs['refit']['loss']:.4f}",
-         f"{theirs['refit']['ess']:,.0f}", seconds(theirs["seconds"])),
-        ("ours beside that", "-", f"{ratios['loss']:.2f} x", f"{ratios['ess']:.1f} x",
-         f"{ratios['times_faster']:.0f} x faster"),
-    ]  # fmt: skip
-    return f"**{found['problem']}** ({found['machine']})\n\n" + table(("by", "records", "loss", "ESS", "time"), rows)
-
-
 def pytest_benchmark(found: dict[str, Any]) -> str:
     """Medians of a pytest-benchmark run."""
     rows = [
@@ -290,12 +274,6 @@ SECTIONS: list[tuple[str, str, dict[str, Callable[[dict[str, Any]], str]]]] = [
         "peak memory is beyond an interpreter with everything imported, as a multiple of the matrix (8 bytes a "
         "non-zero).",
         {"threads_primal_dual.json": threads, "threads_interior_point.json": threads},
-    ),
-    (
-        "An exact count beside a search of the price",
-        "`compare_exact_budgets.py`: the search ends within 5 % of the count; then l0-python's own gradients without "
-        "gates refit the weights on what is kept.",
-        {"exact_budget_l0_python.json": exact_budget},
     ),
     (
         "Growth",
