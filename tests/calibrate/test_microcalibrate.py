@@ -158,6 +158,18 @@ def test_gates_leave_fewer_records_at_a_higher_price():
     assert 0 < few < many <= 50
 
 
+@pytest.mark.parametrize("options", [{}, {"regularize_with_l0": True, "l0_lambda": 1e-3}, {"keep": 10}])
+def test_what_is_scored_is_what_a_fit_would_find(options):
+    weights, targets, frame = example()
+    calibration = Calibration(weights, targets, estimate_matrix=frame, **options)
+    scored = calibration.weights_to_score()
+    assert np.array_equal(calibration.weights, weights)
+    assert calibration.sparse_weights is calibration.result is None
+    calibration.calibrate()
+    found = calibration.weights if calibration.sparse_weights is None else calibration.sparse_weights
+    assert np.array_equal(scored, found)
+
+
 @pytest.mark.parametrize("l0", [False, True])
 def test_a_function_gives_what_its_matrix_gives(l0):
     weights, targets, frame = example()
@@ -381,6 +393,11 @@ def test_options_are_attributes_that_can_be_set():
     at_once.calibrate()
     assert np.array_equal(calibration.weights, at_once.weights)
     assert np.array_equal(calibration.sparse_weights, at_once.sparse_weights)
+    at_once.regularize_with_l0 = False
+    at_once.calibrate()
+    assert at_once.sparse_weights is None
+    plain = Calibration(weights, targets, estimate_matrix=frame, l0_lambda=None, init_mean=None, temperature=None)
+    assert plain.gates == Calibration(weights, targets, estimate_matrix=frame).gates
     with pytest.raises(InputError, match="temperature must be positive"):
         calibration.temperature = -1.0
     with pytest.raises(InputError, match=r"normalization_factor must be of shape \(4,\)"):

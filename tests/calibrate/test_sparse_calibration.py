@@ -260,6 +260,7 @@ FORMS = {
     "lil_matrix": sp.lil_matrix,
     "ndarray": lambda m: m.toarray(),
     "frame": lambda m: pd.DataFrame(m.toarray()),
+    "sparse_frame": pd.DataFrame.sparse.from_spmatrix,
     "tensor": lambda m: torch.tensor(m.toarray()),
     "sparse_tensor": lambda m: torch.tensor(m.toarray()).to_sparse(),
 }

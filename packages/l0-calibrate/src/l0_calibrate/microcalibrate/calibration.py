@@ -18,7 +18,7 @@ from l0_calibrate.microcalibrate.engine import solve_with_engine
 from l0_calibrate.microcalibrate.inputs import CalibrationInputs
 from l0_calibrate.microcalibrate.performance import beside, performance_frame, summary_frame, write_csv
 from l0_calibrate.microcalibrate.robustness import evaluate_holdout_robustness
-from l0_calibrate.microcalibrate.settings import GateOptions, TrainingOptions, refuse_together, training_options
+from l0_calibrate.microcalibrate.settings import GateOptions, TrainingOptions, given_options, refuse_together
 from l0_calibrate.microcalibrate.targets import named_targets
 from l0_calibrate.microcalibrate.training import (
     History,
@@ -112,9 +112,9 @@ class Calibration(CalibrationInputs, OptionAttributes):
         excluded_targets: list[str] | None = None,
         csv_path: str | os.PathLike[str] | None = None,
         device: str = "cpu",
-        l0_lambda: float = 5e-6,
-        init_mean: float = 0.999,
-        temperature: float = 0.5,
+        l0_lambda: float | None = 5e-6,
+        init_mean: float | None = 0.999,
+        temperature: float | None = 0.5,
         sparse_learning_rate: float | None = 0.2,
         regularize_with_l0: bool | None = False,
         seed: int | None = 42,
@@ -125,7 +125,8 @@ class Calibration(CalibrationInputs, OptionAttributes):
         loss: str = "relative",
         options: dict[str, Any] | None = None,
     ) -> None:
-        self.training = training_options(
+        self.training = given_options(
+            TrainingOptions,
             epochs=epochs,
             noise_level=noise_level,
             learning_rate=learning_rate,
@@ -135,11 +136,12 @@ class Calibration(CalibrationInputs, OptionAttributes):
             batch_size=batch_size,
             loss=loss,
         )
-        self.gates = GateOptions(
+        self.gates = given_options(
+            GateOptions,
             l0_lambda=l0_lambda,
             init_mean=init_mean,
             temperature=temperature,
-            sparse_learning_rate=0.2 if sparse_learning_rate is None else sparse_learning_rate,
+            sparse_learning_rate=sparse_learning_rate,
         )
         self.regularize_with_l0 = bool(regularize_with_l0)
         self.keep = keep
@@ -203,32 +205,39 @@ class Calibration(CalibrationInputs, OptionAttributes):
             history.epochs, history.losses, estimates, self.named.values[order], list(self.named.names[order])
         )
 
-    def _training_targets(self) -> TrainingTargets:
+    def _fit(self, gates: GateOptions | None) -> tuple[FloatArray, History]:
+        """(weights, history) of one fit from the weights as they are, which stay so."""
         included = self.named.included
-        return TrainingTargets(self.named.values[included], self.named.factor[included], included)
+        targets = TrainingTargets(self.named.values[included], self.named.factor[included], included)
+        start = starting_weights(self.weights, self.training)
+        if self._function is not None:
+            return train_on_function(self._function, targets, start, self.training, gates)
+        return train_on_matrix(self._columns, targets, start, self.training, gates)
 
     def _train(self) -> tuple[History, History | None]:
         """(of the dense fit, of the gated one)."""
-        targets = self._training_targets()
-        start = starting_weights(self.weights, self.training)
-
-        def run(gates: GateOptions | None) -> tuple[FloatArray, History]:
-            if self._function is not None:
-                return train_on_function(self._function, targets, start, self.training, gates)
-            return train_on_matrix(self._columns, targets, start, self.training, gates)
-
-        weights, history = run(None)
-        sparse = None
+        weights, history = self._fit(None)
+        self.sparse_weights, sparse = None, None
         if self.regularize_with_l0:
-            self.sparse_weights, sparse = run(self.gates)
+            self.sparse_weights, sparse = self._fit(self.gates)
             kept = int(np.count_nonzero(self.sparse_weights))
-            _log.info("the gates keep %d of %d records", kept, start.size)
+            _log.info("the gates keep %d of %d records", kept, self.sparse_weights.size)
         self.weights = weights
         return history, sparse
 
-    def _solve(self) -> History:
+    def weights_to_score(self) -> FloatArray:
+        """Shape (records,): what `calibrate` would find, of the gated fit alone where there is one; nothing is kept."""
+        self._check_options(self._columns is not None)
+        if self.is_convex:
+            return np.array(self._solve_for(self.weights)[0].weights)
+        return self._fit(self.gates if self.regularize_with_l0 else None)[0]
+
+    def _solve_for(self, weights: FloatArray) -> tuple[CalibrationResult, History]:
         options = {"keep": self.keep, "solver": self.solver, "seed": self.training.seed, **self.options}
-        self.result, history = solve_with_engine(self._columns, self.named, self.weights, options)
+        return solve_with_engine(self._columns, self.named, weights, options)
+
+    def _solve(self) -> History:
+        self.result, history = self._solve_for(self.weights)
         self.weights = np.array(self.result.weights)
         self.sparse_weights = None if self.keep is None else self.weights.copy()
         return history

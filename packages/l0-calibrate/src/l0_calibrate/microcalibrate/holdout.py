@@ -121,9 +121,8 @@ def score(calibration: Calibration, holdout: HoldoutSet, **changes: Any) -> Hold
     excluded = named.names[~named.included | holdout.held_out]
     trial = calibration.fresh([str(name) for name in excluded], **changes)
     begin = time.perf_counter()
-    trial.calibrate()
+    weights = trial.weights_to_score()
     seconds = time.perf_counter() - begin
-    weights = trial.weights if trial.sparse_weights is None else trial.sparse_weights
     estimates = trial.estimates_of(weights)
     if np.isnan(estimates[holdout.scored]).any():
         raise InputError("estimate_function must give the estimates of all targets, held out ones too")

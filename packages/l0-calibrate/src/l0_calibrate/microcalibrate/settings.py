@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, TypeVar
 
 import attrs
 
 from l0_core import InputError
+
+Options = TypeVar("Options")
 
 LOSSES = ("relative", "historical")
 SOLVERS = ("adam", "auto", "primal_dual", "interior_point")
@@ -98,9 +100,9 @@ class GateOptions:
     sparse_learning_rate: float = attrs.field(default=0.2, validator=_number(0.0, "positive", closed=False))
 
 
-def training_options(**given: Any) -> TrainingOptions:
-    """`TrainingOptions`, where None is the default of a field, as in microcalibrate's optional arguments."""
-    return TrainingOptions(**{name: value for name, value in given.items() if value is not None})
+def given_options(kind: type[Options], **given: Any) -> Options:
+    """The options, where None is the default of a field, as in microcalibrate's optional arguments."""
+    return kind(**{name: value for name, value in given.items() if value is not None})
 
 
 def refuse_together(

@@ -260,7 +260,7 @@ class SparseCalibrationWeights(StochasticGates):
 
     def _table(self, M: Any) -> Any:
         """M as an ndarray or scipy sparse, with a column for each weight."""
-        if isinstance(M, Tensor) and M.layout != torch.strided:
+        if hasattr(M, "iloc") or (isinstance(M, Tensor) and M.layout != torch.strided):
             M = as_sparse(M, "M", "(targets, n_features)").tocsr()
         table = as_matrix(M)
         if len(table.shape) != 2:
