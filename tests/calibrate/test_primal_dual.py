@@ -65,10 +65,13 @@ def tasks(draw: st.DrawFn, mass: bool = False) -> Task:
     t = a @ (w0 * random.uniform(0, 2, n)) * random.choice([1.0, 1.0, 0.0, -1.0, 3.0], m)
     system = build_system(sp.csr_array(a), t, w0)
     lower = random.choice([0.0, 0.0, 0.5], n)
-    kind = draw(st.sampled_from(["open", "boxed", "pinched"]))
-    upper = {"open": np.full(n, np.inf), "boxed": np.full(n, 3.0), "pinched": lower + random.choice([0.0, 1.0], n)}[
-        kind
-    ]
+    kind = draw(st.sampled_from(["open", "boxed", "pinched", "in name only"]))
+    upper = {
+        "open": np.full(n, np.inf),
+        "boxed": np.full(n, 3.0),
+        "pinched": lower + random.choice([0.0, 1.0], n),
+        "in name only": random.choice([3.0, 2e3, 1e6], n),
+    }[kind]
     weights = random.choice([1.0, 0.5, 3.0, 0.0], m)
     zone = random.choice([0.0, 0.1], m) if draw(st.booleans()) else np.zeros(m)
     total = None

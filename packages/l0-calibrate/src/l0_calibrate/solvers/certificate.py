@@ -4,9 +4,9 @@ For the fit of `l0_calibrate.solvers.base.Task` and any y with ``|y_i| <= c_i``,
 
 .. math:: D = -b'y - h^*(y) + \sum_j \min_{lo_j \le u \le hi_j} \big( g_j u + \tfrac{\kappa_j}{2} (u - e)^2 \big)
 
-never exceeds the optimum (weak duality). It is finite where each hi_j is or kappa_j > 0. Elsewhere a
-column with ``g_j < 0`` is first repaired by raising duals, and what is left is charged at the largest
-value that the ratio can have in any point no worse than the best known.
+never exceeds the optimum (weak duality). It is finite where each hi_j is or kappa_j > 0. Elsewhere, and where
+hi_j is finite but huge, a column with ``g_j < 0`` is first repaired by raising duals, and what is left is charged
+at the largest value that the ratio can have in any point no worse than the best known.
 """
 
 from __future__ import annotations
@@ -28,6 +28,10 @@ BoolArray = npt.NDArray[np.bool_]
 IntArray = npt.NDArray[np.int64]
 
 _UNIT = float(np.finfo(np.float64).eps)
+
+
+WIDE = 1e3
+"""Ratios that may be larger than this are bounded in name only: the smallest negative ``g_j`` would cost all of it."""
 
 
 class _ByRows(NamedTuple):
@@ -87,7 +91,7 @@ class Certificate:
 
     def __init__(self, fit: Fit) -> None:
         self.fit = fit
-        self._open = np.flatnonzero(~np.isfinite(fit.upper) & (fit.spread <= 0))
+        self._open = np.flatnonzero((fit.upper > WIDE) & (fit.spread <= 0))
         self._rows: _ByRows | None = None
         # A dot product of L terms in four running sums errs by at most (L / 4 + 3) units of its absolute terms.
         longest = float(np.diff(fit.columns.indptr.astype(np.int64)).max(initial=0))
@@ -95,7 +99,7 @@ class Certificate:
 
     @property
     def is_cheap(self) -> bool:
-        """Whether every bound is finite without a repair."""
+        """Whether every bound is finite, and no worse for it, without a repair."""
         return self._open.size == 0
 
     def bound(self, y: FloatArray, g: FloatArray, best: float) -> float:
@@ -114,7 +118,8 @@ class Certificate:
             return -np.inf
         if self.is_cheap:
             return self._value(y, self.fit.exact_gradient(y, g), self.fit.upper)
-        return self._repaired(y.copy(), self.fit.exact_gradient(y, g).copy(), best)
+        g = self.fit.exact_gradient(y, g)
+        return max(self._value(y, g, self.fit.upper), self._repaired(y.copy(), g.copy(), best))
 
     def _value(self, y: FloatArray, g: FloatArray, upper: FloatArray) -> float:
         """D at y less an allowance for rounding; ``-inf`` where a column is unbounded."""
@@ -159,7 +164,7 @@ class Certificate:
         upper = fit.upper.copy()
         left = self._open[g[self._open] < 0]
         if left.size:
-            upper[left] = self._reach(left, best)
+            upper[left] = np.minimum(upper[left], self._reach(left, best))
         return self._value(y, g, upper)
 
     def _reach(self, columns: IntArray, best: float) -> FloatArray:
