@@ -94,7 +94,7 @@ def test_a_matrix_is_converted_once_and_again_when_it_changed(backend):
 
 
 def test_indices_are_32_bits_and_nothing_is_dense(backend):
-    stored = backend.linear_map(sparse(6, 6))._adjoint
+    stored = backend.linear_map(sparse(6, 6)).stored(transposed=True)
     assert stored.layout == torch.sparse_csr
     assert stored.crow_indices().dtype == torch.int32
 

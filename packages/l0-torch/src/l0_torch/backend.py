@@ -50,34 +50,37 @@ def _check_device(device: str) -> torch.device:
 
 
 class _Product(torch.autograd.Function):
-    """``matrix @ x``, whose vector-Jacobian product is ``adjoint @ g`` with the stored transpose.
+    """``matrix @ x``, whose vector-Jacobian product is that of the stored transpose.
 
     Autograd's own rule would build the transpose anew in every backward pass.
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, matrix: Tensor, adjoint: Tensor) -> Tensor:
-        ctx.pair = (matrix, adjoint)
-        return matrix @ x
+    def forward(ctx: Any, x: Tensor, linear: TorchLinearMap, transposed: bool) -> Tensor:
+        ctx.linear, ctx.transposed = linear, transposed
+        return linear.stored(transposed) @ x
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> Any:
-        matrix, adjoint = ctx.pair
-        return _Product.apply(grads[0], adjoint, matrix), None, None  # type: ignore[no-untyped-call]
+        return _Product.apply(grads[0], ctx.linear, not ctx.transposed), None, None  # type: ignore[no-untyped-call]
 
 
 class TorchLinearMap(LinearMap):
-    """A matrix and its transpose, both stored by rows (CSR, or dense) on one device.
+    """A matrix and, from the first product with it, its transpose, both stored by rows (CSR, or dense) on one device.
 
     Parameters
     ----------
-    matrix, adjoint
-        Tensors of shape (rows, columns) and (columns, rows), the second the transpose of the first.
+    rows
+        The matrix by rows on the host, shape (rows, columns); kept until the transpose is made of it.
+    device
+        Where the products are taken.
     """
 
-    def __init__(self, matrix: Tensor, adjoint: Tensor) -> None:
-        self._matrix = matrix
-        self._adjoint = adjoint
+    def __init__(self, rows: Any, device: torch.device) -> None:
+        self._device = device
+        self._rows: Any = rows
+        self._matrix = _on_device(rows, device)
+        self._transpose: Tensor | None = None
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -90,24 +93,51 @@ class TorchLinearMap(LinearMap):
         """Of the stored values; that of the vectors must be the same."""
         return self._matrix.dtype
 
+    def stored(self, transposed: bool) -> Tensor:
+        """The matrix or its transpose, by rows on the device."""
+        if not transposed:
+            return self._matrix
+        if self._transpose is None:
+            self._transpose = _on_device(row_stored(self._rows.T, copy=False), self._device)
+            self._rows = None
+        return self._transpose
+
     def matvec(self, x: Tensor) -> Tensor:
         """``A @ x``, shape (rows,); differentiable in x, any number of times."""
-        return self._product(x, self._matrix, self._adjoint)
+        return self._product(x, False)
 
     def rmatvec(self, y: Tensor) -> Tensor:
         """``A.T @ y``, shape (columns,); differentiable in y, any number of times."""
-        return self._product(y, self._adjoint, self._matrix)
+        return self._product(y, True)
 
-    def _product(self, x: Tensor, matrix: Tensor, adjoint: Tensor) -> Tensor:
-        if not isinstance(x, Tensor) or tuple(x.shape) != (matrix.shape[1],):
-            raise InputError(f"the vector must be a tensor of shape ({matrix.shape[1]},), got {np.shape(x)}")
+    def _product(self, x: Tensor, transposed: bool) -> Tensor:
+        matrix, length = self._matrix, self.shape[0 if transposed else 1]
+        if not isinstance(x, Tensor) or tuple(x.shape) != (length,):
+            raise InputError(f"the vector must be a tensor of shape ({length},), got {np.shape(x)}")
         if x.device != matrix.device or x.dtype != matrix.dtype:
             raise InputError(
                 f"the vector is {x.dtype} on {x.device} and the matrix {matrix.dtype} on {matrix.device}; "
                 "use backend.asarray"
             )
-        result: Tensor = _Product.apply(x, matrix, adjoint)  # type: ignore[no-untyped-call]
+        result: Tensor = _Product.apply(x, self, transposed)  # type: ignore[no-untyped-call]
         return result
+
+
+def _on_device(rows: Any, device: torch.device) -> Tensor:
+    """A matrix by rows as a tensor on the device, sharing memory with the given one on the CPU."""
+    if isinstance(rows, np.ndarray):
+        return torch.from_numpy(rows).to(device)
+    with warnings.catch_warnings():
+        # torch says once in a process that CSR tensors are in beta; the products used here are tested.
+        warnings.filterwarnings("ignore", message=".*[Ss]parse.*", category=UserWarning)
+        return torch.sparse_csr_tensor(
+            torch.from_numpy(rows.indptr),
+            torch.from_numpy(rows.indices),
+            torch.from_numpy(rows.data),
+            size=rows.shape,
+            device=device,
+            check_invariants=False,
+        )
 
 
 class TorchBackend(Backend):
@@ -180,26 +210,9 @@ class TorchBackend(Backend):
         kind = float_dtype(dtype or (str(matrix.dtype) if matrix.dtype.kind == "f" else "float64"))
 
         def build() -> TorchLinearMap:
-            rows = row_stored(matrix, np.dtype(kind))
-            return TorchLinearMap(self._tensor(rows), self._tensor(row_stored(rows.T, copy=False)))
+            return TorchLinearMap(row_stored(matrix, np.dtype(kind)), self._device)
 
         return _CACHE.get(matrix, (self.device, kind), build)
-
-    def _tensor(self, rows: Any) -> Tensor:
-        """The matrix on this device, sharing memory with the given one on the CPU."""
-        if isinstance(rows, np.ndarray):
-            return torch.from_numpy(rows).to(self._device)
-        with warnings.catch_warnings():
-            # torch says once in a process that CSR tensors are in beta; the products used here are tested.
-            warnings.filterwarnings("ignore", message=".*[Ss]parse.*", category=UserWarning)
-            return torch.sparse_csr_tensor(
-                torch.from_numpy(rows.indptr),
-                torch.from_numpy(rows.indices),
-                torch.from_numpy(rows.data),
-                size=rows.shape,
-                device=self._device,
-                check_invariants=False,
-            )
 
 
 def _torch_dtype(name: str) -> torch.dtype:

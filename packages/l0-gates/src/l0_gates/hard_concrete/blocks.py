@@ -23,7 +23,10 @@ class ColumnBlocks(LinearMap):
         columns = matrix.tocsc()
         starts = range(0, matrix.shape[1], block_size)
         self._spans = [(start, min(start + block_size, matrix.shape[1])) for start in starts]
-        self._blocks = [sp.csr_array(columns[:, start:end]) for start, end in self._spans]
+        by_columns = [sp.csc_array(columns[:, start:end]) for start, end in self._spans]
+        self._blocks = [sp.csr_array(block) for block in by_columns]
+        # A matrix by columns is its transpose by rows: no visit has to transpose anything.
+        self._transposed = [sp.csr_array(block.T) for block in by_columns]
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -31,8 +34,9 @@ class ColumnBlocks(LinearMap):
         return int(self._shape[0]), int(self._shape[1])
 
     def _map(self, block: sp.csr_array) -> LinearMap:
-        # A view of its own for each visit: backends remember what they built for as long as the matrix lives.
-        return self._backend.linear_map(block.copy(), self._dtype)
+        # An object of its own for each visit: backends remember what they built for as long as the matrix lives.
+        visitor = sp.csr_array((block.data, block.indices, block.indptr), shape=block.shape, copy=False)
+        return self._backend.linear_map(visitor, self._dtype)
 
     def matvec(self, x: Array) -> Array:
         """``A @ x``: the blocks' products added up in order."""
@@ -44,7 +48,7 @@ class ColumnBlocks(LinearMap):
 
     def rmatvec(self, y: Array) -> Array:
         """``A.T @ y``: the blocks' products one after another."""
-        return self._backend.xp.concat([self._map(block).rmatvec(y) for block in self._blocks])
+        return self._backend.xp.concat([self._map(block).matvec(y) for block in self._transposed])
 
 
 class CentredColumns(LinearMap):
