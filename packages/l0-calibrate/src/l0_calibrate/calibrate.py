@@ -22,7 +22,7 @@ from l0_calibrate.selectors.base import Budget, Selected
 from l0_calibrate.selectors.fits import refit_task
 from l0_calibrate.selectors.groups import group_numbers, whole
 from l0_calibrate.selectors.lookup import selector_named
-from l0_calibrate.solvers.auto import solver_for
+from l0_calibrate.solvers.auto import Choice, choose_solver
 from l0_calibrate.solvers.base import Machine, Solution, Start, Stop, Task
 from l0_calibrate.spread_search import spread_for_ess
 from l0_calibrate.watch import Progress, Watch, unwatched
@@ -81,9 +81,16 @@ class _Run:
     clock: _Clock
     watch: Watch
     groups: IntArray | None
+    choices: list[Choice] = attrs.field(factory=list)
 
     def stop(self, iterations: int = 100_000) -> Stop:
         return Stop(tolerance=self.options.tol, iterations=iterations, seconds=self.clock.left)
+
+    def choice(self, task: Task, begin: Start | None = None) -> Choice:
+        """The solver of this run, chosen at its first fit, whose task all later ones are like."""
+        if not self.choices:
+            self.choices.append(choose_solver(self.options.solver, task, self.stop(), self.machine, begin))
+        return self.choices[0]
 
     @property
     def mass(self) -> float | None:
@@ -179,7 +186,7 @@ def _dense(run: _Run) -> CalibrationResult:
     def fit(mu: float, start: Start | None) -> Solution:
         kappa = np.full(system.records, mu * system.targets / system.records)
         task = Task(system, run.price, None, lower, upper, kappa, 1.0, run.mass)
-        solver = solver_for(options.solver, task)
+        solver = run.choice(task).solver
         return solve_priced(solver, run.loss, task, run.stop(), start, run.machine, run.watch)
 
     def work() -> tuple[Solution, float]:
@@ -256,7 +263,7 @@ def _budgeted(run: _Run, keep: int, checkpoint: Checkpoint | None, warm: Start |
 
     def fit(spread: float, start: Start | None) -> Solution:
         task, begin = refit_task(attrs.evolve(budget, spread=spread), selected)
-        solver = solver_for(options.solver, task)
+        solver = run.choice(task, begin).solver
         stop = attrs.evolve(run.stop(REFIT_ITERATIONS), tolerance=min(options.tol, REFIT_TOLERANCE))
         return solve_priced(solver, run.loss, task, stop, start or begin, run.machine, run.watch)
 
@@ -318,6 +325,8 @@ def _result(
         timings={},
         notes=notes,
         abandoned=abandoned,
+        solver=run.choices[0].name,
+        solver_reason=run.choices[0].reason,
     )
     _check(run, result)
     return result

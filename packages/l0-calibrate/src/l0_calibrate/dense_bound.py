@@ -7,7 +7,7 @@ import numpy as np
 from l0_calibrate.losses.base import Loss, RowPrice
 from l0_calibrate.selectors.base import Budget
 from l0_calibrate.selectors.records import usable_records
-from l0_calibrate.solvers.auto import solver_for
+from l0_calibrate.solvers.auto import choose_solver
 from l0_calibrate.solvers.base import Machine, Stop, Task
 from l0_calibrate.watch import Watch, unwatched
 from l0_core import InputError
@@ -46,5 +46,5 @@ def dense_bound(budget: Budget, solver: str, stop: Stop, machine: Machine, watch
         centre=0.0,
         mass=budget.mass,
     )
-    bound = solver_for(solver, task).solve(task, stop, None, machine, watch).bound
+    bound = choose_solver(solver, task, stop, machine).solver.solve(task, stop, None, machine, watch).bound
     return bound / budget.system.targets if np.isfinite(bound) else None

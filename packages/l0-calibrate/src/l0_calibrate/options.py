@@ -106,7 +106,8 @@ class Options:
         Whether a fit of all records at the bounds of the budget is made as well, for a certified lower bound of the
         loss of any selection (`CalibrationResult.dense_bound`). It costs as much as a dense fit to ``tol``.
     loss, selector, solver, backend
-        Names of plugins; ``solver="auto"`` is the primal-dual one.
+        Names of plugins; ``solver="auto"`` takes the interior point where it is the faster (see
+        `l0_calibrate.solvers.auto.choose_solver`), the primal-dual one otherwise; the result says which and why.
     loss_settings, selector_settings
         Settings of the loss and of the selector, by name.
     unreachable

@@ -87,6 +87,8 @@ def _show(result: CalibrationResult, written: list[Path]) -> None:
     rows = [("initial", before, None, None, ""), ("fitted", result.diagnostics, result.gap, seconds, result.status)]
     screen.print(comparison(rows))
     screen.print(worst_targets(problem, result.weights))
+    if result.solver:
+        screen.print(f"solver: {result.solver} ({result.solver_reason})", soft_wrap=True)
     for note in result.notes:
         screen.print(f"note: {note}")
     screen.print("written: " + ", ".join(str(path) for path in written), soft_wrap=True)

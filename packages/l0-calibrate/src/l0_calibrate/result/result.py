@@ -96,6 +96,8 @@ class CalibrationResult:
         of the targets; None where it was not asked for.
     abandoned
         Shape (targets,), the targets that the loss has given up; None for a loss that gives up none.
+    solver, solver_reason
+        The solver of the convex fit by name, and why it was taken.
     history
         The events of the run.
     """
@@ -115,6 +117,8 @@ class CalibrationResult:
     notes: tuple[str, ...] = ()
     dense_bound: float | None = None
     abandoned: npt.NDArray[np.bool_] | None = None
+    solver: str = ""
+    solver_reason: str = ""
     _diagnostics: Diagnostics = attrs.field(init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
@@ -221,6 +225,8 @@ class CalibrationResult:
             "inputs": dict(self.problem.digests),
             "fingerprint": self.fingerprint,
             "timings": {stage: round(seconds, 4) for stage, seconds in self.timings.items()},
+            "solver": self.solver,
+            "solver_reason": self.solver_reason,
             "notes": list(self.notes),
         }
 

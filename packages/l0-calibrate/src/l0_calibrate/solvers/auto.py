@@ -1,22 +1,74 @@
-"""``solver="auto"``: which solver for which task."""
+"""``solver="auto"``: which solver for which task, and why."""
 
 from __future__ import annotations
 
-from l0_calibrate.solvers.base import Solver, Task
+import attrs
+
+from l0_calibrate.solvers.base import Machine, Solver, Start, Stop, Task
+from l0_calibrate.solvers.interior_point import InteriorPointSolver
 from l0_core import InputError
 from l0_core.plugins import registry
 
+TIGHT = 2e-3
+"""Certified gaps from here on are the interior point's: a further digit costs it three iterations, the other many."""
+LARGE = 20_000_000
+"""Non-zeros beyond which the two are equally fast to 1 % where measured; the interior point takes more memory."""
+EFFORT = 1_500.0
+"""Multiplications of a factorisation for each non-zero, beyond which the other solver is faster to 1 %."""
 
-def solver_for(name: str, task: Task) -> Solver:
-    """The solver of that name, or the primal-dual one for ``"auto"``.
+
+@attrs.frozen(eq=False)
+class Choice:
+    """A solver, its name, and why it was taken."""
+
+    solver: Solver
+    name: str
+    reason: str
+
+
+def choose_solver(name: str, task: Task, stop: Stop, machine: Machine, start: Start | None = None) -> Choice:
+    """The solver of that name; for ``"auto"`` the one that is faster to the tolerance on such a task.
+
+    The interior point is taken where the targets fall into areas or are few, so that it can factor them
+    (see `InteriorPointSolver.effort`), for cold starts or tight tolerances; the primal-dual one otherwise.
 
     Raises
     ------
     InputError
-        Before any work, when the solver cannot take the task.
+        Before any work, when the solver asked for cannot take the task.
     """
-    solver: Solver = registry().get("solver", "primal_dual" if name == "auto" else name)
-    refusal = solver.refusal(task)
+    if name != "auto":
+        solver: Solver = registry().get("solver", name)
+        refusal = solver.refusal(task)
+        if refusal is None and machine.backend != "numpy" and not solver.runs_on_backends:
+            refusal = f"it runs on backend 'numpy' only, not {machine.backend!r}; use solver='primal_dual'"
+        if refusal is not None:
+            raise InputError(f"solver {name!r} cannot take this problem: {refusal}")
+        return Choice(solver, name, "as asked")
+    interior = InteriorPointSolver()
+    against = _against_interior_point(interior, task, stop, machine, start)
+    if against is None:
+        blocks = interior.blocks(task)
+        many = "few" if blocks == 1 else f"in {blocks} blocks"
+        return Choice(interior, "interior_point", f"targets {many}: it is the faster to a gap of {stop.tolerance:g}")
+    choice = choose_solver("primal_dual", task, stop, machine)
+    return attrs.evolve(choice, reason=against)
+
+
+def _against_interior_point(
+    interior: InteriorPointSolver, task: Task, stop: Stop, machine: Machine, start: Start | None
+) -> str | None:
+    """Why the interior point is not taken, or None."""
+    if machine.backend != "numpy":
+        return f"runs on backend {machine.backend!r}"
+    tight = stop.tolerance <= TIGHT
+    if start is not None and not tight:
+        return "goes on from the point of the selection"
+    if task.system.columns.nnz > LARGE and not tight:
+        return "a large matrix: as fast, with less memory"
+    refusal = interior.refusal(task)
     if refusal is not None:
-        raise InputError(f"solver {name!r} cannot take this problem: {refusal}")
-    return solver
+        return f"not interior_point: {refusal.split(';')[0]}"
+    if interior.effort(task) > EFFORT and not tight:
+        return "targets do not fall into small areas"
+    return None

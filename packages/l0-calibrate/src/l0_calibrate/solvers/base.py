@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import ClassVar
 
 import attrs
 import numpy as np
@@ -152,6 +153,9 @@ class Machine:
 
 class Solver(ABC):
     """Finds ratios for a task. Pure: the same task, start and machine give the same bits (unless seconds bind)."""
+
+    runs_on_backends: ClassVar[bool] = False
+    """Whether it runs on any array backend that the machine names (False: on NumPy alone)."""
 
     @abstractmethod
     def solve(

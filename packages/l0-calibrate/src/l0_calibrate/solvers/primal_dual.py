@@ -87,7 +87,9 @@ def _travel(point: FloatArray, anchor: FloatArray, step: FloatArray) -> Travel:
 
 @attrs.frozen
 class PrimalDualSolver(Solver):
-    """First choice to within 1 %: any matrix, any of the convex prices, threads, any backend."""
+    """To within 1 %: any matrix, any of the convex prices, threads, any backend."""
+
+    runs_on_backends = True
 
     def solve(
         self,

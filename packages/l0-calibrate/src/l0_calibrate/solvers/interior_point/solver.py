@@ -23,6 +23,7 @@ from l0_calibrate.solvers.interior_point.steps import choose_step
 from l0_calibrate.solvers.interior_point.structure import Structure
 from l0_calibrate.solvers.mass import project_mass
 from l0_calibrate.solvers.sparse_map import ColumnMap
+from l0_calibrate.system import ScaledSystem
 from l0_calibrate.watch import Progress, Watch, unwatched
 
 FloatArray = npt.NDArray[np.float64]
@@ -61,7 +62,7 @@ class InteriorPointSolver(Solver):
     correctors: int = attrs.field(default=7, validator=attrs.validators.ge(0))
     factor_bytes: float = attrs.field(default=2.0**30, validator=attrs.validators.gt(0))
     operations: float = attrs.field(default=4e11, validator=attrs.validators.gt(0))
-    _known: list[tuple[weakref.ref[Task], Structure]] = attrs.field(factory=list, init=False, eq=False, repr=False)
+    _known: list[tuple[_Key, Structure]] = attrs.field(factory=list, init=False, eq=False, repr=False)
 
     def solve(
         self,
@@ -109,12 +110,44 @@ class InteriorPointSolver(Solver):
         return None
 
     def _structure(self, task: Task, fit: Fit, use: Use) -> Structure:
-        """Blocks of a task; those of the last are kept, as a task is first asked about and then solved."""
-        if self._known and self._known[0][0]() is task:
+        """Blocks of a task; the last are kept, for a task is asked about, then solved, then solved at another price."""
+        key = _Key(weakref.ref(task.system), task.support, use)
+        if self._known and self._known[0][0].is_same(key):
             return self._known[0][1]
         structure = use.structure(fit.columns)
-        self._known[:] = [(weakref.ref(task), structure)]
+        self._known[:] = [(key, structure)]
         return structure
+
+    def blocks(self, task: Task) -> int:
+        """How many blocks the targets of a task fall into."""
+        fit = Fit.of(task)
+        return len(self._structure(task, fit, Use.of(fit)).blocks)
+
+    def effort(self, task: Task) -> float:
+        """Multiplications of one factorisation for each non-zero of the matrix."""
+        fit = Fit.of(task)
+        return self._structure(task, fit, Use.of(fit)).cost / max(fit.columns.nnz, 1)
+
+
+@attrs.frozen(eq=False)
+class _Key:
+    """What the blocks of a task depend on."""
+
+    system: weakref.ref[ScaledSystem]
+    support: npt.NDArray[np.int64] | None
+    use: Use
+
+    def is_same(self, other: _Key) -> bool:
+        if self.system() is None or self.system() is not other.system():
+            return False
+        if (self.support is None) != (other.support is None):
+            return False
+        alike = self.support is None or np.array_equal(self.support, other.support)  # type: ignore[arg-type]
+        return (
+            alike
+            and np.array_equal(self.use.rows, other.use.rows)
+            and np.array_equal(self.use.columns, other.use.columns)
+        )
 
 
 def _blas_threads(count: int) -> AbstractContextManager[object]:
