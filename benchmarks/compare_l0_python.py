@@ -36,7 +36,7 @@ import pandas as pd
 import scipy.sparse as sp
 import scipy.stats
 
-WEIGHTS_WORKER = """
+PROBLEM = """
 import json, sys, time, warnings
 warnings.simplefilter("ignore")
 import numpy as np, scipy.sparse as sp, torch
@@ -45,7 +45,11 @@ torch.set_num_threads(1)
 job = json.loads(sys.argv[1])
 data = np.load(job["vectors"])
 matrix = sp.csr_matrix((data["data"], data["indices"], data["indptr"]), shape=tuple(data["shape"]))
-def model():
+"""
+
+WEIGHTS_WORKER = (
+    PROBLEM
+    + """def model():
     return SparseCalibrationWeights(matrix.shape[1], init_weights=data["weights"], seed=1, use_gates=job["gates"])
 fit = dict(lambda_l0=1e-3, lr=0.05, loss_type="relative", target_groups=data["groups"])
 model().fit(matrix, data["targets"], epochs=2, **fit)
@@ -58,6 +62,7 @@ weights = fitted.get_weights(deterministic=True).detach().numpy().astype(float)
 errors = np.abs(matrix @ weights - data["targets"]) / (data["targets"] + 1)
 print(json.dumps({"seconds": seconds, "loss": float(errors.mean()), "kept": int((weights > 0).sum())}))
 """
+)
 
 CALIBRATION_WORKER = """
 import json, sys, time, warnings
@@ -95,16 +100,9 @@ print(json.dumps({"seconds": seconds, "peak_mb": after - before, "beyond_the_fra
 """
 
 
-SEEDS_WORKER = """
-import json, sys, warnings
-warnings.simplefilter("ignore")
-import numpy as np, scipy.sparse as sp, torch
-from l0.calibration import SparseCalibrationWeights
-torch.set_num_threads(1)
-job = json.loads(sys.argv[1])
-data = np.load(job["vectors"])
-matrix = sp.csr_matrix((data["data"], data["indices"], data["indptr"]), shape=tuple(data["shape"]))
-log_weight, log_alpha, kept, losses = [], [], [], []
+SEEDS_WORKER = (
+    PROBLEM
+    + """log_weight, log_alpha, kept, losses = [], [], [], []
 for seed in range(job["seeds"]):
     torch.manual_seed(seed)  # the peer draws its noise from here
     model = SparseCalibrationWeights(matrix.shape[1], init_weights=data["weights"], seed=seed)
@@ -120,6 +118,7 @@ for seed in range(job["seeds"]):
 np.savez(job["out"], log_weight=np.array(log_weight), log_alpha=np.array(log_alpha))
 print(json.dumps({"kept": kept, "loss": losses}))
 """
+)
 
 
 def prepare(folder: Path, place: Path) -> tuple[Path, Path, sp.csr_matrix, np.ndarray]:
@@ -172,14 +171,10 @@ def compare_weights(python: str, vectors: Path, place: Path, epochs: int, repeat
     return report
 
 
-def standardised(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
-    """Differences of means over their standard errors; of shape (seeds, ...), the same number of seeds each.
-
-    What the noise moves by less than 1e-4, near float32 rounding, such as weights without a target, has no part.
-    """
-    spread = np.sqrt((ours.var(axis=0, ddof=1) + theirs.var(axis=0, ddof=1)) / len(ours))
-    moved = spread > 1e-4
-    return np.asarray((ours.mean(axis=0) - theirs.mean(axis=0))[moved] / spread[moved])
+def gap_and_error(ours: np.ndarray, theirs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Differences of means and their standard errors; of shape (seeds, ...), the same number of seeds each."""
+    error = np.sqrt((ours.var(axis=0, ddof=1) + theirs.var(axis=0, ddof=1)) / len(ours))
+    return ours.mean(axis=0) - theirs.mean(axis=0), error
 
 
 def compare_distributions(python: str, vectors: Path, place: Path, epochs: int, seeds: int) -> dict[str, Any]:
@@ -193,15 +188,18 @@ def compare_distributions(python: str, vectors: Path, place: Path, epochs: int, 
     report: dict[str, Any] = {"seeds": seeds}
     for what in ("kept", "loss"):
         ours, theirs = (np.array(found[name][what], dtype=float) for name in ("ours", "l0_python"))
+        gap, error = gap_and_error(ours, theirs)
         report[what] = {
             "ours": {"mean": ours.mean(), "sd": ours.std(ddof=1)},
             "l0_python": {"mean": theirs.mean(), "sd": theirs.std(ddof=1)},
-            "standardised_difference": float(standardised(ours[:, None], theirs[:, None])[0]),
+            "standardised_difference": float(gap / error) if error else None,
         }
     law = scipy.stats.t(2 * seeds - 2)
     report["expected_of_records"] = {"sd": float(law.std()), "beyond_3": float(2 * law.sf(3.0))}
     for what in ("log_weight", "log_alpha"):
-        scores = standardised(states["ours"][what], states["l0_python"][what])
+        gap, error = gap_and_error(states["ours"][what], states["l0_python"][what])
+        moved = error > 1e-4  # what noise does not move beyond float32 rounding, such as a weight without a target
+        scores = gap[moved] / error[moved]
         beyond = float((np.abs(scores) > 3.0).mean())
         report[what] = {"records": scores.size, "sd": float(scores.std()), "beyond_3": beyond}
     return report

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import logging
 import subprocess
 import sys
@@ -513,33 +512,6 @@ def test_bad_entries_and_weights_are_named():
         Calibration(weights, targets, estimate_matrix=frame, noise_level=0.0).calibrate()
     with pytest.raises(InputError, match="call calibrate"):
         Calibration(weights, targets, estimate_matrix=frame).summary()
-
-
-def test_the_signature_is_that_of_microcalibrate():
-    found = {n: p.default for n, p in inspect.signature(Calibration).parameters.items() if p.kind is not p.KEYWORD_ONLY}
-    required = inspect.Parameter.empty
-    assert found == {
-        "weights": required,
-        "targets": required,
-        "target_names": None,
-        "estimate_matrix": None,
-        "estimate_function": None,
-        "epochs": 32,
-        "noise_level": 10.0,
-        "learning_rate": 1e-3,
-        "dropout_rate": 0,
-        "normalization_factor": None,
-        "excluded_targets": None,
-        "csv_path": None,
-        "device": "cpu",
-        "l0_lambda": 5e-6,
-        "init_mean": 0.999,
-        "temperature": 0.5,
-        "sparse_learning_rate": 0.2,
-        "regularize_with_l0": False,
-        "seed": 42,
-        "batch_size": None,
-    }
 
 
 def test_keep_is_exact_and_better():

@@ -23,6 +23,7 @@ from l0 import (
     prune_model,
     update_temperatures,
 )
+from l0_calibrate import Calibration
 
 pytestmark = pytest.mark.filterwarnings("ignore::l0_core.UntrainedWarning")
 
@@ -66,6 +67,27 @@ def test_gates_times_household_weights():
     assert weighted.shape == (300,)
     beside = HardConcrete(len(weights), temperature=0.25, init_mean=0.999)
     assert beside.get_active_prob().mean().item() == pytest.approx(0.999, rel=1e-4)
+
+
+@pytest.mark.parametrize("kind", [torch.tensor, np.asarray, pd.Series])
+def test_gates_beside_a_calibration(kind):
+    rng = np.random.default_rng(0)
+    table = torch.tensor(rng.random((3, 200)), dtype=torch.float32)
+    household_weights = kind(rng.uniform(1.0, 5.0, 200))
+    gates = HardConcrete(len(household_weights), temperature=0.25, init_mean=0.999)
+    totals = np.asarray(table.numpy() @ np.asarray(household_weights) * 1.2)
+    calibration = Calibration(
+        weights=household_weights,
+        targets=kind(totals),
+        target_names=["a", "b", "c"],
+        estimate_function=lambda weights: table @ (weights * gates()),
+        epochs=200,
+        learning_rate=0.02,
+        noise_level=0.0,
+    )
+    calibration.calibrate()
+    gates.eval()
+    np.testing.assert_allclose(calibration.estimate(), totals, rtol=0.03)  # each epoch saw another draw of the gates
 
 
 @pytest.mark.parametrize("schedule", ["exponential", "linear", "cosine"])
