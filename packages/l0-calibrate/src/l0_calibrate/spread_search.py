@@ -16,7 +16,11 @@ FloatArray = npt.NDArray[np.float64]
 _STEP = 4.0
 _LARGEST = 1e3
 _SMALLEST = 1e-7
-_HALVINGS = 6  # 4^(1 / 2^6): mu is found to about 2 %
+_SURPLUS = 0.01
+"""An effective sample size above the one wanted by less than this part of it is not worth another fit."""
+_TRIES = 4
+_INSIDE = 0.1
+"""A guess stays that part of the interval away from its ends."""
 
 
 def spread_for_ess(
@@ -25,7 +29,7 @@ def spread_for_ess(
     """The fit with (nearly) the least mu whose effective sample size is at least ``wanted``.
 
     The effective sample size grows with mu, so mu is multiplied until the fit has it, or divided until it
-    has not, then the step in question is halved on the log scale. Every fit starts from the last.
+    has not; then logarithms are interpolated between the last two. Every fit starts from the last.
 
     Raises
     ------
@@ -38,34 +42,45 @@ def spread_for_ess(
 
     mu = first
     solution = fit(mu, None)
-    best = solution if ess(solution) >= wanted else None
-    low = high = mu
-    most = ess(solution)
+    size = ess(solution)
+    low = high = (mu, size)
+    best = solution if size >= wanted else None
     while best is None:
-        low, mu = mu, mu * _STEP
+        low, mu = (mu, size), mu * _STEP
         if mu > _LARGEST:
             raise InputError(
-                f"ess_at_least={wanted:g} cannot be had: the most is about {most:.0f} "
-                "on these records; ask for less, or keep more records"
+                f"ess_at_least={wanted:g} cannot be had: the most is about {size:.0f} "
+                "(equal weights for all kept records would be needed beyond); ask for less, or keep more records"
             )
         solution = fit(mu, solution.start())
-        most = max(most, ess(solution))
-        if ess(solution) >= wanted:
-            best, high = solution, mu
-    while low == high:
+        size = ess(solution)
+        if size >= wanted:
+            best, high = solution, (mu, size)
+    while low == high and high[1] > wanted * (1 + _SURPLUS):
         if mu < _SMALLEST:
-            return best, high
+            return best, high[0]
         mu /= _STEP
         solution = fit(mu, solution.start())
-        if ess(solution) >= wanted:
-            best, low, high = solution, mu, mu
+        size = ess(solution)
+        if size >= wanted:
+            best, low, high = solution, (mu, size), (mu, size)
         else:
-            low = mu
-    for _ in range(_HALVINGS):
-        middle = float(np.sqrt(low * high))
-        solution = fit(middle, best.start())
-        if ess(solution) >= wanted:
-            best, high = solution, middle
+            low = (mu, size)
+    for _ in range(_TRIES):
+        if high[1] <= wanted * (1 + _SURPLUS):
+            break
+        mu = _between(low, high, wanted * (1 + 0.5 * _SURPLUS))
+        solution = fit(mu, best.start())
+        size = ess(solution)
+        if size >= wanted:
+            best, high = solution, (mu, size)
         else:
-            low = middle
-    return best, high
+            low = (mu, size)
+    return best, high[0]
+
+
+def _between(low: tuple[float, float], high: tuple[float, float], wanted: float) -> float:
+    """The spread at which the line through two points (spread, sample size), in logarithms, has the size wanted."""
+    part = np.log(wanted / low[1]) / np.log(high[1] / low[1]) if high[1] > low[1] else 0.5
+    part = min(max(part, _INSIDE), 1.0 - _INSIDE)
+    return float(low[0] * (high[0] / low[0]) ** part)
