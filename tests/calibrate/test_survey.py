@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import json
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -37,6 +40,19 @@ def test_linear_is_the_closed_form_of_greg(seed: int) -> None:
     d, x, totals, q = sample(seed)
     expected = d * (1 + q * (x @ np.linalg.solve((x.T * (d * q)) @ x, totals - x.T @ d)))
     assert survey_calibrate(d, x, totals, q=q) == pytest.approx(expected, rel=R_AGREEMENT)
+
+
+R_SURVEY = json.loads((Path(__file__).parent / "r_survey.json").read_text())
+
+
+@pytest.mark.parametrize("case", R_SURVEY["cases"], ids=lambda case: str(case["name"]))
+def test_equals_survey_calibrate_of_r(case: dict[str, Any]) -> None:
+    """R's ``survey`` wrote the file with the script beside it; its variances are one over our q."""
+    x, design, totals = (np.array(R_SURVEY[name]) for name in ("x", "design", "totals"))
+    q = 1.0 / np.array(R_SURVEY["variance"]) if case["q"] else None
+    bounds = None if case["bounds"] is None else tuple(case["bounds"])
+    weights = survey_calibrate(design, x, totals, case["method"], bounds, q)
+    assert weights == pytest.approx(np.array(case["weights"]), rel=1e-8)
 
 
 def test_one_auxiliary_by_hand() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
+import attrs
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
@@ -77,38 +78,59 @@ def survey_calibrate(
     [30.0, 1300.0]
     """
     distance = distance_named(method, bounds)
-    matrix = frozen_csr(X)
-    n, p = matrix.shape
-    names = list(X.columns) if isinstance(X, pd.DataFrame) else list(range(p))
-    target = _totals(totals, names)
-    design = _finite(design_weights, n, "design_weights", "record")
-    factor = np.ones(n) if q is None else _finite(q, n, "q", "record")
-    bad = np.flatnonzero(~np.isfinite(matrix.data))
-    if bad.size:
-        row = int(np.searchsorted(matrix.indptr, bad[0], side="right")) - 1
-        raise InputError(f"X has an entry that is not finite: record {row}, column {names[matrix.indices[bad[0]]]!r}")
-    if (design < 0).any():
-        raise InputError(f"design_weights must not be negative: record {int(np.flatnonzero(design < 0)[0])} has one")
-    if (factor <= 0).any():
-        raise InputError(f"q must be positive: record {int(np.flatnonzero(factor <= 0)[0])} has {factor.min():g}")
-    used = design > 0
-    if not used.any():
-        raise InputError("all design weights are 0: there is nothing to calibrate")
-    x = matrix.astype(np.float64)[used]
-    ratios, misses = g_weights(design[used], x, target, factor[used], distance)
+    sample = _Sample.of(design_weights, X, totals, q)
+    ratios, misses = g_weights(sample.design, sample.x, sample.totals, sample.q, distance)
     met = float(np.abs(misses).max(initial=0.0)) <= ACCEPTED
     if not met or at_the_edge(ratios, distance):
-        _refuse_conflict(design[used], x, target, distance, names)
+        _refuse_conflict(sample, distance)
     if not met:
         worst = int(np.argmax(np.abs(np.nan_to_num(misses, nan=np.inf))))
         raise CalibrationNotConverged(
-            f"the iteration stopped with {names[worst]!r} missed by {abs(misses[worst]):.3g} (relative): the totals "
-            "can be met only at the edge of the bounds, or columns of X nearly repeat one another; widen the bounds",
+            f"the iteration stopped with {sample.names[worst]!r} missed by {abs(misses[worst]):.3g} (relative): the "
+            "totals can be met only at the edge of the bounds, or columns of X nearly repeat one another; widen the "
+            "bounds",
             misses,
         )
-    weights = np.zeros(n)
-    weights[used] = design[used] * ratios
+    weights = np.zeros(sample.used.size)
+    weights[sample.used] = sample.design * ratios
     return weights
+
+
+@attrs.frozen(eq=False)
+class _Sample:
+    """The arguments, checked, without the records of weight 0 (``used`` flags the others)."""
+
+    design: FloatArray
+    x: Any
+    totals: FloatArray
+    q: FloatArray
+    names: list[Any]
+    used: npt.NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, design_weights: Any, X: Any, totals: Any, q: Any) -> _Sample:
+        """Refuse what cannot be meant."""
+        matrix = frozen_csr(X)
+        n, p = matrix.shape
+        names = list(X.columns) if isinstance(X, pd.DataFrame) else list(range(p))
+        target = _totals(totals, names)
+        design = _finite(design_weights, n, "design_weights", "record")
+        factor = np.ones(n) if q is None else _finite(q, n, "q", "record")
+        bad = np.flatnonzero(~np.isfinite(matrix.data))
+        if bad.size:
+            row = int(np.searchsorted(matrix.indptr, bad[0], side="right")) - 1
+            column = names[matrix.indices[bad[0]]]
+            raise InputError(f"X has an entry that is not finite: record {row}, column {column!r}")
+        if (design < 0).any():
+            first = int(np.flatnonzero(design < 0)[0])
+            raise InputError(f"design_weights must not be negative: record {first} has one")
+        if (factor <= 0).any():
+            first = int(np.flatnonzero(factor <= 0)[0])
+            raise InputError(f"q must be positive: record {first} has {factor.min():g}")
+        used = design > 0
+        if not used.any():
+            raise InputError("all design weights are 0: there is nothing to calibrate")
+        return cls(design[used], matrix.astype(np.float64)[used], target, factor[used], names, used)
 
 
 def _finite(values: Any, size: int, name: str, what: str) -> FloatArray:
@@ -144,9 +166,10 @@ def _totals(totals: Any, names: list[Any]) -> FloatArray:
     return _finite(totals, len(names), "totals", "constraint")
 
 
-def _refuse_conflict(design: FloatArray, x: Any, target: FloatArray, distance: Distance, names: list[Any]) -> None:
+def _refuse_conflict(sample: _Sample, distance: Distance) -> None:
     """Raise the error that names the totals that fight, if any do."""
-    fight = conflicting(design, x, target, distance)
+    names, target = sample.names, sample.totals
+    fight = conflicting(sample.design, sample.x, target, distance)
     if not fight.size:
         return
     shown = ", ".join(f"{names[k]!r} (total {target[k]:g})" for k in fight[:_NAMED])
