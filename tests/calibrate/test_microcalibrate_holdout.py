@@ -44,6 +44,19 @@ def test_determined_rows_are_those_that_least_squares_explains():
     assert determined_rows(gram, kept).tolist() == expected.tolist()
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_combinations_are_found_whatever_their_units(seed):
+    rng = np.random.default_rng(seed)
+    base = rng.random((30, 200)) * (rng.random((30, 200)) < 0.3) * 10.0 ** rng.uniform(-6, 6, 30)[:, None]
+    mixed = np.array([base[rng.choice(30, 4, replace=False)].sum(axis=0) for _ in range(10)])
+    rows = np.vstack([base, mixed, base[:2] + 1e-3 * base[:2].max(), np.zeros((1, 200))])
+    kept = np.arange(len(rows)) < 30
+    found = determined_rows(rows @ rows.T, kept)
+    assert found.tolist() == [False] * 30 + [True] * 10 + [False] * 2 + [True]
+    assert not determined_rows(rows @ rows.T, np.zeros(len(rows), dtype=bool))[:-1].any()
+    assert not determined_rows(rows @ rows.T, np.ones(len(rows), dtype=bool)).any()
+
+
 def test_families_are_held_out_whole():
     found = calibration()
     for each in holdout_sets(found, 12, 0.3, FAMILIES, EVALUATION):
