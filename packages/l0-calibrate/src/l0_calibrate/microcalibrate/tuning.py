@@ -194,7 +194,8 @@ def tune_l0_hyperparameters(
         ``l0_lambda``, ``init_mean``, ``temperature``, ``objective``; over the sets of the best trial
         ``mean_val_loss``, ``std_val_loss``, ``mean_val_accuracy``, ``std_val_accuracy``, ``holdout_objectives``,
         ``sparsity``; ``n_holdout_sets``, ``aggregation``, ``n_trials``; and ``evaluation_history``, a frame with a
-        row for each trial and set.
+        row for each trial and set. The best of many trials looks better on these sets than it is:
+        `evaluate_holdout_robustness` scores it on others.
 
     Raises
     ------
