@@ -39,10 +39,12 @@ DENSE_SPREAD = 3e-5
 BUDGET_SPREAD = 3e-3
 """Default mu of a budgeted fit: most of the effective sample size for 1 to 2 % of the loss."""
 
+SELECTION_TIME = 0.8
+"""Part of a time limit that a selection may take: the fit on its records must have some too."""
 REFIT_TOLERANCE = 5e-4
 """Certified gap of the fit on the kept records: what is left is small beside what the choice of records can gain ..."""
-REFIT_ITERATIONS = 3_000
-"""... and the iterations after which it is good enough all the same; most fits take 1,000 to 2,000."""
+REFIT_ITERATIONS = 2_000
+"""... and the iterations after which it is good enough all the same; most fits take no more."""
 
 
 @attrs.define
@@ -226,7 +228,7 @@ def _budget(run: _Run, keep: int, mu: float) -> Budget:
         groups=run.groups,
         lower_ratio=run.bounds.lower_ratio,
         mass=run.mass,
-        seconds=run.clock.left,
+        seconds=SELECTION_TIME * run.clock.left,
         settings=dict(options.selector_settings),
     )
 
