@@ -168,7 +168,7 @@ def central_rows(program: Program, residuals: FloatArray, barrier: float) -> Row
         low, high = -reach, reach.copy()
         for _ in range(_HALVINGS):
             y = 0.5 * (low + high)
-            with np.errstate(divide="ignore"):
+            with np.errstate(divide="ignore", over="ignore"):  # 0 room: an infinite pull inwards
                 pull = np.where(capped, 2.0 * barrier * y / np.maximum(c**2 - y**2, 1e-300), 0.0)
             more = zone(y) + q * y + pull < residuals
             low, high = np.where(more, y, low), np.where(more, high, y)
