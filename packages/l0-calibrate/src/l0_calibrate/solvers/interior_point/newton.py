@@ -34,12 +34,11 @@ mean a pair is so badly centred that it stops every step."""
 
 
 class Move(NamedTuple):
-    """A direction: of slacks and multipliers (flat), of the duals y, and ``A'dy``."""
+    """A direction: of slacks and multipliers (flat), and of the duals y."""
 
     slacks: FloatArray
     multipliers: FloatArray
     y: FloatArray
-    gradient: FloatArray
 
 
 class Gaps(NamedTuple):
@@ -194,8 +193,7 @@ class Newton:
         rhs[p.capped] += wanted[at.under] / z[at.under] - wanted[at.over] / z[at.over]
         rhs[p.zoned] -= self._zone_give * zone_pull
         y = self._factor.solve(rhs)
-        gradient = self._columns.rmatvec(y)
-        du = self._give * (pull - gradient)
+        du = self._give * (pull - self._columns.rmatvec(y))
         dx, dz = np.empty_like(x), np.empty_like(z)
         dx[at.low], dx[at.high] = du, -du[p.bounded]
         zone = self._zone_give * (y[p.zoned] + zone_pull)
@@ -205,4 +203,4 @@ class Newton:
             dz[part] = (wanted[part] - z[part] * dx[part]) / x[part]
         for part in (at.over, at.under):
             dx[part] = (wanted[part] - x[part] * dz[part]) / z[part]
-        return Move(dx, dz, y, gradient)
+        return Move(dx, dz, y)

@@ -47,21 +47,20 @@ def choose_step(state: State, newton: Newton, correctors: int) -> Step:
     reached = float((x + step.primal * affine.slacks) @ (z + step.dual * affine.multipliers)) / x.size
     centring = min(max((float(reached) / mean) ** 3, _LEAST_CENTRING), 1.0)
     target = centring * mean
-    direction = newton.direction(target - x * z - affine.slacks * affine.multipliers, gaps)
-    step = _measured(state, direction, common)
+    wanted = target - x * z - affine.slacks * affine.multipliers
+    # Directions are as long as the matrix is wide: none is kept longer than it is used.
+    del affine, step
+    step = _measured(state, newton.direction(wanted, gaps), common)
     for _ in range(correctors):
         if min(step.primal, step.dual) >= 1.0:
             break
-        wanted = np.empty_like(x)
         _corrections(
             x, z, step.direction.slacks, step.direction.multipliers,
             min(1.0, _REACH * step.primal + 0.1), min(1.0, _REACH * step.dual + 0.1), target, wanted,
         )  # fmt: skip
-        longer = _corrected(state, step, newton.direction(wanted, None), common)
-        gained = longer.primal + longer.dual - step.primal - step.dual
-        if gained > 0.0:
-            step = longer
-        if gained < _GAIN:
+        before = step.primal + step.dual
+        step = _corrected(state, step, newton.direction(wanted, None), common)
+        if step.primal + step.dual - before < _GAIN:
             break
     grown = (x + step.primal * step.direction.slacks) @ (z + step.dual * step.direction.multipliers)
     if grown > _GROWTH * mean * x.size:
@@ -81,21 +80,20 @@ def _measured(state: State, direction: Move, common: bool) -> Step:
 
 
 def _corrected(state: State, step: Step, correction: Move, common: bool) -> Step:
-    """Add a correction with the weights that allow the longest steps."""
+    """Add a correction, in place, with the weights that allow the longest steps, if these are longer."""
     old = step.direction
     primal = _reaches(state.slacks, old.slacks, correction.slacks, _WEIGHTS)
     dual = _reaches(state.multipliers, old.multipliers, correction.multipliers, _WEIGHTS)
     if common:
         primal = dual = np.minimum(primal, dual)
     i, j = int(np.argmax(primal)), int(np.argmax(dual))
+    if primal[i] + dual[j] <= step.primal + step.dual:
+        return step
     a, b = _WEIGHTS[i], _WEIGHTS[j]
-    moved = Move(
-        old.slacks + a * correction.slacks,
-        old.multipliers + b * correction.multipliers,
-        old.y + b * correction.y,
-        old.gradient + b * correction.gradient,
-    )
-    return Step(moved, float(primal[i]), float(dual[j]))
+    for kept, added, weight in zip(old, correction, (a, b, b), strict=True):
+        np.multiply(added, weight, out=added)
+        np.add(kept, added, out=kept)
+    return Step(old, float(primal[i]), float(dual[j]))
 
 
 @fast_jit
