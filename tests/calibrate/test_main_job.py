@@ -69,6 +69,14 @@ def test_what_cannot_work_is_refused_at_the_door(problem, fields, error, says):
         calibrate(problem, **fields)
 
 
+def test_records_that_cannot_hold_the_mass_are_refused_with_what_they_could():
+    weights = np.array([1000.0, 1.0, 1.0, 1.0])
+    asked = CalibrationProblem(np.ones((1, 4)), [1003.0], initial_weights=weights)
+    never = np.array([True, False, False, False])
+    with pytest.raises(InputError, match=r"selector 'prune' chose: .* from 0 to 20, the initial weights sum to 1003"):
+        calibrate(asked, keep=2, max_weight_ratio=5, conserve_mass=True, never_keep=never)
+
+
 def test_fit_and_evaluate_from_the_command_line_agree(problem, tmp_path):
     problem.save(tmp_path / "problem")
     command = [sys.executable, "-c", "from l0_calibrate.cli import main; main()"]

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from l0_calibrate.checkpoint import Checkpoint
-from l0_calibrate.constraints import Bounds, bounds_of
+from l0_calibrate.constraints import Bounds, bounds_of, check_mass_on
 from l0_calibrate.dense_bound import dense_bound, refuse_without_convexity
 from l0_calibrate.losses.base import Loss, RowPrice
 from l0_calibrate.losses.reweighting import solve_priced
@@ -37,7 +37,7 @@ DENSE_SPREAD = 3e-5
 """Default mu of a dense fit: it settles which of the many optimal weights is taken, for well below 1 % of loss."""
 
 BUDGET_SPREAD = 3e-3
-"""Default mu of a budgeted fit: most of the effective sample size for 1 to 2 % of the loss."""
+"""Default mu of a budgeted fit: most of the effective sample size for less than 1 % of the loss on the same records."""
 
 SELECTION_TIME = 0.8
 """Part of a time limit that a selection may take: the fit on its records must have some too."""
@@ -262,6 +262,8 @@ def _budgeted(run: _Run, keep: int, checkpoint: Checkpoint | None, warm: Start |
             f"selector {options.selector!r} kept {len(selected.selection)} records instead of {keep}: "
             "it breaks the contract of selectors; report it to the package that brings it"
         )
+    if options.conserve_mass:
+        check_mass_on(run.problem, run.bounds, selected.selection.indices, options.selector)
 
     def fit(spread: float, start: Start | None) -> Solution:
         task, begin = refit_task(attrs.evolve(budget, spread=spread), selected)

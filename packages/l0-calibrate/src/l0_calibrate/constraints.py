@@ -79,3 +79,17 @@ def _check_mass(problem: CalibrationProblem, bounds: Bounds, keep: int | None, s
             f"conserve_mass cannot hold: min_weight_ratio {bounds.lower_ratio} gives more than the "
             f"initial sum {mass:.6g}"
         )
+
+
+def check_mass_on(problem: CalibrationProblem, bounds: Bounds, support: IntArray, selector: str) -> None:
+    """Whether the records that a selector chose can hold the sum of the weights; InputError where not."""
+    w0 = problem.initial_weights[support]
+    lower, upper = bounds.on(support, problem.n_records / support.size)
+    mass = float(problem.initial_weights.sum())
+    least, most = float(lower @ w0), float(upper @ w0)
+    if not least * (1 - 1e-12) <= mass <= most * (1 + 1e-12):
+        raise InputError(
+            f"conserve_mass cannot hold on the {support.size:,} records that selector {selector!r} chose: the bounds "
+            f"allow them a sum of weights from {least:.6g} to {most:.6g}, the initial weights sum to {mass:.6g}; "
+            "raise max_weight_ratio or max_weight, lower min_weight_ratio, or keep other records"
+        )
