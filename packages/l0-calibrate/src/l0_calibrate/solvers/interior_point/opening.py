@@ -26,6 +26,8 @@ FIRST_BARRIER, LAST_BARRIER = 0.3, 0.003
 COLD_PASSES = 16
 WARM_PASSES = 5
 WARM_BARRIER = 0.01
+_ROUGH = 1e-3
+"""Relative accuracy of one ratio in one pass: the next pass moves it further than that."""
 _HALVINGS = 60
 """Of an interval of duals: to the last bits of a double."""
 
@@ -127,7 +129,10 @@ def _descend(
                     low = x
                 slope = h + barrier / (x * x) + barrier / high_edge(width[j], x) ** 2
                 following = x - value / slope
+                before = x
                 x = following if low < following < high else 0.5 * (low + high)
+                if abs(x - before) <= _ROUGH * x:
+                    break
         change = x - above[j]
         if not abs(change) < np.inf or x <= 0.0:
             continue
