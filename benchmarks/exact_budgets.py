@@ -36,14 +36,14 @@ LARGEST = {"entries": 39.5e6, "of_a_district": 467, "keep": 57_240, "bound": 5.0
 
 CASES: dict[str, dict[str, Any]] = {
     "medium 4000 at once": {
-        "problem": MEDIUM, "options": {"keep": 4_000, "max_weight_ratio": 5, "ess_at_least": 1_950},
+        "problem": MEDIUM, "options": {"keep": 4_000, "max_weight_ratio": 5, "spread": 0.0032},
         "reach": {"loss": 0.0229, "ess": 1_950, "seconds": 2},
     },
     "medium 4000": {
         "problem": MEDIUM,
         "options": {
             "keep": 4_000, "max_weight_ratio": 5, "ess_at_least": 2_080, "selector": "exchange",
-            "selector_settings": {"seconds": 4},
+            "selector_settings": {"seconds": 3},
         },
         "reach": {"loss": 0.0226, "ess": 2_080, "seconds": 8},
     },
