@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from itertools import combinations
+from pathlib import Path
 from typing import Any
 
 import attrs
 import hypothesis.strategies as st
 import numpy as np
+import pandas as pd
 import pytest
 import scipy.optimize as so
 import scipy.sparse as sp
 from hypothesis import given, settings
+from typer.testing import CliRunner
 
 from l0_calibrate import CalibrationProblem, calibrate
+from l0_calibrate.cli.app import app
 from l0_calibrate.selectors.groups import fill, nearest_counts
 from l0_core import InputError
 
@@ -183,3 +188,21 @@ def test_groups_are_named_in_the_record_of_a_run() -> None:
     result = calibrate(problem(5), keep=12, groups=groups)
     assert result.summary()["options"]["groups"] == len(set(groups))
     assert attrs.evolve(result.options).groups is not groups
+
+
+def test_the_command_line_takes_a_column_of_the_records(tmp_path: Path) -> None:
+    asked, groups = problem(6), households(120, 6)
+    sp.save_npz(tmp_path / "matrix.npz", asked.matrix)
+    pd.DataFrame({"name": [f"t{i}" for i in range(20)], "value": asked.targets}).to_csv(
+        tmp_path / "targets.csv", index=False
+    )
+    records = {"record_id": np.arange(120), "household": groups, "initial_weight": asked.initial_weights}
+    pd.DataFrame(records).to_csv(tmp_path / "records.csv", index=False)
+    command = ["fit", str(tmp_path), "--keep", "30", "--groups", "household", "--dense-bound", "--quiet"]
+    done = CliRunner().invoke(app, [*command, "--out", str(tmp_path / "run")])
+    assert done.exit_code == 0, done.output
+    weights = pd.read_parquet(tmp_path / "run" / "weights.parquet")
+    assert weights["kept"].sum() == 30
+    assert is_whole(weights["kept"].to_numpy(), groups)
+    summary = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert summary["dense_bound"] <= summary["loss"]

@@ -290,8 +290,6 @@ def _bounded(run: _Run, result: CalibrationResult, budget: Budget) -> Calibratio
     bound = run.clock.timed(
         "dense bound", lambda: dense_bound(budget, run.options.solver, run.stop(), run.machine, run.watch)
     )
-    if bound is None:
-        return attrs.evolve(result, notes=(*result.notes, "no lower bound of the loss of any selection was found"))
     price = run.price.total(run.problem.relative_errors(result.weights)) / run.problem.n_targets
     note = f"no {budget.keep:,} records within these bounds have a loss below {bound:.5f}; here it is {price:.5f}"
     return attrs.evolve(result, dense_bound=bound, notes=(*result.notes, note))

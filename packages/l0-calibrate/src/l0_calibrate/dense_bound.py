@@ -25,8 +25,8 @@ def refuse_without_convexity(loss: Loss, price: RowPrice) -> None:
         raise InputError("dense_bound needs a convex loss, such as absolute, squared or huber")
 
 
-def dense_bound(budget: Budget, solver: str, stop: Stop, machine: Machine, watch: Watch = unwatched) -> float | None:
-    """A certified lower bound of the mean price of error on any records at the budget's bounds; None without one.
+def dense_bound(budget: Budget, solver: str, stop: Stop, machine: Machine, watch: Watch = unwatched) -> float:
+    """A certified lower bound of the mean price of error on any records at the budget's bounds; 0 at worst.
 
     The best weights on ``keep`` records are among those on all usable records with the same upper bounds
     (``R n / K`` each) and without a floor, a convex fit whose optimum the solver bounds from below. The bound
@@ -47,4 +47,5 @@ def dense_bound(budget: Budget, solver: str, stop: Stop, machine: Machine, watch
         mass=budget.mass,
     )
     bound = choose_solver(solver, task, stop, machine).solver.solve(task, stop, None, machine, watch).bound
-    return bound / budget.system.targets if np.isfinite(bound) else None
+    # No price is negative, whatever the solver could show.
+    return max(bound, 0.0) / budget.system.targets
