@@ -48,7 +48,7 @@ def test_dense_fits_are_certified_to_one_per_cent(name: str, bound: float | None
     ("name", "keep", "bound", "loss", "ess", "options"),
     [
         ("us_national_small", 300, 5.0, 0.0325, 180, {"selector": "prune", "spread": 0.003}),
-        ("us_state_soi_medium", 4_000, 5.0, 0.0229, 1_950, {"selector": "prune", "ess_at_least": 1_950}),
+        ("us_state_soi_medium", 4_000, 5.0, 0.0229, 1_950, {"selector": "prune", "spread": 0.0032}),
         (
             "us_state_soi_medium",
             4_000,
