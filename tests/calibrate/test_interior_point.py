@@ -9,6 +9,7 @@ import scipy.optimize as so
 import scipy.sparse as sp
 
 from l0_calibrate.losses.base import RowPrice
+from l0_calibrate.solvers import sparse_map
 from l0_calibrate.solvers.base import Machine, Solution, Start, Stop, Task
 from l0_calibrate.solvers.interior_point import InteriorPointSolver
 from l0_calibrate.solvers.primal_dual import PrimalDualSolver
@@ -199,7 +200,8 @@ def test_agrees_with_the_other_solver_on_areas() -> None:
     assert outer.objective >= inner.bound
 
 
-def test_same_bits_again_and_for_any_number_of_threads_of_blocks() -> None:
+def test_same_bits_again_and_for_any_number_of_threads_of_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sparse_map, "_WORTH_A_THREAD", 1)  # or so small a matrix would not be split
     task = area_task()
     runs = [InteriorPointSolver().solve(task, Stop(tolerance=1e-3), machine=Machine(threads=1)) for _ in range(2)]
     assert (runs[0].u == runs[1].u).all()

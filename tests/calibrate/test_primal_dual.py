@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from l0_calibrate.losses.base import RowPrice
-from l0_calibrate.solvers import Machine, Start, Stop, Task
+from l0_calibrate.solvers import Machine, Start, Stop, Task, sparse_map
 from l0_calibrate.solvers.certificate import Certificate
 from l0_calibrate.solvers.fit import Fit
 from l0_calibrate.solvers.iteration import Opening, iterate
@@ -231,7 +231,7 @@ def test_a_support_gives_what_its_columns_alone_give() -> None:
     np.testing.assert_array_equal(one.u, two.u)
 
 
-def test_same_bits_again_watched_or_not_and_for_equal_numbers_of_threads() -> None:
+def test_same_bits_again_watched_or_not_and_for_equal_numbers_of_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     system = random_system(4, m=300, n=200, density=0.1)
     task = boxed(system, RowPrice.absolute(np.ones(system.targets)))
     stop = Stop(tolerance=0.0, iterations=400)
@@ -242,7 +242,9 @@ def test_same_bits_again_watched_or_not_and_for_equal_numbers_of_threads() -> No
     assert events[-1].iteration == 400
     np.testing.assert_array_equal(first.u, watched.u)
     np.testing.assert_array_equal(first.y, watched.y)
+    monkeypatch.setattr(sparse_map, "_WORTH_A_THREAD", 1)  # or so small a matrix would not be split
     for threads in (2, 3):
+        assert sparse_map.threads_for(system.columns, threads) == threads
         pair = [PrimalDualSolver().solve(task, stop, machine=Machine(threads=threads)) for _ in range(2)]
         np.testing.assert_array_equal(pair[0].u, pair[1].u)
         # Sums are added in another order: the same iteration to rounding that 400 steps have carried along.
