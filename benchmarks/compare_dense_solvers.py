@@ -13,10 +13,8 @@ peer that fails or is not done within its limit is reported as it is, and the ra
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
 import json
 import os
-import platform
 import subprocess
 import tempfile
 import time
@@ -31,6 +29,7 @@ from l0_calibrate.solvers import Machine, Stop, Task
 from l0_calibrate.solvers.base import Solver
 from l0_calibrate.solvers.interior_point import InteriorPointSolver
 from l0_calibrate.solvers.primal_dual import PrimalDualSolver
+from provenance import provenance
 
 COMMON = """
 import json, sys, time, importlib.metadata
@@ -214,9 +213,7 @@ def main() -> None:
         "bound": None if np.isinf(asked.bound) else asked.bound,
         "runs": runs,
         "ratios": compared,
-        "versions": {name: importlib.metadata.version(name) for name in ("l0-calibrate", "numpy", "scipy", "numba")},
-        "python": platform.python_version(),
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        **provenance(),
     }
     if asked.out:
         asked.out.parent.mkdir(parents=True, exist_ok=True)

@@ -12,10 +12,8 @@ of its loss, effective sample size at least 4 times, at least 80 times faster.
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
 import json
 import os
-import platform
 import subprocess
 import tempfile
 import time
@@ -25,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from l0_calibrate import CalibrationProblem, calibrate
+from provenance import provenance
 
 NEAR = 0.05
 
@@ -130,8 +129,7 @@ def main() -> None:
             "loss": mine["loss"] / peer["refit"]["loss"], "ess": mine["ess"] / peer["refit"]["ess"],
             "times_faster": peer["seconds"] / mine["seconds"],
         },
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, one thread used",
-        "python": platform.python_version(), "l0-calibrate": importlib.metadata.version("l0-calibrate"),
+        "threads": 1, **provenance(),
     }  # fmt: skip
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     arguments.out.write_text(json.dumps(report, indent=2) + "\n")

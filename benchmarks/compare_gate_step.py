@@ -9,10 +9,8 @@ with one thread each. Metric: median of three repetitions of the mean time of a 
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
 import json
 import os
-import platform
 import statistics
 import subprocess
 import tempfile
@@ -25,6 +23,7 @@ import scipy.sparse as sp
 
 from l0_core import get_backend
 from l0_gates.hard_concrete import GateProblem, TrainingSettings, train_gates
+from provenance import provenance
 
 PEER = """
 import json, sys, time
@@ -100,8 +99,7 @@ def main() -> None:
         "problem": arguments.problem.name,
         "shape": list(setting.matrix.shape),
         "non_zeros": int(setting.matrix.nnz),
-        "python": platform.python_version(),
-        "versions": {name: importlib.metadata.version(name) for name in ("l0-gates", "numpy", "scipy", "numba")},
+        **provenance(),
     }
     for gates in ("stochastic", "median"):
         results[f"{gates} gates, seconds"] = ours(gates, setting, arguments.steps)

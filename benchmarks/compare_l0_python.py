@@ -20,10 +20,8 @@ repetitions counts. Metrics and thresholds:
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -35,6 +33,8 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 import scipy.stats
+
+from provenance import provenance
 
 PROBLEM = """
 import json, sys, time, warnings
@@ -256,9 +256,8 @@ def main() -> None:
             "nonzeros": int(matrix.nnz),
             "epochs": arguments.epochs,
             "repeats": arguments.repeats,
-            "machine": f"{platform.machine()}, {os.cpu_count()} cores, one thread used",
-            "python": platform.python_version(),
-            "ours": importlib.metadata.version("l0-python"),
+            **provenance("l0-python"),
+            "threads": 1,
             "sparse_calibration_weights": compare_weights(
                 arguments.peer_python, vectors, place, arguments.epochs, arguments.repeats
             ),

@@ -10,14 +10,13 @@ weight ratio, seconds of the selection and of the refit. One thread; the median 
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
 import json
-import platform
 import statistics
 from pathlib import Path
 from typing import Any
 
 from l0_calibrate import CalibrationProblem, calibrate
+from provenance import provenance
 
 SELECTORS: dict[str, dict[str, Any]] = {
     "hard_concrete, median gates": {"selector": "hard_concrete"},
@@ -78,16 +77,13 @@ def main() -> None:
             runs = [one_run(problem, keep, arguments.ratio, seed, options) for seed in range(arguments.seeds)]
             rows.append({"keep": keep, "selector": name, **medians(runs)})
             print(json.dumps(rows[-1]), flush=True)
-    versions = {name: importlib.metadata.version(name) for name in ("l0-calibrate", "l0-gates", "numpy", "numba")}
     results = {
         "problem": arguments.problem.name,
         "shape": [problem.n_targets, problem.n_records],
         "max_weight_ratio": arguments.ratio,
         "seeds": arguments.seeds,
         "threads": 1,
-        "python": platform.python_version(),
-        "machine": platform.machine(),
-        "versions": versions,
+        **provenance(),
         "rows": rows,
     }
     if arguments.out:

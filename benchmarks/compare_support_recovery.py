@@ -15,7 +15,6 @@ import argparse
 import importlib.metadata
 import importlib.util
 import json
-import platform
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -23,6 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from l0_gates.descent import Regression, best_subset
+from provenance import provenance
 
 Fit = Callable[[np.ndarray, np.ndarray, int], np.ndarray]
 
@@ -93,16 +93,8 @@ def main() -> None:
             results.append({"setting": setting, "by": name, **{key: round(float(v), 4) for key, v in row.items()}})
             print(f"  {name:22s} exact {row['exact']:.2f}  found {row['found']:.3f}  {row['seconds'] * 1e3:8.1f} ms")
     if arguments.out:
-        packages = ("l0-gates", "numpy", "numba", "abess", "scikit-learn")
-        versions = {"python": platform.python_version(), "machine": platform.machine()}
-        for package in packages:
-            try:
-                versions[package] = importlib.metadata.version(package)
-            except importlib.metadata.PackageNotFoundError:
-                versions[package] = "source tree" if package == "l0-gates" else "absent"
-        arguments.out.write_text(
-            json.dumps({"runs": arguments.runs, "versions": versions, "results": results}, indent=1)
-        )
+        report = {"runs": arguments.runs, **provenance("abess", "scikit-learn"), "results": results}
+        arguments.out.write_text(json.dumps(report, indent=1) + "\n")
 
 
 if __name__ == "__main__":

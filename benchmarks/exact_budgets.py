@@ -14,10 +14,7 @@ DATA_DIR has us_state_soi_medium and us_state_soi_large.
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
 import json
-import os
-import platform
 import subprocess
 import sys
 import tempfile
@@ -28,6 +25,7 @@ from typing import Any
 from generate_nested import nested_problem
 from growth import loaded, memory
 from l0_calibrate import CalibrationProblem, calibrate
+from provenance import provenance
 
 MEDIUM, LARGE, GENERATED = "us_state_soi_medium", "us_state_soi_large", "generated"
 LONGER = {"rounds": 160, "failures": 25}
@@ -158,9 +156,7 @@ def main() -> None:
                 results.append(judged(outcome, case["reach"]))
                 print(json.dumps(results[-1]), flush=True)
     report = {
-        "results": results, "machine": {"processor": platform.machine(), "cores": os.cpu_count()},
-        "versions": {p: importlib.metadata.version(p) for p in ("l0-calibrate", "numpy", "scipy", "numba")},
-        "python": platform.python_version(),
+        "results": results, **provenance(),
     }  # fmt: skip
     if arguments.out:
         arguments.out.write_text(json.dumps(report, indent=2) + "\n")

@@ -8,10 +8,7 @@ Goal: the path costs little more than its largest budget. All on one thread in o
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
 import json
-import os
-import platform
 import time
 from pathlib import Path
 from typing import Any
@@ -20,6 +17,7 @@ from l0_calibrate import CalibrationProblem, calibrate
 from l0_calibrate.frontier import calibrate_path
 from l0_calibrate.options import Options
 from l0_calibrate.result.result import CalibrationResult
+from provenance import provenance
 
 
 def numbers(result: CalibrationResult) -> dict[str, Any]:
@@ -52,9 +50,7 @@ def main() -> None:
         "problem": arguments.problem.name, "path_seconds": seconds, "largest_alone_seconds": largest,
         "each_alone_seconds": sum(result.timings["total"] for result in alone),
         "path_to_largest": seconds / largest, "path": [numbers(r) for r in path], "alone": [numbers(r) for r in alone],
-        "machine": {"processor": platform.machine(), "cores": os.cpu_count(), "threads": arguments.threads},
-        "versions": {p: importlib.metadata.version(p) for p in ("l0-calibrate", "numpy", "scipy", "numba")},
-        "python": platform.python_version(),
+        "threads": arguments.threads, **provenance(),
     }  # fmt: skip
     print(json.dumps(report, indent=2))
     if arguments.out:

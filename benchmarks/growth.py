@@ -11,10 +11,7 @@ from __future__ import annotations
 
 import argparse
 import gc
-import importlib.metadata
 import json
-import os
-import platform
 import subprocess
 import sys
 import tempfile
@@ -28,6 +25,7 @@ import scipy.sparse as sp
 
 from generate_nested import nested_problem
 from l0_calibrate import CalibrationProblem, calibrate
+from provenance import provenance
 
 RUNS: dict[str, dict[str, Any]] = {
     "primal_dual": {"solver": "primal_dual"},
@@ -118,9 +116,7 @@ def main() -> None:
                 print(json.dumps(results[-1]), flush=True)
     report = {
         "exponents": exponents(results), "results": results, "threads": arguments.threads,
-        "machine": {"processor": platform.processor() or platform.machine(), "cores": os.cpu_count()},
-        "versions": {p: importlib.metadata.version(p) for p in ("l0-calibrate", "numpy", "scipy", "numba")},
-        "python": platform.python_version(),
+        **provenance(),
     }  # fmt: skip
     print(json.dumps(report["exponents"], indent=2))
     if arguments.out:

@@ -11,10 +11,7 @@ times the matrix.
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
 import json
-import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -25,6 +22,7 @@ from typing import Any
 from generate_nested import nested_problem
 from growth import forget_peak, memory
 from l0_calibrate import CalibrationProblem, calibrate
+from provenance import provenance
 
 
 def one_run(folder: Path, solver: str, threads: int) -> dict[str, Any]:
@@ -69,9 +67,7 @@ def main() -> None:
         "runs": [run for done in runs.values() for run in done],
         "times_faster": seconds[1] / seconds[arguments.threads],
         "memory_per_matrix": max(run["memory_per_matrix"] for done in runs.values() for run in done),
-        "machine": {"processor": platform.machine(), "cores": os.cpu_count()},
-        "versions": {p: importlib.metadata.version(p) for p in ("l0-calibrate", "numpy", "scipy", "numba")},
-        "python": platform.python_version(),
+        **provenance(),
     }  # fmt: skip
     print(json.dumps(report, indent=2))
     if arguments.out:

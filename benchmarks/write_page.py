@@ -47,8 +47,8 @@ def seconds(value: float) -> str:
 def where(found: dict[str, Any]) -> str:
     """Versions and machine of a result, where it has them."""
     parts = [f"{name} {version}" for name, version in found.get("versions", {}).items()]
-    if "python" in found:
-        parts.append(f"Python {found['python']}")
+    parts += [f"Python {found['python']}"] if "python" in found else []
+    parts += [found["machine"]] if isinstance(found.get("machine"), str) else []
     return f"({', '.join(parts)})" if parts else ""
 
 
@@ -64,28 +64,19 @@ def dense(found: dict[str, Any]) -> str:
         rows.append((name, seconds(run["seconds"]), f"{run['loss']:.6f}", gap))
     title = f"**{found['problem']}, {bound}**"
     shown = f"{title} {where(found)}\n\n" + table(("solver", "time", "loss", "certified gap"), rows)
-    return f"{shown}\n\n{table(('times our faster one', 'one thread', 'two threads'), beside_ours(found['runs']))}"
+    return f"{shown}\n\n{table(('times our faster one', 'one thread', 'two threads'), beside_ours(found['ratios']))}"
 
 
-def beside_ours(runs: dict[str, dict[str, Any]]) -> list[tuple[str, str, str]]:
+def beside_ours(ratios: dict[str, float]) -> list[tuple[str, str, str]]:
     """For each peer and each of our gaps: its time over that of our faster solver, on one thread and on two."""
-    rows = []
-    for peer, run in runs.items():
-        if peer.startswith("l0_") or "seconds" not in run:
-            continue
-        for gap in ("0.01", "0.001"):
-            own = [
-                [
-                    one["seconds"]
-                    for name, one in runs.items()
-                    if name.startswith("l0_") and name.endswith(f"_{gap}_{k}")
-                ]
-                for k in (1, 2)
-            ]
-            if all(own):
-                times = [f"{run['seconds'] / min(those):.1f}" for those in own]
-                rows.append((f"{peer} / ours to {100 * float(gap):g} %", times[0], times[1]))
-    return rows
+    names = {name.rpartition(" on ")[0]: None for name in ratios}
+    return [
+        (
+            f"{name.replace(' to ours at ', ' / ours to a gap of ')}",
+            *(f"{ratios[f'{name} on {k}']:.1f}" for k in (1, 2)),
+        )
+        for name in names
+    ]
 
 
 def gate_step(found: dict[str, Any]) -> str:
@@ -180,7 +171,7 @@ def l0_python(found: dict[str, Any]) -> str:
         times = (seconds(theirs["seconds"]), seconds(run["seconds"]), f"{run['times_faster']:.1f}")
         rows.append((f"`Calibration.calibrate()`, dense, {name}", *times, memory))
     head = ("call", "original", "ours", "times faster", "peak memory, original / ours")
-    headline = f"**{found['problem']}**, {found['epochs']} epochs ({found['machine']})"
+    headline = f"**{found['problem']}**, {found['epochs']} epochs {where(found)}"
     return f"{headline}\n\n{table(head, rows)}\n\n{agreement(found)}"
 
 
@@ -228,7 +219,7 @@ def exact_budget_l0_python(found: dict[str, Any]) -> str:
     said = f"Loss {ratios['loss']:.2f} times, effective sample size {ratios['ess']:.1f} times, "
     said += f"{ratios['times_faster']:.0f} times faster."
     head = ("by", "kept", "loss", "ESS", "time")
-    return f"**{found['problem']}** ({found['machine']})\n\n{table(head, rows)}\n\n{said}"
+    return f"**{found['problem']}** {where(found)}\n\n{table(head, rows)}\n\n{said}"
 
 
 _TRIPLE = (("loss", ".5f"), ("ess", ",.0f"), ("max_ratio", ".2f"))

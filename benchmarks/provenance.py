@@ -1,0 +1,25 @@
+"""Where a result comes from: what every script writes beside its figures."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+from typing import Any
+
+OURS = ("l0-calibrate", "l0-gates", "l0-core", "numpy", "scipy", "numba")
+
+
+def provenance(*others: str) -> dict[str, Any]:
+    """``versions`` of the installed among our distributions and others named, ``python`` and ``machine``."""
+    versions = {}
+    for name in (*OURS, *others):
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return {
+        "versions": versions,
+        "python": platform.python_version(),
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+    }
