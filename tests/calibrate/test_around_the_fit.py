@@ -78,6 +78,18 @@ def test_domains_keep_and_leave_out_what_is_flagged():
         calibrate_domains(problem, "area", Options(keep=12, never_keep=never))
 
 
+def test_domains_bring_their_bounds_and_what_they_gave_up():
+    problem = two_areas()
+    whole = calibrate_domains(problem, "area", Options(keep=12, dense_bound=True))
+    assert whole.dense_bound is not None
+    assert 0 <= whole.dense_bound <= whole.loss + 1e-9
+    assert sum(note.startswith("area ") and "have a loss below" in note for note in whole.notes) == 2
+    given_up = calibrate_domains(problem, "area", Options(keep=2, loss="capped", loss_settings={"level": 0.01}))
+    assert given_up.abandoned is not None
+    assert np.array_equal(given_up.abandoned, np.abs(problem.relative_errors(given_up.weights)) > 0.01)
+    assert given_up.solver
+
+
 def test_the_frontier_is_nested_exact_and_in_order(problem):
     results = calibrate_path(problem, [250, 500, 1000], Options(max_weight_ratio=5))
     assert [r.kept for r in results] == [1000, 500, 250]

@@ -16,9 +16,11 @@ from l0_calibrate import CalibrationProblem, calibrate
 from l0_calibrate.checkpoint import Checkpoint
 from l0_calibrate.demo import load_demo
 from l0_calibrate.losses.base import RowPrice
+from l0_calibrate.selectors.base import Budget
 from l0_calibrate.selectors.gate import GateSelector
 from l0_calibrate.selectors.gate_loss import GateRowLoss
 from l0_calibrate.selectors.gate_training import HardConcreteSelector
+from l0_calibrate.solvers.base import Machine
 from l0_core import GateStrategy, InputError, Selection, UnknownPluginError, get_backend, get_gate
 from l0_core.plugins import plugins, registry
 
@@ -244,9 +246,6 @@ def test_a_strategy_that_gives_no_selection_is_named() -> None:
         def select(self, data, *, keep=None, seed=None):
             return Selection(np.arange(keep), data + 1)
 
-    from l0_calibrate.selectors.base import Budget
-    from l0_calibrate.solvers.base import Machine
-
     asked = problem()
     budget = Budget(asked, asked.system, RowPrice.absolute(np.ones(20)), 5)
     with pytest.raises(InputError, match="Broken"):
@@ -356,3 +355,55 @@ def test_gates_choose_whole_groups_better_than_chance() -> None:
 def test_a_strategy_that_cannot_keep_groups_whole_says_so() -> None:
     with pytest.raises(InputError, match="HybridStrategy neither ranks"):
         calibrate(problem(), keep=40, selector="hybrid", groups=np.arange(300) // 2)
+
+
+class _Lots(GateStrategy):
+    """A third party's design: lots drawn for groups of two, with the chances that they have."""
+
+    draws = True
+    groups: Any = None
+
+    def fit(self, matrix: Any, totals: Any, *, reference: Any = None) -> _Lots:
+        return self
+
+    @property
+    def is_fitted(self) -> bool:
+        return True
+
+    def keep_together(self, groups: Any) -> None:
+        self.groups = np.asarray(groups)
+
+    def select(self, data: Any, *, keep: int | None = None, seed: int | None = None) -> Selection:
+        assert keep is not None
+        labels = np.unique(self.groups)
+        drawn = np.random.default_rng(seed).choice(labels, keep // 2, replace=False)
+        kept = np.flatnonzero(np.isin(self.groups, drawn))
+        return Selection(kept, data, inclusion_probabilities=np.full(data, keep / data))
+
+
+def test_a_design_of_a_third_party_keeps_groups_and_what_must_be_kept() -> None:
+    asked = load_demo()
+    groups = np.arange(asked.n_records) // 2
+    must = np.zeros(asked.n_records, dtype=bool)
+    must[[10, 11, 400, 401]] = True
+    budget = Budget(
+        asked, asked.system, RowPrice.absolute(np.ones(asked.n_targets)), 300, groups=groups, must_keep=must
+    )
+    chosen = GateSelector(_Lots()).select(budget, Machine(seed=3)).selection
+    assert len(chosen) == 300
+    assert (chosen.mask[0::2] == chosen.mask[1::2]).all()
+    assert chosen.mask[must].all()
+    assert chosen.inclusion_probabilities is not None
+    assert (chosen.inclusion_probabilities[must] == 1.0).all()
+
+
+def test_a_design_that_has_no_way_to_keep_groups_says_so() -> None:
+    class Scattered(_Lots):
+        keep_together = GateStrategy.keep_together
+
+    asked = load_demo()
+    budget = Budget(
+        asked, asked.system, RowPrice.absolute(np.ones(asked.n_targets)), 300, groups=np.arange(asked.n_records) // 2
+    )
+    with pytest.raises(InputError, match="Scattered has no way to keep groups together"):
+        GateSelector(Scattered()).select(budget, Machine())

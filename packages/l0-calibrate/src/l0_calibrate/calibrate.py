@@ -17,6 +17,7 @@ from l0_calibrate.losses.base import Loss, RowPrice
 from l0_calibrate.losses.reweighting import solve_priced
 from l0_calibrate.options import OptionFields, Options, options_from
 from l0_calibrate.problem import CalibrationProblem
+from l0_calibrate.problem.labels import naming
 from l0_calibrate.result.result import CalibrationResult
 from l0_calibrate.selectors.base import Budget, Selected
 from l0_calibrate.selectors.fits import refit_task
@@ -337,10 +338,8 @@ def _result(
 def _census(problem: CalibrationProblem, abandoned: BoolArray) -> str:
     """How many targets the loss has given up, and the first of them by name."""
     places = np.flatnonzero(abandoned)
-    names = ", ".join(str(problem.target_names[i]) for i in places[:5])
-    more = f" and {places.size - 5:,} more" if places.size > 5 else ""
     count = f"{places.size:,} of {problem.n_targets:,} targets are beyond the level of the loss and abandoned"
-    return f"{count}: {names}{more}" if places.size else count
+    return f"{count}: {naming(problem.target_names[places])}" if places.size else count
 
 
 def _check(run: _Run, result: CalibrationResult) -> None:

@@ -11,6 +11,7 @@ import pandas as pd
 from l0_calibrate.calibrate import calibrate
 from l0_calibrate.options import Options
 from l0_calibrate.problem import CalibrationProblem, record_column
+from l0_calibrate.problem.labels import naming
 from l0_calibrate.result.result import CalibrationResult
 from l0_calibrate.watch import Watch
 from l0_core import InputError, Selection
@@ -37,11 +38,9 @@ def _rows_of_domains(problem: CalibrationProblem, by: str, codes: np.ndarray) ->
     np.maximum.at(high, rows, touched)
     mixed = np.flatnonzero((high >= 0) & (low != high))
     if mixed.size:
-        names = ", ".join(str(problem.target_names[i]) for i in mixed[:5])
-        more = f" and {mixed.size - 5} more" if mixed.size > 5 else ""
         raise InputError(
-            f"by={by!r} needs targets that each belong to one domain; these touch several: {names}{more}; "
-            "leave them out or calibrate without by"
+            f"by={by!r} needs targets that each belong to one domain; these touch several: "
+            f"{naming(problem.target_names[mixed])}; leave them out or calibrate without by"
         )
     return np.where(high >= 0, high, -1)
 
@@ -105,6 +104,7 @@ def calibrate_domains(
         counts = _counts(keep, values, codes, flags["must_keep"], flags["never_keep"] | (problem.initial_weights <= 0))
     weights = np.zeros(problem.n_records)
     dual = np.zeros(problem.n_targets)
+    abandoned = np.zeros(problem.n_targets, dtype=bool)
     parts: list[CalibrationResult] = []
     # A part prices its targets with weights that average 1; this is what those weights average in the whole.
     reached = row_domain >= 0
@@ -119,8 +119,9 @@ def calibrate_domains(
         weights[columns] = result.weights
         if result.dual is not None:
             dual[rows] = result.dual * share[d]
+        if result.abandoned is not None:
+            abandoned[rows] = result.abandoned
         parts.append(result)
-    bounds = [part.bound for part in parts]
     stages = {stage for part in parts for stage in part.timings}
     return CalibrationResult(
         problem=problem,
@@ -129,11 +130,22 @@ def calibrate_domains(
         selection=Selection(np.flatnonzero(weights > 0), problem.n_records),
         status=max((part.status for part in parts), key=_GRAVITY.index),
         objective=float(sum(part.objective * s for part, s in zip(parts, share, strict=True))),
-        bound=None
-        if None in bounds
-        else float(sum(b * s for b, s in zip(bounds, share, strict=True) if b is not None)),
+        bound=_together([part.bound for part in parts], share),
         dual=dual,
         spread=parts[0].spread,
         timings={stage: sum(part.timings.get(stage, 0.0) for part in parts) for stage in sorted(stages)},
-        notes=(f"{values.size} domains of {by} calibrated on their own",),
+        notes=(
+            f"{values.size} domains of {by} calibrated on their own",
+            *(f"{by} {value}: {note}" for value, part in zip(values, parts, strict=True) for note in part.notes),
+        ),
+        dense_bound=_together([part.dense_bound for part in parts], share),
+        abandoned=abandoned if parts[0].abandoned is not None else None,
+        solver=", ".join(dict.fromkeys(part.solver for part in parts)),
+        solver_reason="domain by domain",
     )
+
+
+def _together(bounds: list[float | None], share: np.ndarray) -> float | None:
+    """A bound of the whole from those of the domains, each with its share of the loss weights."""
+    known = [bound for bound in bounds if bound is not None]
+    return float(share @ np.array(known)) if len(known) == len(bounds) else None

@@ -23,8 +23,8 @@ def calibrate_path(
     """One result for each count, largest first to smallest: each count is pruned from the records of the one before.
 
     The selections are nested and each fit begins at the weights and duals of the one before, so a further
-    count costs a few fits on the records kept, not on all: the path costs little more than its largest
-    count alone. A count chosen on its own may be somewhat better, its records being free.
+    count costs a few fits on the records kept, not on all. A count chosen on its
+    own may be somewhat better, its records being free.
 
     Raises
     ------

@@ -45,15 +45,17 @@ def spread_for_ess(
     size = ess(solution)
     low = high = (mu, size)
     best = solution if size >= wanted else None
+    most = size
     while best is None:
         low, mu = (mu, size), mu * _STEP
         if mu > _LARGEST:
             raise InputError(
-                f"ess_at_least={wanted:g} cannot be had: the most is about {size:.0f} "
-                "(equal weights for all kept records would be needed beyond); ask for less, or keep more records"
+                f"ess_at_least={wanted:g} cannot be had: the most is about {most:.0f} "
+                "on these records; ask for less, or keep more records"
             )
         solution = fit(mu, solution.start())
         size = ess(solution)
+        most = max(most, size)
         if size >= wanted:
             best, high = solution, (mu, size)
     while low == high and high[1] > wanted * (1 + _SURPLUS):

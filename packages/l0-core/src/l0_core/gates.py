@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
+from l0_core.errors import InputError
 from l0_core.selection import Selection
 
 
@@ -17,6 +18,10 @@ class GateStrategy(ABC):
     The seed of the constructor (or of `select`) is the only source of randomness; the same seed
     gives the same selection in whatever state the process is.
     """
+
+    draws: ClassVar[bool] = False
+    """Whether items are drawn with known probabilities (a sampling design) instead of ranked: items that must be
+    kept are then set aside before, and groups are its own affair (`keep_together`)."""
 
     @abstractmethod
     def fit(self, matrix: Any, totals: Any, *, reference: Any = None) -> Self:
@@ -56,6 +61,21 @@ class GateStrategy(ABC):
         InputError
             ``keep`` outside 1..items, no ``keep`` at all, or a number of items other than that of `fit`.
         """
+
+    def keep_together(self, groups: Any) -> None:
+        """Keep the items of one label together, all or none, in every `select` from now on.
+
+        Parameters
+        ----------
+        groups
+            Shape (items,), labels.
+
+        Raises
+        ------
+        InputError
+            The strategy has no way to do so (one that ranks needs none: groups are then taken by its scores).
+        """
+        raise InputError(f"{type(self).__name__} has no way to keep groups together; use another, or leave out groups")
 
     @property
     @abstractmethod

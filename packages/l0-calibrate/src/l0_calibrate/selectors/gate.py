@@ -15,7 +15,6 @@ from l0_calibrate.solvers.base import Machine
 from l0_calibrate.watch import Progress, Watch, unwatched
 from l0_core import GateStrategy, InputError, Selection
 from l0_core.selection import top_k
-from l0_gates.designs import DesignStrategy
 
 IntArray = npt.NDArray[np.int64]
 
@@ -41,7 +40,7 @@ class GateSelector(Selector):
         first = int(must.sum())
         if first == budget.keep:
             return Selected(Selection(np.flatnonzero(must), must.size, kinds=np.full(first, "must")))
-        if isinstance(self.strategy, DesignStrategy):
+        if self.strategy.draws:
             usable = usable[~must[usable]]
             drawn = self._chosen(budget, usable, budget.keep - first, machine)
             return Selected(_spread_out(drawn, usable, must))
@@ -50,8 +49,8 @@ class GateSelector(Selector):
         if budget.groups is not None:
             if ranks is None:
                 raise InputError(
-                    f"gate strategy {type(self.strategy).__name__} neither ranks records nor draws by a design of "
-                    "l0-gates, so that it cannot keep groups whole; use another, or leave out groups"
+                    f"gate strategy {type(self.strategy).__name__} neither ranks records nor draws them by a design, "
+                    "so that it cannot keep groups whole; use another, or leave out groups"
                 )
             levels = np.unique(ranks, return_inverse=True)[1] + 1.0  # of scores only the order means something
             indices = largest_whole(budget, usable, levels / levels.max(), budget.keep)
@@ -68,8 +67,8 @@ class GateSelector(Selector):
         """What the strategy selects from some of the records, by their positions among these."""
         problem = budget.problem
         matrix = problem.matrix if among.size == problem.n_records else problem.matrix[:, among]
-        if isinstance(self.strategy, DesignStrategy) and budget.groups is not None:
-            self.strategy.groups = budget.groups[among]
+        if self.strategy.draws and budget.groups is not None:
+            self.strategy.keep_together(budget.groups[among])
         self.strategy.fit(matrix, problem.targets, reference=problem.initial_weights[among])
         selection = self.strategy.select(among.size, keep=keep, seed=machine.seed)
         if not isinstance(selection, Selection) or selection.total != among.size:

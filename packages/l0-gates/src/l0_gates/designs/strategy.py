@@ -45,6 +45,8 @@ class DesignStrategy(GateStrategy):
         Of the draw.
     """
 
+    draws = True
+
     def __init__(
         self,
         keep: int | None = None,
@@ -67,6 +69,10 @@ class DesignStrategy(GateStrategy):
         """Take over the number of items, the weights before and what a balanced design balances on."""
         self._system = LinearSystem(matrix, totals, reference)
         return self
+
+    def keep_together(self, groups: Any) -> None:
+        """Draw whole groups; see the parameter ``groups``."""
+        self.groups = groups
 
     @property
     def is_fitted(self) -> bool:

@@ -277,7 +277,7 @@ class _Run:
         fit, tolerance = self._fit, self._stop.tolerance
         gap = self.gap if self.gap is not None else rough
         goal = tolerance if 0.0 < tolerance < 1.0 else 1e-9
-        fraction = min(max(math.log(max(gap, 1e-300)) / math.log(goal), 0.0), 1.0)
+        fraction = min(max(0.0, math.log(max(gap, 1e-300)) / math.log(goal)), 1.0)
         loss = self._objective / max(fit.targets, 1) if math.isfinite(self._objective) else None
         seconds = time.perf_counter() - self._began
         stage = "fit" if fit.centre == 1.0 else "refit"
