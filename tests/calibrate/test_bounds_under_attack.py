@@ -10,6 +10,7 @@ import scipy.optimize as so
 import scipy.sparse as sp
 
 from l0_calibrate import CalibrationProblem, calibrate
+from l0_calibrate import system as system_module
 from l0_calibrate.losses import RowPrice
 from l0_calibrate.solvers import Stop, Task
 from l0_calibrate.solvers.base import Solver
@@ -83,6 +84,59 @@ def test_no_bound_is_above_any_point_of_either_solver(block: int) -> None:
                 finite += 1
                 assert Fraction(float(solution.bound)) <= best, (seed, name)
     assert finite > 40
+
+
+def rounded_problem(seed: int) -> CalibrationProblem:
+    """Entries of many digits, of both signs or one, with targets that some weights meet or none does."""
+    g = np.random.default_rng(seed)
+    m, n = int(g.integers(1, 8)), int(g.integers(2, 10))
+    matrix = (g.random((m, n)) < 0.7) * g.uniform(0.5, 2, (m, n)) * g.choice([1.0, 30.0, -1.0], (m, n))
+    w = g.uniform(0.5, 3.0, n)
+    return CalibrationProblem(sp.csr_array(matrix), (matrix @ w) * g.choice([1.0, 1.3, 0.1], m), initial_weights=w)
+
+
+def true_objective(asked: CalibrationProblem, weights: np.ndarray) -> Fraction:
+    """Mean |relative error| from the entries as they were given, without rounding."""
+    total = Fraction(0)
+    for row, target in zip(asked.matrix.toarray(), asked.targets, strict=True):
+        estimate = sum(
+            (Fraction(float(a)) * Fraction(float(w)) for a, w in zip(row, weights, strict=True)), Fraction(0)
+        )
+        total += abs(estimate - Fraction(float(target))) / max(abs(Fraction(float(target))), 1)
+    return total / asked.n_targets
+
+
+@pytest.mark.parametrize("entries", [0, 50_000], ids=["float32", "float64"])
+@pytest.mark.parametrize("how", [{}, {"max_weight_ratio": 1.5}, {"conserve_mass": True}], ids=["open", "box", "mass"])
+def test_bounds_hold_for_the_entries_before_they_were_stored(
+    entries: int, how: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(system_module, "_WHOLE", entries)
+    optimal = 0
+    for seed in range(40):
+        asked = rounded_problem(seed)
+        found = [
+            calibrate(asked, solver=solver, spread=0.0, tol=tol, **how)  # type: ignore[arg-type]
+            for solver, tol in (("primal_dual", 1e-5), ("interior_point", 1e-10))
+        ]
+        scores = [true_objective(asked, result.weights) for result in found]
+        for result, score in zip(found, scores, strict=True):
+            assert result.objective == pytest.approx(float(score), rel=1e-9, abs=1e-13), seed
+            assert Fraction(result.bound or 0.0) <= min(scores), (seed, result.solver)
+            optimal += result.status == "optimal"
+    assert optimal > 5
+
+
+def test_a_net_total_of_large_entries_is_met_by_the_true_ones() -> None:
+    g = np.random.default_rng(0)
+    n = 60_000
+    matrix = np.vstack((g.uniform(0.5, 2, (2, n)), g.normal(size=(1, n)) * 1e6))
+    w = g.uniform(500, 1_500, n)
+    asked = CalibrationProblem(sp.csr_array(matrix), matrix @ w * [1.1, 0.9, 0.0], initial_weights=w)
+    result = calibrate(asked, max_weight_ratio=3, spread=0.0, tol=1e-4, time_limit=20.0)
+    # In float32 entries of 1e9 leave open some 60 each: their sum was 0 there, and thousands in truth.
+    assert result.loss < 1e-3
+    assert result.objective == pytest.approx(result.loss, rel=1e-9)
 
 
 def small_problem(seed: int) -> CalibrationProblem:

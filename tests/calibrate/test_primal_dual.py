@@ -10,6 +10,7 @@ import scipy.sparse as sp
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from l0_calibrate import system as system_module
 from l0_calibrate.losses.base import RowPrice
 from l0_calibrate.solvers import Machine, Start, Stop, Task, sparse_map
 from l0_calibrate.solvers.certificate import Certificate
@@ -219,10 +220,16 @@ def test_a_support_gives_what_its_columns_alone_give() -> None:
     support = np.flatnonzero(np.random.default_rng(0).random(system.records) < 0.4)
     columns, row_sums = take_columns(system.columns, support)
     a = dense_matrix(system)[:, support]
-    np.testing.assert_array_equal(row_sums, np.abs(a.astype(float)).sum(axis=1))
+    np.testing.assert_allclose(row_sums, np.abs(a.astype(float)).sum(axis=1), rtol=1e-14)
     k = support.size
     alone = ScaledSystem(
-        columns, system.b, system.scale, system.reference[support], row_sums, system.column_sums[support]
+        columns,
+        system.b,
+        system.scale,
+        system.reference[support],
+        row_sums,
+        system.column_sums[support],
+        system.rounding[support],
     )
     price = RowPrice.absolute(np.ones(system.targets))
     on_support = Task(system, price, support, np.zeros(k), np.full(k, 9.0), np.zeros(k), 0.0)
@@ -343,16 +350,30 @@ def test_hard_rows_are_refused_by_name() -> None:
     assert PrimalDualSolver().refusal(task) is None
 
 
-def test_the_system_is_scaled_and_transposed() -> None:
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_system_is_scaled_and_transposed(dtype: type, monkeypatch: pytest.MonkeyPatch) -> None:
+    if dtype is np.float32:
+        monkeypatch.setattr(system_module, "_WHOLE", 0)  # or so small a matrix would be kept whole
     random = np.random.default_rng(0)
     a = random.standard_normal((7, 11)) * (random.random((7, 11)) < 0.5)
     t, w0 = np.array([100.0, -50.0, 0.0, 0.5, 3.0, -2.0, 1.0]), random.choice([0.0, 1.5, 20.0], 11)
     system = build_system(sp.csr_array(a), t, w0)
     expected = a / np.maximum(np.abs(t), 1)[:, None] * w0
-    np.testing.assert_allclose(dense_matrix(system), expected, rtol=1e-6)  # float32 values
-    np.testing.assert_allclose(system.row_sums, np.abs(expected).sum(axis=1), rtol=1e-6)
-    np.testing.assert_allclose(system.column_sums, np.abs(expected).sum(axis=0), rtol=1e-6)
-    assert system.columns.values.dtype == np.float32
+    close = 1e-6 if dtype is np.float32 else 1e-14
+    np.testing.assert_allclose(dense_matrix(system), expected, rtol=close)
+    np.testing.assert_allclose(system.row_sums, np.abs(expected).sum(axis=1), rtol=close)
+    np.testing.assert_allclose(system.column_sums, np.abs(expected).sum(axis=0), rtol=close)
+    assert system.columns.values.dtype == dtype
+    lost = np.abs(dense_matrix(system).astype(np.float64) - expected).sum(axis=0)
+    np.testing.assert_allclose(system.rounding, lost, rtol=1e-6, atol=1e-15)
+
+
+def test_entries_whose_sums_cancel_keep_all_their_digits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(system_module, "_WHOLE", 0)
+    losses = np.array([[3.0, 1.0, 2.0], [1e5, -9e4, 2e3]])
+    for target, dtype in ((1e6, np.float32), (1.0, np.float64)):  # sums of 1e5 against 1e6, and against 1
+        system = build_system(sp.csr_array(losses), np.array([4.0, target]), np.ones(3))
+        assert system.columns.values.dtype == dtype
 
 
 def test_entries_that_float32_cannot_hold_are_refused_with_their_row() -> None:

@@ -24,7 +24,7 @@ from l0_calibrate.selectors.fits import refit_task
 from l0_calibrate.selectors.groups import group_numbers, whole
 from l0_calibrate.selectors.lookup import selector_named
 from l0_calibrate.solvers.auto import Choice, choose_solver
-from l0_calibrate.solvers.base import Machine, Solution, Start, Stop, Task
+from l0_calibrate.solvers.base import Machine, Solution, Start, Stop, Task, relative_gap
 from l0_calibrate.spread_search import spread_for_ess
 from l0_calibrate.watch import Progress, Watch, unwatched
 from l0_core import InputError, Selection
@@ -308,11 +308,13 @@ def _result(
     notes: tuple[str, ...] = (),
 ) -> CalibrationResult:
     m = run.problem.n_targets
-    status = solution.status
-    gap = solution.gap
+    residuals = run.problem.relative_errors(weights)
+    objective = solution.objective + _stored_away(run, residuals, solution.residuals)
+    gap = relative_gap(objective, solution.bound)
+    status = "converged" if solution.status == "optimal" else solution.status
     if status != "infeasible" and gap is not None and gap <= run.options.tol:
         status = "optimal"
-    abandoned = run.loss.abandoned(run.price, run.problem.relative_errors(weights))
+    abandoned = run.loss.abandoned(run.price, residuals)
     if abandoned is not None:
         notes = (*notes, _census(run.problem, abandoned))
     result = CalibrationResult(
@@ -321,7 +323,7 @@ def _result(
         weights=weights,
         selection=selection,
         status=status,
-        objective=solution.objective / m,
+        objective=objective / m,
         bound=solution.bound / m if np.isfinite(solution.bound) else None,
         dual=solution.y / m,
         spread=mu,
@@ -333,6 +335,12 @@ def _result(
     )
     _check(run, result)
     return result
+
+
+def _stored_away(run: _Run, residuals: FloatArray, stored: FloatArray) -> float:
+    """What the errors cost more than those of the solver, whose entries were rounded to be stored (sum form)."""
+    price = run.loss.reprice(run.price, stored) or run.price
+    return price.total(residuals) - price.total(stored)
 
 
 def _census(problem: CalibrationProblem, abandoned: BoolArray) -> str:

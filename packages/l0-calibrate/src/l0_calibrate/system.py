@@ -20,12 +20,16 @@ FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
 
+Entries = npt.NDArray[np.float32] | npt.NDArray[np.float64]
+"""Scaled entries: float32, or float64 where what float32 leaves open would be felt (see `build_system`)."""
+
+
 class ColumnArrays(NamedTuple):
     """`Columns` as compiled kernels take them."""
 
     indptr: npt.NDArray[np.uint64]
     indices: npt.NDArray[np.uint32]
-    values: npt.NDArray[np.float32]
+    values: Entries
 
 
 class _RowArrays(NamedTuple):
@@ -37,23 +41,25 @@ class _RowArrays(NamedTuple):
 
 
 class _Sums(NamedTuple):
-    """Sums of absolute entries by rows and by columns."""
+    """Sums of absolute entries by rows and columns, of the positive ones by rows, and of rounding errors by columns."""
 
     rows: FloatArray
     columns: FloatArray
+    positive: FloatArray
+    rounding: FloatArray
 
 
 @attrs.frozen(eq=False)
 class Columns:
     """A sparse matrix by columns (CSC) in the types the kernels are fastest with.
 
-    ``indptr`` uint64 of shape (columns + 1,), ``indices`` uint32 and ``values`` float32 of shape
-    (non-zeros,); row indices ascend within a column.
+    ``indptr`` uint64 of shape (columns + 1,), ``indices`` uint32 and ``values`` float32 (or float64, see
+    `build_system`) of shape (non-zeros,); row indices ascend within a column.
     """
 
     indptr: npt.NDArray[np.uint64]
     indices: npt.NDArray[np.uint32]
-    values: npt.NDArray[np.float32]
+    values: Entries
     rows: int
 
     @property
@@ -88,6 +94,8 @@ class ScaledSystem:
         ``w0``, shape (n,), the reference (design) weights; 0 marks a record that cannot get weight.
     row_sums, column_sums
         Sums of absolute scaled entries, shapes (m,) and (n,).
+    rounding
+        Shape (n,): the sum, over the entries of a column, of what their storage took from or added to them.
     """
 
     columns: Columns
@@ -96,6 +104,7 @@ class ScaledSystem:
     reference: FloatArray
     row_sums: FloatArray
     column_sums: FloatArray
+    rounding: FloatArray
 
     @property
     def targets(self) -> int:
@@ -125,31 +134,40 @@ def _fill_columns(
     column_factor: FloatArray,
     fill: IntArray,
     out_indices: npt.NDArray[np.uint32],
-    out_values: npt.NDArray[np.float32],
+    out_values: Entries,
     sums: _Sums,
 ) -> float:
     """Scale and transpose; ``fill`` has the place of each column's next entry. Returns the largest absolute entry."""
     indptr, indices, data = rows
-    row_sums, column_sums = sums
+    row_sums, column_sums, positive, rounding = sums
     largest = 0.0
     for i in range(row_factor.size):
         for p in range(indptr[i], indptr[i + 1]):
             j = indices[p]
             if data[p] != 0.0 and column_factor[j] != 0.0:
-                value = np.float32(np.float64(data[p]) * row_factor[i] * column_factor[j])
+                exact = np.float64(data[p]) * row_factor[i] * column_factor[j]
                 q = fill[j]
                 fill[j] = q + 1
                 out_indices[q] = i
-                out_values[q] = value
-                size = np.float64(abs(value))
+                out_values[q] = exact
+                value = np.float64(out_values[q])
+                size = abs(value)
                 row_sums[i] += size
                 column_sums[j] += size
+                rounding[j] += abs(exact - value)
+                if value > 0.0:
+                    positive[i] += size
                 largest = max(largest, size)
     return largest
 
 
 _LARGEST = 1e30
 """Scaled entries above it leave no room in float32 for sums and products."""
+_WHOLE = 50_000
+"""Entries up to which their memory is no matter: they are then kept in float64."""
+_CANCELS = 100.0
+"""Positive and negative entries of a row that add up to more, each, in relative errors, than float32 can subtract: what
+it leaves open of them (6e-8) would be felt."""
 
 
 def build_system(matrix: Any, targets: FloatArray, reference: FloatArray) -> ScaledSystem:
@@ -165,13 +183,14 @@ def build_system(matrix: Any, targets: FloatArray, reference: FloatArray) -> Sca
     Raises
     ------
     InputError
-        A scaled entry is too large for the kernels' float32 values: the units of a target are far from
-        those of its records.
+        A scaled entry is too large for float32 values: the units of a target are far from those of its records.
 
     Notes
     -----
-    One pass counts, one pass fills: beside the result (12 bytes a non-zero: 4 of value, 4 of row, and
-    the pointers) nothing of the size of the matrix is made.
+    One pass counts, one pass fills: beside the result (8 bytes a non-zero, 4 of value and 4 of row, and
+    the pointers) nothing of the size of the matrix is made. Entries are float32, but float64 (12 bytes a non-zero)
+    where they are few, and where a row is a small difference of large sums (a net income, say): weights that meet the
+    targets of the rounded matrix would miss those of the true one.
     """
     m, n = matrix.shape
     scale = np.maximum(np.abs(targets), 1.0)
@@ -181,10 +200,17 @@ def build_system(matrix: Any, targets: FloatArray, reference: FloatArray) -> Sca
     _count_columns(rows, reference, counts)
     indptr = np.cumsum(counts)
     indices = np.empty(int(indptr[-1]), dtype=np.uint32)
-    values = np.empty(indices.size, dtype=np.float32)
-    row_sums, column_sums = np.zeros(m), np.zeros(n)
-    sums = _Sums(row_sums, column_sums)
-    largest = _fill_columns(rows, 1.0 / scale, reference, indptr[:-1].copy(), indices, values, sums)
+
+    def filled(values: Entries) -> tuple[Entries, _Sums, float]:
+        sums = _Sums(np.zeros(m), np.zeros(n), np.zeros(m), np.zeros(n))
+        largest = _fill_columns(rows, 1.0 / scale, reference, indptr[:-1].copy(), indices, values, sums)
+        return values, sums, largest
+
+    whole = indices.size <= _WHOLE
+    values, sums, largest = filled(np.empty(indices.size, np.float64) if whole else np.empty(indices.size, np.float32))
+    row_sums = sums.rows
+    if not whole and largest <= _LARGEST and (np.minimum(sums.positive, row_sums - sums.positive) > _CANCELS).any():
+        values, sums, largest = filled(np.empty(indices.size, dtype=np.float64))
     if not largest <= _LARGEST:
         i = int(np.argmax(row_sums))
         raise InputError(
@@ -192,7 +218,7 @@ def build_system(matrix: Any, targets: FloatArray, reference: FloatArray) -> Sca
             "target are in different units, or a weight is far out of range; rescale them"
         )
     columns = Columns(indptr.astype(np.uint64), indices, values, m)
-    return ScaledSystem(columns, targets / scale, scale, reference, row_sums, column_sums)
+    return ScaledSystem(columns, targets / scale, scale, reference, sums.rows, sums.columns, sums.rounding)
 
 
 @jit
@@ -221,7 +247,7 @@ def take_columns(columns: Columns, support: IntArray) -> tuple[Columns, FloatArr
     lengths = np.diff(indptr)[support]
     new_indptr = np.concatenate(([0], np.cumsum(lengths))).astype(np.int64)
     indices = np.empty(int(new_indptr[-1]), dtype=np.uint32)
-    values = np.empty(indices.size, dtype=np.float32)
+    values = np.empty(indices.size, dtype=columns.values.dtype)
     row_sums = np.zeros(columns.rows)
     _gather(columns.arrays, support, new_indptr, indices, values, row_sums)
     return Columns(new_indptr.astype(np.uint64), indices, values, columns.rows), row_sums

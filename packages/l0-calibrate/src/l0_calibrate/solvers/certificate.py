@@ -4,13 +4,15 @@ For the fit of `l0_calibrate.solvers.base.Task` and any y with ``|y_i| <= c_i``,
 
 .. math:: D = -b'y - h^*(y) + \sum_j \min_{lo_j \le u \le hi_j} \big( g_j u + \tfrac{\kappa_j}{2} (u - e)^2 \big)
 
-never exceeds the optimum (weak duality). It is finite where each hi_j is or kappa_j > 0. Elsewhere, and where
+never exceeds the optimum (weak duality). It holds for the entries before they were rounded to be stored: each
+``g_j`` is taken as low as they allow. It is finite where each hi_j is or kappa_j > 0. Elsewhere, and where
 hi_j is finite but huge, a column with ``g_j < 0`` is first repaired by raising duals, and what is left is charged
 at the largest value that the ratio can have in any point no worse than the best known.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,7 +22,7 @@ import scipy.sparse as sp
 from l0_calibrate.losses.base import RowPrice
 from l0_calibrate.solvers.fit import Fit
 from l0_calibrate.solvers.kernels import multiply_transposed
-from l0_calibrate.system import ColumnArrays
+from l0_calibrate.system import ColumnArrays, Entries
 from l0_gates.jit import jit
 
 FloatArray = npt.NDArray[np.float64]
@@ -42,7 +44,7 @@ class _ByRows(NamedTuple):
 
     indptr: npt.NDArray[np.signedinteger[Any]]
     columns: npt.NDArray[np.signedinteger[Any]]
-    values: npt.NDArray[np.float32]
+    values: Entries
     rising: BoolArray
 
 
@@ -93,6 +95,7 @@ class Certificate:
         self.fit = fit
         self._open = np.flatnonzero((fit.upper > WIDE) & (fit.spread <= 0))
         self._rows: _ByRows | None = None
+        self._stored = float(np.finfo(fit.columns.values.dtype).eps)
         # A dot product of L terms in four running sums errs by at most (L / 4 + 3) units of its absolute terms.
         longest = float(np.diff(fit.columns.indptr.astype(np.int64)).max(initial=0))
         self._rounding = _UNIT * (0.25 * longest + 8.0)
@@ -124,18 +127,35 @@ class Certificate:
     def _value(self, y: FloatArray, g: FloatArray, upper: FloatArray) -> float:
         """D at y less an allowance for rounding; ``-inf`` where a column is unbounded."""
         fit = self.fit
-        curved = fit.spread > 0
-        u = np.where(g > 0, fit.lower, np.where(g < 0, upper, np.minimum(np.maximum(fit.lower, 0.0), upper)))
-        tilt = np.divide(g, fit.spread, out=np.zeros_like(g), where=curved)
-        u = np.where(curved, np.clip(fit.centre - tilt, fit.lower, upper), u)
+        # An entry that is too large by e takes e y_i u_j from the estimate of g_j u_j, whatever the sign of y_i.
+        open_ = self._dearest(y) * fit.rounding
+        minima, u = self._least(g - open_, np.maximum(fit.lower, 0.0), np.maximum(upper, 0.0))
+        below = fit.lower < 0
+        if below.any():
+            beneath, v = self._least(g + open_, np.minimum(fit.lower, 0.0), np.minimum(upper, 0.0))
+            below &= (beneath < minima) | (upper < 0)
+            minima, u = np.where(below, beneath, minima), np.where(below, v, u)
         if not np.isfinite(u).all():
             return -np.inf
-        minima = g * u + np.where(curved, 0.5 * fit.spread * (u - fit.centre) ** 2, 0.0)
         head = -float(fit.b @ y) - fit.price.conjugate(y)
         largest = float(np.abs(y).max(initial=0.0))
         size = float(np.abs(fit.b) @ np.abs(y)) + fit.price.conjugate(y) + float(np.abs(minima).sum())
         value = head + float(minima.sum()) - self._rounding * (size + largest * float(fit.column_sums @ np.abs(u)))
         return value if np.isfinite(value) else -np.inf
+
+    def _dearest(self, y: FloatArray) -> float:
+        """The largest dual of a target; the row of the mass is exact."""
+        return float(np.abs(y[: self.fit.targets]).max(initial=0.0))
+
+    def _least(self, g: FloatArray, lower: FloatArray, upper: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """``min_{lo <= u <= hi} g u + kappa / 2 (u - e)^2`` of each column, and where."""
+        spread, centre = self.fit.spread, self.fit.centre
+        curved = spread > 0
+        u = np.where(g > 0, lower, np.where(g < 0, upper, np.minimum(np.maximum(lower, 0.0), upper)))
+        tilt = np.divide(g, spread, out=np.zeros_like(g), where=curved)
+        u = np.where(curved, np.clip(centre - tilt, lower, upper), u)
+        with np.errstate(invalid="ignore", over="ignore"):  # the caller looks at u
+            return g * u + np.where(curved, 0.5 * spread * (u - centre) ** 2, 0.0), u
 
     def _by_rows(self) -> _ByRows:
         if self._rows is None:
@@ -154,6 +174,9 @@ class Certificate:
     def _repaired(self, y: FloatArray, g: FloatArray, best: float) -> float:
         fit, c = self.fit, self.fit.columns
         by_rows = self._by_rows()
+        # As low as the rounding of the entries allows, at the duals that raising may lead to.
+        finite = fit.price.cap[: fit.targets][np.isfinite(fit.price.cap[: fit.targets])]
+        g = g - max(self._dearest(y), float(finite.max(initial=0.0))) * fit.rounding
         negative = self._open[g[self._open] < 0]
         order = negative[np.argsort(g[negative], kind="stable")]
         _raise_duals(order, c.arrays, by_rows, fit.b + fit.price.dead_zone, fit.price.cap, y, g)
@@ -162,7 +185,7 @@ class Certificate:
         multiply_transposed(0, c.count, c.arrays, y, g)
         g = fit.exact_gradient(y, g)
         upper = fit.upper.copy()
-        left = self._open[g[self._open] < 0]
+        left = self._open[(g - self._dearest(y) * fit.rounding)[self._open] < 0]
         if left.size:
             upper[left] = np.minimum(upper[left], self._reach(left, best))
         return self._value(y, g, upper)
@@ -174,6 +197,10 @@ class Certificate:
         reach = np.full(columns.size, np.inf)
         if not np.isfinite(best):
             return reach
+        # What the rounding of the entries may have hidden of the best point's cost, with room to spare:
+        # h(r + d) <= (1 + t) h(r) + (1 + 1 / t) h(d) for each of these prices.
+        cap = fit.price.cap[: fit.targets]
+        best = best * (1.0 + math.sqrt(self._stored)) + 16.0 * self._stored * float(cap[np.isfinite(cap)].sum())
         room = largest_residual(fit.price, best) + fit.b
         rising = self._by_rows().rising
         for k, j in enumerate(columns):
@@ -182,7 +209,7 @@ class Certificate:
             usable = rising[i] & (a > 0)
             if usable.any():
                 reach[k] = float((room[i[usable]] / a[usable]).min())
-        return np.maximum(reach * (1.0 + 4.0 * _UNIT), fit.lower[columns])
+        return np.maximum(reach * (1.0 + 4.0 * self._stored), fit.lower[columns])
 
 
 def largest_residual(price: RowPrice, best: float) -> FloatArray:

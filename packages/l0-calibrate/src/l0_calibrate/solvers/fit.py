@@ -31,8 +31,10 @@ class Fit:
         Reference weights of the columns.
     mass
         The sum that the weights must have, or None.
+    rounding
+        As in `ScaledSystem`: the bound holds for the entries before they were stored.
     mass_rounding
-        What float32 took from the row of the mass, shape (k,), or None: the bound is that of the exact row.
+        What storage took from the row of the mass, shape (k,), or None: the bound is that of the exact row.
     """
 
     columns: Columns
@@ -45,6 +47,7 @@ class Fit:
     column_sums: FloatArray
     row_sums: FloatArray
     reference: FloatArray
+    rounding: FloatArray
     mass: float | None = None
     mass_rounding: FloatArray | None = None
 
@@ -54,14 +57,15 @@ class Fit:
         system, price, b = task.system, task.price, task.system.b
         if task.support is None:
             columns, row_sums, column_sums = system.columns, system.row_sums, system.column_sums
-            reference = system.reference
+            reference, stored = system.reference, system.rounding
         else:
             columns, row_sums = take_columns(system.columns, task.support)
             column_sums, reference = system.column_sums[task.support], system.reference[task.support]
+            stored = system.rounding[task.support]
         rounding = None
         if task.mass is not None:
             row = reference / task.mass
-            rounding = row - row.astype(np.float32)
+            rounding = row - row.astype(columns.values.dtype)
             columns = with_mass_row(columns, row)
             column_sums, row_sums = column_sums + row, np.append(row_sums, row.sum())
             b = np.append(b, 1.0)
@@ -70,7 +74,7 @@ class Fit:
             )
         return cls(
             columns, b, price, task.lower, task.upper, task.spread, task.centre, column_sums, row_sums, reference,
-            task.mass, rounding,
+            stored, task.mass, rounding,
         )  # fmt: skip
 
     @property

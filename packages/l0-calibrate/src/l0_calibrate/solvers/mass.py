@@ -21,7 +21,7 @@ def with_mass_row(columns: Columns, row: FloatArray) -> Columns:
     indptr = columns.indptr.astype(np.int64) + np.arange(k + 1)
     at = indptr[1:] - 1
     indices = np.empty(columns.nnz + k, dtype=np.uint32)
-    values = np.empty(columns.nnz + k, dtype=np.float32)
+    values = np.empty(columns.nnz + k, dtype=columns.values.dtype)
     inner = np.ones(indices.size, dtype=bool)
     inner[at] = False
     indices[inner], values[inner] = columns.indices, columns.values

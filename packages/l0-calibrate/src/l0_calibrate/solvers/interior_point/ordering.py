@@ -20,7 +20,7 @@ def ordered_columns(columns: Columns, structure: Structure) -> Columns:
     _lengths(columns.arrays, structure.column_order, place, indptr)
     indptr = np.cumsum(indptr)
     indices = np.empty(int(indptr[-1]), dtype=np.uint32)
-    values = np.empty(indices.size, dtype=np.float32)
+    values = np.empty(indices.size, dtype=columns.values.dtype)
     out = Columns(indptr.astype(np.uint64), indices, values, structure.row_order.size)
     _fill(columns.arrays, structure.column_order, place, out.arrays)
     return out
