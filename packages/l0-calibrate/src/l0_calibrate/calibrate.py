@@ -16,6 +16,7 @@ from l0_calibrate.dense_bound import dense_bound, refuse_without_convexity
 from l0_calibrate.losses.base import Loss, RowPrice
 from l0_calibrate.losses.reweighting import solve_priced
 from l0_calibrate.options import OptionFields, Options, options_from
+from l0_calibrate.postconditions import check_selection, check_weights
 from l0_calibrate.problem import CalibrationProblem
 from l0_calibrate.problem.labels import naming
 from l0_calibrate.result.result import CalibrationResult
@@ -122,8 +123,8 @@ def calibrate(
     checkpoint
         Where the selection is kept, so that a run that was cut off goes on after it.
     warm
-        Where the fits of a selection may begin: ratios to the initial weights of all records, and duals in the
-        sum form. It saves time; the result is that of another start.
+        Where the first fit may begin: ratios to the initial weights of all records, shape (records,), and duals in
+        the sum form, shape (targets,). It saves time; the result is that of another start.
 
     Returns
     -------
@@ -133,7 +134,8 @@ def calibrate(
     Raises
     ------
     InputError
-        On contradictory options, counts outside 1..records, flags of a wrong shape, bounds that leave nothing.
+        On contradictory options, counts outside 1..records, flags or a warm start of a wrong shape, bounds that
+        leave nothing, a checkpoint without a selection to keep.
     UnknownPluginError
         On a loss, selector, solver or backend that is not installed (it lists those that are).
     """
@@ -147,10 +149,25 @@ def calibrate(
         history.append(event)
         outer(event)
 
-    run = _prepare(problem, options, record)
     keep = options.budget(problem.n_records)
-    result = _dense(run) if keep is None else _budgeted(run, keep, checkpoint, warm)
+    if keep is None and checkpoint is not None:
+        raise InputError("a checkpoint keeps a selection, and a dense fit makes none: give keep or share, or leave it")
+    _check_warm(problem, warm)
+    run = _prepare(problem, options, record)
+    result = _dense(run, warm) if keep is None else _budgeted(run, keep, checkpoint, warm)
     return attrs.evolve(result, history=tuple(history), timings={**run.clock.stages, "total": run.clock.elapsed})
+
+
+def _check_warm(problem: CalibrationProblem, warm: Start | None) -> None:
+    """Refuse a warm start that is not one of this problem."""
+    if warm is None:
+        return
+    for values, count, what in (
+        (warm.u, problem.n_records, "a ratio for each record"),
+        (warm.y, problem.n_targets, "a dual for each target"),
+    ):
+        if values is not None and (np.shape(values) != (count,) or not np.isfinite(values).all()):
+            raise InputError(f"warm must have {what}, finite, of shape ({count},), got shape {np.shape(values)}")
 
 
 def _prepare(problem: CalibrationProblem, options: Options, watch: Watch) -> _Run:
@@ -180,7 +197,7 @@ def _prepare(problem: CalibrationProblem, options: Options, watch: Watch) -> _Ru
 # ---------------------------------------------------------------------- dense
 
 
-def _dense(run: _Run) -> CalibrationResult:
+def _dense(run: _Run, warm: Start | None) -> CalibrationResult:
     """All records, no budget: ``kappa = mu m / n`` around the initial weights."""
     system, options = run.problem.system, run.options
     everything = np.arange(system.records)
@@ -189,8 +206,8 @@ def _dense(run: _Run) -> CalibrationResult:
     def fit(mu: float, start: Start | None) -> Solution:
         kappa = np.full(system.records, mu * system.targets / system.records)
         task = Task(system, run.price, None, lower, upper, kappa, 1.0, run.mass)
-        solver = run.choice(task).solver
-        return solve_priced(solver, run.loss, task, run.stop(), start, run.machine, run.watch)
+        solver = run.choice(task, warm).solver
+        return solve_priced(solver, run.loss, task, run.stop(), start or warm, run.machine, run.watch)
 
     def work() -> tuple[Solution, float]:
         if options.ess_at_least is not None:
@@ -255,14 +272,7 @@ def _budgeted(run: _Run, keep: int, checkpoint: Checkpoint | None, warm: Start |
         selected = run.clock.timed("select", lambda: selector.select(budget, run.machine, run.watch))
         if checkpoint is not None:
             checkpoint.store(run.problem, options, selected)
-    mask = selected.selection.mask
-    if run.groups is not None and (whole(run.groups, mask) != mask).any():
-        raise RuntimeError(f"selector {options.selector!r} split a group: it breaks the contract of selectors")
-    if len(selected.selection) != keep:
-        raise RuntimeError(
-            f"selector {options.selector!r} kept {len(selected.selection)} records instead of {keep}: "
-            "it breaks the contract of selectors; report it to the package that brings it"
-        )
+    check_selection(budget, selected.selection, options.selector)
     if options.conserve_mass:
         check_mass_on(run.problem, run.bounds, selected.selection.indices, options.selector)
 
@@ -333,7 +343,7 @@ def _result(
         solver=run.choices[0].name,
         solver_reason=run.choices[0].reason,
     )
-    _check(run, result)
+    check_weights(result, run.bounds, run.mass)
     return result
 
 
@@ -348,24 +358,3 @@ def _census(problem: CalibrationProblem, abandoned: BoolArray) -> str:
     places = np.flatnonzero(abandoned)
     count = f"{places.size:,} of {problem.n_targets:,} targets are beyond the level of the loss and abandoned"
     return f"{count}: {naming(problem.target_names[places])}" if places.size else count
-
-
-def _check(run: _Run, result: CalibrationResult) -> None:
-    """Bounds are postconditions: verified on the weights that are handed out, not promised."""
-    weights, keep = result.weights, run.options.budget(run.problem.n_records)
-    support = result.selection.indices
-    scale_up = 1.0 if keep is None else run.problem.n_records / keep
-    _, upper = run.bounds.on(support, scale_up)
-    reference = run.problem.initial_weights[support]
-    over = np.flatnonzero(weights[support] > upper * reference * (1 + 1e-9))
-    faults = []
-    if not np.isfinite(weights).all() or (weights < 0).any():
-        faults.append("a weight is negative or not finite")
-    if over.size:
-        faults.append(f"the weight of record {run.problem.record_ids[support[over[0]]]} is above its bound")
-    if keep is not None and result.kept != keep:
-        faults.append(f"{result.kept} records have a positive weight instead of {keep}")
-    if run.mass is not None and result.status != "infeasible" and abs(weights.sum() / run.mass - 1) > 1e-9:
-        faults.append(f"the weights sum to {weights.sum():.10g} instead of {run.mass:.10g}")
-    if faults:
-        raise RuntimeError("the solver broke its contract: " + "; ".join(faults))

@@ -9,12 +9,16 @@ import numpy as np
 import pandas as pd
 
 from l0_calibrate.calibrate import calibrate
+from l0_calibrate.losses.base import Loss
 from l0_calibrate.options import Options
 from l0_calibrate.problem import CalibrationProblem, record_column
 from l0_calibrate.problem.labels import naming
+from l0_calibrate.replicates import calibrate_replicates, checked_replicates
 from l0_calibrate.result.result import CalibrationResult
+from l0_calibrate.time_shares import Shares
 from l0_calibrate.watch import Watch
 from l0_core import InputError, Selection
+from l0_core.plugins import registry
 from l0_core.selection import share_out
 
 _GRAVITY = ("optimal", "converged", "stalled", "budget_spent", "infeasible")
@@ -75,20 +79,32 @@ def _counts(keep: int, values: np.ndarray, codes: np.ndarray, must: np.ndarray, 
 
 
 def calibrate_domains(
-    problem: CalibrationProblem, by: str, options: Options, *, watch: Watch | None = None
+    problem: CalibrationProblem,
+    by: str,
+    options: Options,
+    *,
+    watch: Watch | None = None,
+    replicate_weights: np.ndarray | None = None,
 ) -> CalibrationResult:
     """Calibrate each domain on its own and put the weights together again.
 
     ``keep`` is shared out over the domains, exactly: each gets the records that must be kept (one at
     least), the rest goes in the proportion of the records that are left. Every option holds within each
-    domain (ratios against its own records / kept). The status is that of the worst domain; objective
-    and bound are the sums, each domain with its share of the loss weights.
+    domain (ratios against its own records / kept); of a time limit each gets an equal part of what is left.
+    The status is that of the worst domain; objective and bound are the sums, each domain with its share of
+    the loss weights, with the price of targets that touch no record.
+
+    Parameters
+    ----------
+    replicate_weights
+        Shape (records, replicates), calibrated domain by domain as well (see
+        `l0_calibrate.replicates.calibrate_replicates`), or None.
 
     Raises
     ------
     InputError
-        The records lack the column, a target touches records of several domains, or the budget is too
-        small or too large for the domains.
+        The records lack the column, a target touches records of several domains, the budget is too
+        small or too large for the domains, or one of them cannot be calibrated (the text names it).
     """
     if options.groups is not None:
         raise InputError(
@@ -104,24 +120,36 @@ def calibrate_domains(
         counts = _counts(keep, values, codes, flags["must_keep"], flags["never_keep"] | (problem.initial_weights <= 0))
     weights = np.zeros(problem.n_records)
     dual = np.zeros(problem.n_targets)
-    abandoned = np.zeros(problem.n_targets, dtype=bool)
+    values_of = None if replicate_weights is None else checked_replicates(problem, replicate_weights)
+    replicates = None if values_of is None else np.zeros(values_of.shape)
     parts: list[CalibrationResult] = []
     # A part prices its targets with weights that average 1; this is what those weights average in the whole.
     reached = row_domain >= 0
     share = np.bincount(row_domain[reached], problem.loss_weights[reached], values.size) / problem.n_targets
+    clock = Shares(options.time_limit, values.size * (1 if values_of is None else 2))
     for d in range(values.size):
         rows, columns = np.flatnonzero(row_domain == d), np.flatnonzero(codes == d)
         if rows.size == 0:
             raise InputError(f"no target belongs to {by} = {values[d]!r}: its records cannot be calibrated")
         part = problem.subset(rows, columns)
         own: dict[str, Any] = {name: mask[columns] for name, mask in flags.items() if mask.any()}
-        result = calibrate(part, attrs.evolve(options, keep=counts[d], share=None, **own), watch=watch)
+        how = attrs.evolve(options, keep=counts[d], share=None, time_limit=clock.following(), **own)
+        try:
+            result = calibrate(part, how, watch=watch)
+            if values_of is not None and replicates is not None:
+                again = attrs.evolve(result, options=attrs.evolve(how, time_limit=clock.following()), timings={})
+                replicates[columns] = calibrate_replicates(again, values_of[columns]).replicates
+        except InputError as error:
+            raise InputError(f"{by} = {values[d]!r}: {error}") from error
         weights[columns] = result.weights
         if result.dual is not None:
             dual[rows] = result.dual * share[d]
-        if result.abandoned is not None:
-            abandoned[rows] = result.abandoned
         parts.append(result)
+    # What no record enters is missed by all of its target, whatever the weights.
+    loss: Loss = registry().get("loss", options.loss, **options.loss_settings)
+    price, residuals = loss.price(problem), problem.relative_errors(weights)
+    lost = (loss.reprice(price, residuals) or price).values(residuals)[~reached].sum() / problem.n_targets
+    spreads = sorted({part.spread for part in parts})
     stages = {stage for part in parts for stage in part.timings}
     return CalibrationResult(
         problem=problem,
@@ -129,23 +157,26 @@ def calibrate_domains(
         weights=weights,
         selection=Selection(np.flatnonzero(weights > 0), problem.n_records),
         status=max((part.status for part in parts), key=_GRAVITY.index),
-        objective=float(sum(part.objective * s for part, s in zip(parts, share, strict=True))),
-        bound=_together([part.bound for part in parts], share),
+        objective=float(sum(part.objective * s for part, s in zip(parts, share, strict=True)) + lost),
+        bound=_together([part.bound for part in parts], share, lost),
         dual=dual,
         spread=parts[0].spread,
         timings={stage: sum(part.timings.get(stage, 0.0) for part in parts) for stage in sorted(stages)},
         notes=(
             f"{values.size} domains of {by} calibrated on their own",
+            *((f"spread from {spreads[0]:.3g} to {spreads[-1]:.3g}, domain by domain",) if len(spreads) > 1 else ()),
             *(f"{by} {value}: {note}" for value, part in zip(values, parts, strict=True) for note in part.notes),
         ),
-        dense_bound=_together([part.dense_bound for part in parts], share),
-        abandoned=abandoned if parts[0].abandoned is not None else None,
+        dense_bound=_together([part.dense_bound for part in parts], share, lost),
+        abandoned=loss.abandoned(price, residuals),
         solver=", ".join(dict.fromkeys(part.solver for part in parts)),
         solver_reason="domain by domain",
+        replicates=replicates,
+        by=by,
     )
 
 
-def _together(bounds: list[float | None], share: np.ndarray) -> float | None:
-    """A bound of the whole from those of the domains, each with its share of the loss weights."""
+def _together(bounds: list[float | None], share: np.ndarray, lost: float) -> float | None:
+    """A bound of the whole from those of the domains, each with its share of the loss weights, and what is lost."""
     known = [bound for bound in bounds if bound is not None]
-    return float(share @ np.array(known)) if len(known) == len(bounds) else None
+    return float(share @ np.array(known)) + lost if len(known) == len(bounds) else None

@@ -42,7 +42,21 @@ def _ids(values: Any) -> Any:
 
 
 def _flags(values: Any) -> Any:
-    return None if values is None else np.array(values, dtype=bool)
+    """True and false, or 0 and 1; text, missing values and positions are no flags."""
+    if values is None:
+        return None
+    array = np.array(values)
+    if array.dtype == object and all(isinstance(value, bool | np.bool_) for value in array.flat):
+        array = array.astype(bool)
+    flags = array.astype(bool) if array.dtype.kind in "biuf" else array
+    if array.dtype.kind not in "biuf" or not np.array_equal(flags, array):
+        raise InputError("must_keep and never_keep take one true or false for each record, in their order, not ids")
+    return flags
+
+
+def _plain(value: Any) -> Any:
+    """A number of NumPy's as Python's own, so that equal options are equal wherever they are written down."""
+    return value.item() if isinstance(value, np.integer | np.floating) else value
 
 
 class OptionFields(TypedDict, total=False):
@@ -122,18 +136,26 @@ class Options:
         Of everything random.
     """
 
-    keep: int | None = attrs.field(default=None, validator=_whole(1, optional=True))
-    share: float | None = attrs.field(default=None, validator=_optional_number(0.0, "a fraction in (0, 1]"))
-    max_weight_ratio: float | None = attrs.field(default=None, validator=_optional_number(0.0, "a positive number"))
-    min_weight_ratio: float | None = attrs.field(
-        default=None, validator=_optional_number(0.0, "a non-negative number", closed=True)
+    keep: int | None = attrs.field(default=None, converter=_plain, validator=_whole(1, optional=True))
+    share: float | None = attrs.field(
+        default=None, converter=_plain, validator=_optional_number(0.0, "a fraction in (0, 1]")
     )
-    max_weight: float | None = attrs.field(default=None, validator=_optional_number(0.0, "a positive number"))
+    max_weight_ratio: float | None = attrs.field(
+        default=None, converter=_plain, validator=_optional_number(0.0, "a positive number")
+    )
+    min_weight_ratio: float | None = attrs.field(
+        default=None, converter=_plain, validator=_optional_number(0.0, "a non-negative number", closed=True)
+    )
+    max_weight: float | None = attrs.field(
+        default=None, converter=_plain, validator=_optional_number(0.0, "a positive number")
+    )
     conserve_mass: bool = attrs.field(default=False, validator=attrs.validators.instance_of(bool))
     spread: float | None = attrs.field(
-        default=None, validator=_optional_number(0.0, "a non-negative number", closed=True)
+        default=None, converter=_plain, validator=_optional_number(0.0, "a non-negative number", closed=True)
     )
-    ess_at_least: float | None = attrs.field(default=None, validator=_optional_number(0.0, "a positive number"))
+    ess_at_least: float | None = attrs.field(
+        default=None, converter=_plain, validator=_optional_number(0.0, "a positive number")
+    )
     must_keep: Any = attrs.field(default=None, converter=_flags)
     never_keep: Any = attrs.field(default=None, converter=_flags)
     groups: Any = attrs.field(default=None, converter=_ids)
@@ -145,10 +167,14 @@ class Options:
     solver: str = attrs.field(default="auto", validator=attrs.validators.instance_of(str))
     backend: str = attrs.field(default="numpy", validator=attrs.validators.instance_of(str))
     unreachable: Literal["report", "error"] = attrs.field(default="report")
-    tol: float = attrs.field(default=0.01, validator=_optional_number(0.0, "a non-negative number", closed=True))
-    time_limit: float | None = attrs.field(default=None, validator=_optional_number(0.0, "a positive number"))
-    threads: int = attrs.field(default=1, validator=_whole(1, optional=False))
-    seed: int = attrs.field(default=0, validator=_whole(0, optional=False))
+    tol: float = attrs.field(
+        default=0.01, converter=_plain, validator=_optional_number(0.0, "a non-negative number", closed=True)
+    )
+    time_limit: float | None = attrs.field(
+        default=None, converter=_plain, validator=_optional_number(0.0, "a positive number")
+    )
+    threads: int = attrs.field(default=1, converter=_plain, validator=_whole(1, optional=False))
+    seed: int = attrs.field(default=0, converter=_plain, validator=_whole(0, optional=False))
 
     def __attrs_post_init__(self) -> None:
         if self.keep is not None and self.share is not None:
@@ -160,6 +186,8 @@ class Options:
             raise InputError(f"min_weight_ratio {low} is above max_weight_ratio {high}: no weight can meet both")
         if self.spread is not None and self.ess_at_least is not None:
             raise InputError("give spread or ess_at_least, not both: the second finds the first")
+        if self.tol is None:
+            raise InputError("tol must be a non-negative number, got None")
         if self.unreachable not in ("report", "error"):
             raise InputError(f"unreachable must be 'report' or 'error', got {self.unreachable!r}")
         if self.keep is None and self.share is None:

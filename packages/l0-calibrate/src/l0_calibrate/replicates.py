@@ -11,7 +11,10 @@ import pandas as pd
 
 from l0_calibrate.calibrate import calibrate
 from l0_calibrate.problem import CalibrationProblem
+from l0_calibrate.problem.problem import attrs_copy
 from l0_calibrate.result.result import CalibrationResult
+from l0_calibrate.solvers.base import Start
+from l0_calibrate.time_shares import Shares
 from l0_core import InputError
 
 FloatArray = npt.NDArray[np.float64]
@@ -27,7 +30,7 @@ def read_replicates(path: Path, problem: CalibrationProblem) -> FloatArray:
     Raises
     ------
     InputError
-        The file cannot be read, or its records are not those of the problem.
+        The file cannot be read, its records are not those of the problem, or a weight cannot be one.
     """
     from l0_calibrate.problem.files import read_table
 
@@ -47,33 +50,77 @@ def read_replicates(path: Path, problem: CalibrationProblem) -> FloatArray:
             f"{path} has {len(ids)} records, the problem {problem.n_records}"
             + (f"; record {absent!r} is not in the file" if absent is not None else "")
         )
-    values: FloatArray = frame[columns].to_numpy(dtype=np.float64)[positions]
-    return values
+    try:
+        values = frame[columns].to_numpy(dtype=np.float64)[positions]
+    except (TypeError, ValueError) as fault:
+        raise InputError(f"{path}: replicate weights must be numbers: {fault}") from fault
+    return checked_replicates(problem, values)
 
 
 def calibrate_replicates(result: CalibrationResult, replicate_weights: FloatArray) -> CalibrationResult:
     """The result with its replicate weights: each replicate is fitted as the main weights were.
 
-    A replicate starts from its own weights as the reference, on the records that the main run kept
-    (a record with weight 0 in a replicate keeps 0 there), with the same loss, bounds and spread.
+    A replicate has its own weights as the reference, with the same loss, bounds and spread, and, where there
+    is a budget, on the records that the main run kept (a record with weight 0 in a replicate keeps 0 there).
+    A sum of weights that is held is the replicate's own. Replicates equal to the initial weights give the
+    main weights, to the tolerance of the fits. Of a time limit each gets an equal part of what is left.
 
     Parameters
     ----------
     replicate_weights
-        Shape (records, replicates), non-negative.
+        Shape (records, replicates), finite, non-negative, some of each positive on the records kept.
+
+    Raises
+    ------
+    InputError
+        Weights of another shape or that cannot be used, or a result of several domains (give the replicate
+        weights to `l0_calibrate.domains.calibrate_domains`).
     """
+    if result.by is not None:
+        raise InputError(f"the domains of {result.by} have fits of their own: give the weights to calibrate_domains")
     problem, options = result.problem, result.options
-    values = np.asarray(replicate_weights, dtype=np.float64)
+    values = checked_replicates(problem, replicate_weights)
+    mask, fitted = result.selection.mask, np.zeros_like(values)
+    budgeted = options.budget(problem.n_records) is not None
+    plain = attrs.evolve(
+        options, keep=None, share=None, must_keep=None, never_keep=None, groups=None, dense_bound=False,
+        selector="prune", selector_settings={}, ess_at_least=None, spread=result.spread,
+    )  # fmt: skip
+    clock = Shares(options.time_limit, values.shape[1], result.timings.get("total", 0.0))
+    for r in range(values.shape[1]):
+        w0 = values[:, r]
+        if not (mask & (w0 > 0)).any():
+            raise InputError(f"replicate {r + 1} gives none of the {int(mask.sum()):,} records kept a weight")
+        ratios = np.divide(result.weights, w0, out=np.ones(w0.size), where=w0 > 0)
+        warm = Start(ratios, None if result.dual is None else result.dual * problem.n_targets)
+        how = attrs.evolve(plain, time_limit=clock.following())
+        if budgeted:
+            stays = mask & (w0 > 0)
+            # Ratios are bounded against the weights scaled up by records / kept of the main run.
+            part_kept = int(stays.sum()) / int(mask.sum())
+            low, high = (
+                None if ratio is None else ratio * part_kept
+                for ratio in (options.min_weight_ratio, options.max_weight_ratio)
+            )
+            how = attrs.evolve(
+                how, keep=int(stays.sum()), never_keep=~stays, min_weight_ratio=low, max_weight_ratio=high
+            )
+        part = attrs_copy(problem, initial_weights=w0)
+        fitted[:, r] = calibrate(part, how, warm=warm).weights
+    return attrs.evolve(result, replicates=fitted)
+
+
+def checked_replicates(problem: CalibrationProblem, replicate_weights: FloatArray) -> FloatArray:
+    """Replicate weights as read-only float64, shape (records, replicates); InputError that names a bad one."""
+    values = np.array(replicate_weights, dtype=np.float64)
     if values.ndim != 2 or values.shape[0] != problem.n_records:
         raise InputError(f"replicate weights must have shape ({problem.n_records}, replicates), got {values.shape}")
-    kept = result.selection.indices
-    scale_up = problem.n_records / kept.size
-    fitted = np.zeros_like(values)
-    dense = attrs.evolve(
-        options, keep=None, share=None, must_keep=None, never_keep=None, ess_at_least=None, spread=result.spread
-    )
-    everything = np.arange(problem.n_targets)
-    for r in range(values.shape[1]):
-        part = problem.subset(everything, kept, initial_weights=values[kept, r] * scale_up)
-        fitted[kept, r] = calibrate(part, dense).weights
-    return attrs.evolve(result, replicates=fitted)
+    bad = np.argwhere(~(np.isfinite(values) & (values >= 0)))
+    if bad.size:
+        j, r = bad[0]
+        raise InputError(
+            f"replicate {r + 1} of record {problem.record_ids[j]} is {values[j, r]}; it must be finite and not negative"
+        )
+    values = np.asfortranarray(values)
+    values.setflags(write=False)
+    return values

@@ -12,6 +12,7 @@ import pandas as pd
 from l0_calibrate.options import Options
 from l0_calibrate.problem import CalibrationProblem
 from l0_calibrate.problem.labels import Labels, frozen_labels
+from l0_calibrate.selectors.groups import group_numbers, whole
 from l0_core import InputError
 
 
@@ -33,7 +34,7 @@ def reuse_selection(problem: CalibrationProblem, options: Options, ids: Any) -> 
     """Options that keep the records of an earlier selection before any other.
 
     Where the budget has room for all that are found, they must be kept and the selector fills it up;
-    where it has not, the selector chooses among them.
+    where it has not, the selector chooses among them. With groups, the whole groups of those found.
 
     Parameters
     ----------
@@ -59,10 +60,16 @@ def reuse_selection(problem: CalibrationProblem, options: Options, ids: Any) -> 
         raise InputError(f"none of the {ids.size:,} records used again is in the problem; are the ids of one kind?")
     mask = np.zeros(problem.n_records, dtype=bool)
     mask[found] = True
+    usable = problem.initial_weights > 0
     if options.never_keep is not None:
-        mask &= ~options.never_keep
-    mask &= problem.initial_weights > 0
+        usable &= ~options.never_keep
+    groups = group_numbers(problem, options)
+    if groups is not None:
+        usable = ~whole(groups, ~usable)
+    mask &= usable
     sentence = f"{int(mask.sum()):,} of {ids.size:,} records of the earlier selection can be kept again"
+    if groups is not None:
+        mask = whole(groups, mask)
     must = mask if options.must_keep is None else mask | options.must_keep
     if must.sum() <= keep:
         return attrs.evolve(options, must_keep=must), sentence

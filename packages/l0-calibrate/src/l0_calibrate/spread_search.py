@@ -50,7 +50,7 @@ def spread_for_ess(
         low, mu = (mu, size), mu * _STEP
         if mu > _LARGEST:
             raise InputError(
-                f"ess_at_least={wanted:g} cannot be had: the most is about {most:.0f} "
+                f"ess_at_least={wanted:g} cannot be had: the most is about {most:.4g} "
                 "on these records; ask for less, or keep more records"
             )
         solution = fit(mu, solution.start())

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Annotated
 
 import attrs
 import typer
 from rich.table import Table
+from rich.text import Text
 
 from l0_calibrate.cli.bundles import bundled
-from l0_calibrate.cli.display import console
+from l0_calibrate.cli.display import console, json_text
 from l0_calibrate.cli.sources import JsonOption, Source
 from l0_calibrate.problem import CalibrationProblem, Finding, preflight
 
@@ -26,7 +26,7 @@ def findings_table(findings: Sequence[Finding], most: int = 30) -> Table:
     table.add_column("what to do", overflow="fold")
     for finding in findings[:most]:
         colour = _COLOUR.get(finding.severity, "white")
-        table.add_row(f"[{colour}]{finding.severity}[/]", finding.message, finding.remedy)
+        table.add_row(Text(finding.severity, style=colour), finding.message, finding.remedy)
     if len(findings) > most:
         table.add_row("", f"... and {len(findings) - most} more (use --json to see them all)", "")
     return table
@@ -56,7 +56,7 @@ def check(
     loaded = source.load()
     findings = preflight(loaded, max_weight_ratio=max_weight_ratio, min_weight_ratio=min_weight_ratio)
     if json_:
-        print(json.dumps([attrs.asdict(finding) for finding in findings], indent=2, default=str))
+        print(json_text([attrs.asdict(finding) for finding in findings]))
     else:
         out = console()
         out.print(describe(loaded))

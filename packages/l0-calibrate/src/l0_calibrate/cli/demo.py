@@ -41,7 +41,9 @@ def demo(
     talk = not screen.silent
     paper = console()
     if talk:
-        paper.print("[bold]US national, small[/]: Census CPS records of 2022 and totals of the IRS and USDA")
+        paper.print(
+            "[bold]US national, small[/]: Census CPS records of 2022 and totals of the IRS and USDA", markup=True
+        )
         paper.print(describe(problem))
         paper.print(findings_table(preflight(problem), most=12))
         paper.print("The first fit on a machine compiles its kernels (cached on disk); the next ones do not.")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import math
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 from rich.console import Console
@@ -25,8 +27,22 @@ PLAIN_EVERY = 2.0
 
 
 def console() -> Console:
-    """Standard output; wide enough for the tables where there is no terminal to ask."""
-    return Console(highlight=False) if sys.stdout.isatty() else Console(highlight=False, width=120)
+    """Standard output, wide enough for the tables where there is no terminal. Brackets in names are no markup."""
+    width = None if sys.stdout.isatty() else 120
+    return Console(highlight=False, markup=False, width=width)
+
+
+def json_text(value: Any) -> str:
+    """Strict JSON: null for what is not a finite number."""
+
+    def plain(part: Any) -> Any:
+        if isinstance(part, dict):
+            return {key: plain(inner) for key, inner in part.items()}
+        if isinstance(part, list | tuple):
+            return [plain(inner) for inner in part]
+        return None if isinstance(part, float) and not math.isfinite(part) else part
+
+    return json.dumps(plain(value), indent=2, default=str, allow_nan=False)
 
 
 def number(value: float | None, digits: int = 4) -> str:
@@ -152,6 +168,6 @@ def worst_targets(problem: CalibrationProblem, weights: np.ndarray, count: int =
             str(problem.target_names[i]),
             number(float(problem.targets[i])),
             number(float(estimates[i])),
-            f"{100 * errors[i]:+.1f} %",
+            f"{round(100 * errors[i], 1) + 0.0:+.1f} %",
         )
     return table

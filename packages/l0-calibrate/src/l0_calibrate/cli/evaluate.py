@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +9,7 @@ import attrs
 import typer
 
 from l0_calibrate.cli.bundles import bundled
-from l0_calibrate.cli.display import comparison, console, worst_targets
+from l0_calibrate.cli.display import comparison, console, json_text, worst_targets
 from l0_calibrate.cli.sources import JsonOption, Source
 
 
@@ -31,7 +30,7 @@ def evaluate(
     values = read_weights(weights, loaded)
     scores = diagnose(loaded, values)
     if json_:
-        print(json.dumps(attrs.asdict(scores), indent=2))
+        print(json_text(attrs.asdict(scores)))
         return
     out = console()
     before = diagnose(loaded, loaded.initial_weights)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import attrs
+import numpy as np
+import numpy.typing as npt
 import typer
 
 from l0_calibrate.cli.bundles import bundled
 from l0_calibrate.cli.choices import Aims, Around, Choices, Count, Effort, Method, Weights
-from l0_calibrate.cli.display import comparison, console, progress, worst_targets
+from l0_calibrate.cli.display import comparison, console, json_text, progress, worst_targets
 from l0_calibrate.cli.sources import Screen, Source
 from l0_calibrate.options import Options
 from l0_calibrate.problem import CalibrationProblem
@@ -51,31 +52,35 @@ def fit(
         said = (sentence,)
     replicate_weights = None if around.replicates is None else read_replicates(around.replicates, problem)
     with progress(screen.silent) as watch:
-        result = _fitted(problem, options, around, watch)
-        if replicate_weights is not None:
-            from l0_calibrate.replicates import calibrate_replicates
-
-            result = calibrate_replicates(result, replicate_weights)
+        result = _fitted(problem, options, around, replicate_weights, watch)
     result = attrs.evolve(result, notes=result.notes + said)
     written = result.save(out)
     if screen.json_:
-        print(json.dumps(result.summary(), indent=2))
+        print(json_text(result.summary()))
     elif not screen.quiet:
         _show(result, written)
     if result.status == "infeasible":
         raise typer.Exit(NOT_GOOD)
 
 
-def _fitted(problem: CalibrationProblem, options: Options, around: Around, watch: Watch) -> CalibrationResult:
+def _fitted(
+    problem: CalibrationProblem,
+    options: Options,
+    around: Around,
+    replicate_weights: npt.NDArray[np.float64] | None,
+    watch: Watch,
+) -> CalibrationResult:
     if around.by is not None:
         from l0_calibrate.domains import calibrate_domains
 
-        return calibrate_domains(problem, around.by, options, watch=watch)
+        return calibrate_domains(problem, around.by, options, watch=watch, replicate_weights=replicate_weights)
     from l0_calibrate.calibrate import calibrate
     from l0_calibrate.checkpoint import Checkpoint
+    from l0_calibrate.replicates import calibrate_replicates
 
     store = None if around.checkpoint is None else Checkpoint(around.checkpoint, around.resume)
-    return calibrate(problem, options, watch=watch, checkpoint=store)
+    result = calibrate(problem, options, watch=watch, checkpoint=store)
+    return result if replicate_weights is None else calibrate_replicates(result, replicate_weights)
 
 
 def _show(result: CalibrationResult, written: list[Path]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +9,7 @@ import typer
 
 from l0_calibrate.cli.bundles import bundled
 from l0_calibrate.cli.choices import Aims, Choices, Effort, Method, Weights
-from l0_calibrate.cli.display import comparison, console, progress
+from l0_calibrate.cli.display import comparison, console, json_text, progress
 from l0_calibrate.cli.sources import Screen, Source
 from l0_core import InputError
 
@@ -58,7 +57,7 @@ def frontier(
             frontier_picture(frame, scratch / "frontier.png")
             picture = str(out / "frontier.png")
     if screen.json_:
-        print(json.dumps(frame.to_dict(orient="records"), indent=2))
+        print(json_text(frame.to_dict(orient="records")))
     elif not screen.quiet:
         rows = [(f"keep {r.kept:,}", r.diagnostics, r.gap, r.timings.get("total"), r.status) for r in results]
         table = console()

@@ -33,9 +33,10 @@ class Source:
         Path | None,
         typer.Option("--microdata", help="Microdata (.parquet or .csv); --targets then declares sum_of/where."),
     ] = None
-    weight: Annotated[str, typer.Option("--weight", help="Column of the initial weight in the microdata.")] = (
-        "initial_weight"
-    )
+    weight: Annotated[
+        str | None,
+        typer.Option("--weight", help="Column of the initial weight in the microdata; initial_weight by default."),
+    ] = None
 
     def load(self) -> CalibrationProblem:
         """Read it; InputError where nothing or too much names a problem."""
@@ -43,7 +44,11 @@ class Source:
         if self.microdata is not None:
             if self.problem is not None or separate or self.targets is None:
                 raise InputError("--microdata FILE goes with --targets FILE and with nothing else that names a problem")
-            return CalibrationProblem.load_microdata(self.microdata, self.targets, weight=self.weight)
+            return CalibrationProblem.load_microdata(
+                self.microdata, self.targets, weight="initial_weight" if self.weight is None else self.weight
+            )
+        if self.weight is not None:
+            raise InputError("--weight names a column of --microdata FILE; a problem has its own weights")
         if self.problem is not None:
             if separate or self.targets is not None:
                 raise InputError("give a PROBLEM folder or --matrix/--targets/--records, not both")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import attrs
 import numpy as np
 
@@ -24,16 +26,19 @@ def solve_priced(
 ) -> Solution:
     """Solve a task; while the loss names another price for the residuals, solve again with it.
 
-    The certificate is that of the last convex fit.
+    The certificate is that of the last convex fit; the seconds of ``stop`` are those of all fits together.
     """
+    began = time.perf_counter()
     first = current = task.price
     solution = solver.solve(task, stop, start, machine, watch)
     for _ in range(MOST_ROUNDS):
         following = loss.reprice(first, solution.residuals)
-        if following is None or _same(following, current):
+        left = stop.seconds - (time.perf_counter() - began)
+        if following is None or _same(following, current) or left <= 0.0:
             break
         current = following
-        solution = solver.solve(attrs.evolve(task, price=current), stop, solution.start(), machine, watch)
+        stop_here = attrs.evolve(stop, seconds=left)
+        solution = solver.solve(attrs.evolve(task, price=current), stop_here, solution.start(), machine, watch)
     return solution
 
 

@@ -100,6 +100,8 @@ class CalibrationResult:
         The solver of the convex fit by name, and why it was taken.
     history
         The events of the run.
+    by
+        The column of the records whose values were calibrated each on its own, or None.
     """
 
     problem: CalibrationProblem
@@ -119,6 +121,7 @@ class CalibrationResult:
     abandoned: npt.NDArray[np.bool_] | None = None
     solver: str = ""
     solver_reason: str = ""
+    by: str | None = None
     _diagnostics: Diagnostics = attrs.field(init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:

@@ -19,13 +19,15 @@ def usable_records(budget: Budget) -> BoolArray:
     ------
     InputError
         When fewer than ``keep`` are left, or more than ``keep`` must be kept, or one both must and must not, or
-        no whole groups have ``keep`` records.
+        no whole groups have ``keep`` records. A record whose bounds contradict each other is none that can be kept.
 
     Notes
     -----
     A record that cannot get weight takes its whole group with it: the group could not be kept whole.
     """
     usable = budget.system.reference > 0
+    if budget.caps is not None:
+        usable &= budget.lower_ratio * budget.scale_up <= budget.caps
     if budget.groups is not None:
         usable = ~whole(budget.groups, ~usable)
     must, never = budget.must_keep, budget.never_keep
@@ -35,8 +37,9 @@ def usable_records(budget: Budget) -> BoolArray:
         clash = np.flatnonzero(must & ~usable)
         if clash.size:
             raise InputError(
-                f"record {budget.problem.record_ids[clash[0]]} must be kept, yet is ruled out by never_keep "
-                "or has no initial weight" + ("" if budget.groups is None else ", it or a record of its group")
+                f"record {budget.problem.record_ids[clash[0]]} must be kept, yet is ruled out by never_keep, "
+                "has no initial weight, or can have no weight between min_weight_ratio and max_weight"
+                + ("" if budget.groups is None else ", it or a record of its group")
             )
         if int(must.sum()) > budget.keep:
             raise InputError(f"{int(must.sum())} records must be kept, more than keep={budget.keep}")
@@ -44,6 +47,7 @@ def usable_records(budget: Budget) -> BoolArray:
         raise InputError(
             f"keep={budget.keep} is above the {int(usable.sum())} records that have an initial weight "
             "and are not ruled out"
+            + ("" if budget.caps is None or budget.lower_ratio == 0.0 else " (by min_weight_ratio and max_weight)")
         )
     if budget.groups is not None:
         check_count(budget, usable)

@@ -1,0 +1,314 @@
+"""Options beside one another: each is heeded, or refused with a reason; what is handed out is checked."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import attrs
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.sparse as sp
+from typer.testing import CliRunner
+
+from l0_calibrate import CalibrationProblem, calibrate
+from l0_calibrate.checkpoint import Checkpoint
+from l0_calibrate.cli.app import app
+from l0_calibrate.domains import calibrate_domains
+from l0_calibrate.losses.absolute import AbsoluteLoss
+from l0_calibrate.losses.base import RowPrice
+from l0_calibrate.losses.capped import CappedLoss
+from l0_calibrate.losses.reweighting import solve_priced
+from l0_calibrate.options import Options
+from l0_calibrate.postconditions import check_selection
+from l0_calibrate.replicates import calibrate_replicates
+from l0_calibrate.reuse import reuse_selection
+from l0_calibrate.selectors.base import Budget
+from l0_calibrate.solvers import Stop, Task
+from l0_calibrate.solvers.base import Machine, Solution, Solver, Start
+from l0_calibrate.solvers.primal_dual import PrimalDualSolver
+from l0_calibrate.time_shares import Shares
+from l0_core import InputError, Selection
+
+M, N = 6, 40
+PAIRS = np.arange(N) // 2
+
+
+def problem(**fields: Any) -> CalibrationProblem:
+    g = np.random.default_rng(1)
+    a, w = g.gamma(1, 1, (M, N)) * (g.random((M, N)) < 0.6), g.uniform(0.5, 2, N)
+    return CalibrationProblem(sp.csr_array(a), (a @ w) * g.uniform(0.7, 1.3, M), initial_weights=w, **fields)
+
+
+def halves(extra_row: bool = False) -> CalibrationProblem:
+    """Two domains with three targets each and, if wanted, a target that no record enters."""
+    asked = problem()
+    a = asked.matrix.toarray()
+    a[:3, 20:] = 0
+    a[3:, :20] = 0
+    targets = a @ asked.initial_weights * 1.2
+    if extra_row:
+        a, targets = np.vstack((a, np.zeros(N))), np.append(targets, 5.0)
+    side = pd.DataFrame({"side": np.where(np.arange(N) < 20, "a", "b")})
+    return CalibrationProblem(sp.csr_array(a), targets, initial_weights=asked.initial_weights, record_info=side)
+
+
+# ---------------------------------------------------------------------- replicates
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        {},
+        {"keep": 20},
+        {"keep": 20, "conserve_mass": True},
+        {"keep": 20, "max_weight_ratio": 2.0, "min_weight_ratio": 0.1},
+        {"keep": 20, "groups": PAIRS, "selector": "random", "dense_bound": True},
+        {"keep": 20, "must_keep": np.arange(N) < 3, "ess_at_least": 10.0},
+        {"max_weight_ratio": 1.2, "solver": "interior_point"},
+    ],
+    ids=["dense", "keep", "mass", "ratios", "groups", "must", "dense box"],
+)
+def test_a_replicate_equal_to_the_initial_weights_gets_the_main_weights(how: dict[str, Any]) -> None:
+    asked = problem()
+    main = calibrate(asked, tol=1e-5, **how)
+    w = asked.initial_weights
+    other = w * np.random.default_rng(0).uniform(0.8, 1.2, N)
+    other[main.selection.indices[:2]] = 0.0
+    fitted = calibrate_replicates(main, np.column_stack((w, other))).replicates
+    assert fitted is not None
+    close = 0.08 if "ess_at_least" in how else 2e-3  # the objective is flat there
+    np.testing.assert_allclose(fitted[:, 0], main.weights, atol=close * main.weights.max())
+    assert (fitted[other == 0, 1] == 0).all()
+    if "keep" in how:
+        np.testing.assert_array_equal(fitted[:, 1] > 0, main.selection.mask & (other > 0))
+    if "conserve_mass" in how:
+        np.testing.assert_allclose(fitted.sum(axis=0), [w.sum(), other.sum()], rtol=1e-9)
+
+
+def test_replicates_of_domains_are_fitted_domain_by_domain() -> None:
+    asked = halves()
+    w = asked.initial_weights
+    both = np.column_stack((w, 1.1 * w))
+    options = Options(keep=20, conserve_mass=True, tol=1e-5)
+    whole = calibrate_domains(asked, "side", options, replicate_weights=both)
+    assert whole.replicates is not None
+    np.testing.assert_allclose(whole.replicates[:, 0], whole.weights, atol=2e-3 * whole.weights.max())
+    for side in (slice(0, 20), slice(20, 40)):
+        np.testing.assert_allclose(whole.replicates[side].sum(axis=0), both[side].sum(axis=0), rtol=1e-9)
+    with pytest.raises(InputError, match="calibrate_domains"):
+        calibrate_replicates(whole, both)
+
+
+def test_replicates_that_cannot_be_weights_are_named() -> None:
+    main = calibrate(problem(), keep=20)
+    for bad, message in ((np.nan, "replicate 2 of record 3 is nan"), (-1.0, "replicate 2 of record 3 is -1")):
+        values = np.ones((N, 2))
+        values[3, 1] = bad
+        with pytest.raises(InputError, match=message):
+            calibrate_replicates(main, values)
+    with pytest.raises(InputError, match="replicate 1 gives none of the 20 records"):
+        calibrate_replicates(main, np.where(main.selection.mask, 0.0, 1.0)[:, None])
+
+
+# ---------------------------------------------------------------------- bounds and flags
+
+
+def test_a_record_that_cannot_have_its_least_weight_is_not_kept() -> None:
+    asked = problem()
+    w = asked.initial_weights
+    cap = float(np.sort(0.8 * w * N / 20)[25])  # what 26 records can have at least is below it
+    result = calibrate(asked, keep=20, min_weight_ratio=0.8, max_weight=cap)
+    kept = result.selection.mask
+    assert (result.weights[kept] >= 0.8 * w[kept] * N / 20 * (1 - 1e-9)).all()
+    assert result.weights.max() <= cap * (1 + 1e-9)
+    with pytest.raises(InputError, match=r"keep=27 is above the .* min_weight_ratio and max_weight"):
+        calibrate(asked, keep=27, min_weight_ratio=0.8 * 27 / 20, max_weight=cap)
+    must = w == w.max()
+    with pytest.raises(InputError, match="no weight between min_weight_ratio and max_weight"):
+        calibrate(asked, keep=20, min_weight_ratio=0.8, max_weight=cap, must_keep=must)
+
+
+def test_flags_are_true_or_false_not_ids_nor_missing() -> None:
+    for good in ([True, False], [1, 0], np.array([True, False], dtype=object), pd.Series([True, False])):
+        assert Options(keep=1, must_keep=good).must_keep.tolist() == [True, False]
+    for bad in ([np.nan, 0.0], ["a", "b"], [2, 0], [None, True], pd.array([None, True], dtype="boolean")):
+        with pytest.raises(InputError, match="one true or false for each record"):
+            Options(keep=1, never_keep=bad)
+
+
+def test_numbers_of_numpy_are_the_same_options() -> None:
+    numpy_like = Options(keep=np.int64(3), seed=np.int32(1), tol=np.float64(0.1))
+    assert json.dumps(numpy_like.as_dict()) == json.dumps(Options(keep=3, seed=1, tol=0.1).as_dict())
+    with pytest.raises(InputError, match="tol"):
+        Options(tol=None)  # type: ignore[arg-type]
+
+
+def test_a_selection_that_breaks_its_contract_is_refused() -> None:
+    asked = problem()
+    flags = np.arange(N) == 5
+    budget = Budget(asked, asked.system, RowPrice.absolute(np.ones(M)), 4, must_keep=flags)
+    check_selection(budget, Selection(np.array([1, 2, 5, 9]), N), "mine")
+    for indices, change, message in (
+        ([1, 5], {}, "kept 2 records instead of 4"),
+        ([1, 2, 3, 9], {}, "dropped record 5"),
+        ([1, 2, 5, 9], {"never_keep": np.arange(N) == 9}, "kept record 9"),
+        ([1, 2, 5, 9], {"groups": PAIRS}, "split a group"),
+    ):
+        with pytest.raises(RuntimeError, match=message):
+            check_selection(attrs.evolve(budget, **change), Selection(np.array(indices), N), "mine")
+
+
+# ---------------------------------------------------------------------- starts, checkpoints, earlier selections
+
+
+@pytest.mark.parametrize("keep", [None, 20])
+def test_a_warm_start_of_another_problem_is_refused_and_one_of_this_is_used(keep: int | None) -> None:
+    asked = problem()
+    for start in (Start(np.ones(N + 1)), Start(None, np.ones(M - 1)), Start(np.full(N, np.nan))):
+        with pytest.raises(InputError, match="warm must have"):
+            calibrate(asked, keep=keep, warm=start)
+    cold = calibrate(asked, keep=keep, solver="primal_dual", tol=1e-4)
+    assert cold.dual is not None
+    again = Start(cold.weights / asked.initial_weights, cold.dual * M)
+    warm = calibrate(asked, keep=keep, solver="primal_dual", tol=1e-4, warm=again)
+    assert warm.loss == pytest.approx(cold.loss, abs=1e-3)
+    if keep is None:
+        assert len(warm.history) < len(cold.history)
+
+
+def test_a_checkpoint_without_a_selection_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="a dense fit makes none"):
+        calibrate(problem(), checkpoint=Checkpoint(tmp_path / "c.npz"))
+
+
+@pytest.mark.parametrize("keep", [8, 12, 24])
+def test_an_earlier_selection_is_used_again_by_whole_groups(keep: int) -> None:
+    asked = problem()
+    options, sentence = reuse_selection(asked, Options(keep=keep, groups=PAIRS), np.arange(0, 30, 3))
+    kept = calibrate(asked, options).selection.mask
+    earlier = np.isin(PAIRS, PAIRS[np.arange(0, 30, 3)])
+    assert sentence.startswith("10 of 10 records")
+    assert kept.sum() == keep
+    assert (kept[::2] == kept[1::2]).all()
+    assert (kept & earlier).sum() == min(keep, 20)
+
+
+# ---------------------------------------------------------------------- domains
+
+
+def test_targets_that_no_record_enters_count_in_objective_and_bound_of_domains() -> None:
+    asked = halves(extra_row=True)
+    options = Options(spread=0.0, tol=1e-3, max_weight_ratio=1.1)
+    apart, together = calibrate_domains(asked, "side", options), calibrate(asked, options)
+    assert apart.objective == pytest.approx(together.objective, rel=2e-3)
+    assert apart.objective == pytest.approx(apart.loss, rel=1e-9)
+    assert apart.bound is not None
+    assert together.bound is not None
+    assert apart.bound == pytest.approx(together.bound, rel=2e-3)
+    capped = attrs.evolve(options, loss="capped", loss_settings={"level": 0.5})
+    abandoned = calibrate_domains(asked, "side", capped).abandoned
+    assert abandoned is not None
+    assert abandoned[-1]
+
+
+def test_an_error_in_a_domain_names_it() -> None:
+    with pytest.raises(InputError, match="side = 'a': ess_at_least=15 cannot be had"):
+        calibrate_domains(halves(), "side", Options(keep=20, ess_at_least=15.0))
+
+
+def test_a_time_limit_is_that_of_all_domains_and_of_all_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr(time, "perf_counter", lambda: now)
+    shares = Shares(10.0, 4, 2.0)
+    shares._began = now  # its clock is the true one
+    assert shares.following() == 2.0
+    now += 5.0  # the first took more than its part
+    assert shares.following() == 1.0
+    assert shares.following() == 1.5
+    now += 60.0
+    assert shares.following() == 0.01
+    assert Shares(None, 3).following() is None
+
+    class Slow(Solver):
+        """Takes three seconds and leaves the first rows far from their targets, another each time."""
+
+        given: list[float] = []
+
+        def solve(
+            self, task: Task, stop: Stop, start: Start | None = None, machine: Machine | None = None, watch: Any = None
+        ) -> Solution:
+            nonlocal now
+            now += 3.0
+            self.given.append(stop.seconds)
+            residuals = np.where(np.arange(M) < len(self.given), 9.0, 0.0)
+            return Solution(np.ones(N), np.zeros(M), residuals, 1.0, 0.0, "budget_spent", 1, 3.0)
+
+    asked = problem()
+    zero, solver = np.zeros(N), Slow()
+    task = Task(asked.system, AbsoluteLoss().price(asked), None, zero, zero + 9, zero, 1.0)
+    solve_priced(solver, CappedLoss(), task, Stop(seconds=7.0), None, Machine())
+    assert solver.given == [7.0, 4.0, 1.0]
+
+
+def test_each_domain_gets_its_part_of_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[float] = []
+    solve = PrimalDualSolver.solve
+
+    def noted(self: PrimalDualSolver, task: Task, stop: Stop, *rest: Any, **more: Any) -> Solution:
+        given.append(stop.seconds)
+        return solve(self, task, stop, *rest, **more)
+
+    monkeypatch.setattr(PrimalDualSolver, "solve", noted)
+    calibrate_domains(halves(), "side", Options(time_limit=30.0, solver="primal_dual"))
+    assert given[0] <= 15.0
+    assert 15.0 < given[1] <= 30.0
+
+
+# ---------------------------------------------------------------------- the command line
+
+
+def run(*arguments: object) -> Any:
+    return CliRunner().invoke(app, [str(a) for a in arguments])
+
+
+def test_names_in_brackets_are_shown_as_they_are(tmp_path: Path) -> None:
+    names = ["wages[ca]", "agi[/b]", "x [bold]y", "plain", "total[#1]", "q"]
+    info = pd.DataFrame({"side": ["s[red]"] * 20 + ["t[/]"] * 20})
+    asked = problem(target_names=names, record_info=info)
+    far = asked.targets * np.array([1, 1, 1, 1, 40, 40])
+    asked = CalibrationProblem(
+        asked.matrix, far, initial_weights=asked.initial_weights, target_names=names, record_info=info
+    )
+    asked.save(tmp_path / "p")
+    for command in (
+        ("fit", tmp_path / "p", "--keep", 20, "--loss", "capped", "--out", tmp_path / "o"),
+        ("check", tmp_path / "p", "--max-weight-ratio", 1.01),
+        ("evaluate", tmp_path / "o" / "weights.parquet", tmp_path / "p"),
+    ):
+        result = run(*command)
+        assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+        assert "total[#1]" in result.output
+    assert all(name in result.output for name in names)
+
+
+def test_json_for_machines_has_null_for_what_is_no_number(tmp_path: Path) -> None:
+    asked = problem()
+    asked.save(tmp_path / "p")
+    pd.DataFrame({"record_id": np.arange(N), "weight": 0.0}).to_csv(tmp_path / "none.csv", index=False)
+    result = run("evaluate", tmp_path / "none.csv", tmp_path / "p", "--json")
+
+    def refuse(word: str) -> None:
+        raise AssertionError(f"{word} is no JSON")
+
+    assert json.loads(result.stdout, parse_constant=refuse)["design_effect"] is None
+
+
+def test_a_weight_column_without_microdata_is_refused(tmp_path: Path) -> None:
+    problem().save(tmp_path / "p")
+    result = run("fit", tmp_path / "p", "--weight", "other", "--out", tmp_path / "o")
+    assert isinstance(result.exception, InputError)
+    assert "--microdata" in str(result.exception)
