@@ -185,6 +185,14 @@ def test_a_checkpoint_without_a_selection_is_refused(tmp_path: Path) -> None:
         calibrate(problem(), checkpoint=Checkpoint(tmp_path / "c.npz"))
 
 
+def test_a_checkpoint_that_cannot_be_written_is_refused_before_any_work(tmp_path: Path) -> None:
+    for path in (tmp_path, tmp_path / "absent" / "c.npz"):
+        events: list[Any] = []
+        with pytest.raises(InputError, match="cannot be written"):
+            calibrate(problem(), keep=10, checkpoint=Checkpoint(path), watch=events.append)
+        assert not events
+
+
 @pytest.mark.parametrize("keep", [8, 12, 24])
 def test_an_earlier_selection_is_used_again_by_whole_groups(keep: int) -> None:
     asked = problem()
@@ -312,3 +320,12 @@ def test_a_weight_column_without_microdata_is_refused(tmp_path: Path) -> None:
     result = run("fit", tmp_path / "p", "--weight", "other", "--out", tmp_path / "o")
     assert isinstance(result.exception, InputError)
     assert "--microdata" in str(result.exception)
+
+
+@pytest.mark.parametrize("setting", ["steps=0", "steps=abc", "gates=odd", "weight_rate=abc"])
+def test_a_setting_that_a_selector_refuses_is_an_error_of_the_input(setting: str, tmp_path: Path) -> None:
+    problem().save(tmp_path / "p")
+    how = ("--keep", 10, "--selector", "hard_concrete", "--setting", setting, "--out", tmp_path / "o")
+    result = run("fit", tmp_path / "p", *how)
+    assert isinstance(result.exception, InputError)
+    assert "selector 'hard_concrete'" in str(result.exception)

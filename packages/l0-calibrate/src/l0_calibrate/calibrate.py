@@ -152,6 +152,8 @@ def calibrate(
     keep = options.budget(problem.n_records)
     if keep is None and checkpoint is not None:
         raise InputError("a checkpoint keeps a selection, and a dense fit makes none: give keep or share, or leave it")
+    if checkpoint is not None:
+        checkpoint.check()
     _check_warm(problem, warm)
     run = _prepare(problem, options, record)
     result = _dense(run, warm) if keep is None else _budgeted(run, keep, checkpoint, warm)

@@ -55,6 +55,13 @@ class Checkpoint:
     path: Path = attrs.field(converter=Path)
     resume: bool = False
 
+    def check(self) -> None:
+        """InputError where the file could not be written: asked before the selection that it is to keep."""
+        folder = self.path.parent
+        if self.path.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
+            what = "it is a folder" if self.path.is_dir() else f"{folder} is not a folder that can be written to"
+            raise InputError(f"checkpoint {self.path} cannot be written: {what}")
+
     def load(self, problem: CalibrationProblem, options: Options) -> Selected | None:
         """The stored selection, or None when there is nothing to go on from."""
         if not self.resume or not self.path.exists():

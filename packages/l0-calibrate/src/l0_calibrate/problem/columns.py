@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from l0_calibrate.problem.labels import near
+from l0_calibrate.problem.labels import near, shown
 from l0_core import InputError
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def record_flags(problem: CalibrationProblem, column: str) -> npt.NDArray[np.boo
     if wrong.size:
         j = int(wrong[0])
         raise InputError(
-            f"column {column!r} must hold true/false or 1/0; record {problem.record_ids[j]} has {values.iloc[j]!r}"
+            f"column {column!r} must hold true/false or 1/0; record {problem.record_ids[j]} has {shown(values.iloc[j])}"
         )
     flags: npt.NDArray[np.bool_] = numbers == 1
     return flags

@@ -41,7 +41,7 @@ def frozen_csr(matrix: Any) -> sp.csr_array:
     Raises
     ------
     InputError
-        Not two-dimensional, empty, not of real numbers, indices out of range, entries that are not finite.
+        Not two-dimensional, empty, not of real numbers, indices out of range.
     """
     sparse = as_sparse(matrix)
     if len(sparse.shape) != 2 or 0 in sparse.shape:

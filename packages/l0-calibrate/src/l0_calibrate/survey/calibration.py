@@ -126,7 +126,7 @@ class _Sample:
             raise InputError(f"design_weights must not be negative: record {first} has one")
         if (factor <= 0).any():
             first = int(np.flatnonzero(factor <= 0)[0])
-            raise InputError(f"q must be positive: record {first} has {factor.min():g}")
+            raise InputError(f"q must be positive: record {first} has {factor[first]:g}")
         used = design > 0
         if not used.any():
             raise InputError("all design weights are 0: there is nothing to calibrate")

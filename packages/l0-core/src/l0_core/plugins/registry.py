@@ -277,10 +277,26 @@ class Registry:
             ) from error
 
     def get(self, kind: str, name: str, **settings: Any) -> Any:
-        """Build the implementation behind a name with the given settings and check its interface."""
+        """Build the implementation behind a name with the given settings and check its interface.
+
+        Raises
+        ------
+        InputError
+            A setting that it does not have, or a value that it refuses (also where it does so as Python's
+            TypeError or ValueError, as the validators of attrs do).
+        UnknownPluginError, PluginConflictError, MissingDependencyError, BrokenPluginError
+            As in `factory`; the last also where what was built has not the interface of its kind.
+        """
         factory = self.factory(kind, name)
         self._check_settings(kind, name, factory, settings)
-        built = factory(**settings)
+        try:
+            built = factory(**settings)
+        except InputError:
+            raise
+        except (TypeError, ValueError) as error:
+            if not settings:
+                raise
+            raise InputError(f"{kind} {name!r}: {error.args[0] if error.args else error}") from error
         module, _, attribute = self._kind(kind).interface.partition(":")
         interface = getattr(importlib.import_module(module), attribute)
         if not isinstance(built, interface):
