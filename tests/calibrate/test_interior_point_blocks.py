@@ -7,8 +7,10 @@ import pytest
 import scipy.sparse as sp
 
 from l0_calibrate.solvers.interior_point.arrow import BlockFactor
-from l0_calibrate.solvers.interior_point.ordering import ordered_columns
-from l0_calibrate.solvers.interior_point.structure import Structure, find_structure
+from l0_calibrate.solvers.interior_point.numbering import Structure
+from l0_calibrate.solvers.interior_point.ordering import Runs, ordered_runs
+from l0_calibrate.solvers.interior_point.products import RunMap
+from l0_calibrate.solvers.interior_point.structure import find_structure
 from l0_calibrate.system import Columns
 
 
@@ -22,6 +24,16 @@ def columns_of(matrix: sp.csc_array) -> Columns:
 
 def structure_of(columns: Columns) -> Structure:
     return find_structure(columns, np.ones(columns.rows, dtype=bool), np.diff(columns.indptr.astype(np.int64)) > 0)
+
+
+def dense(runs: Runs) -> np.ndarray:
+    """What some runs hold, column by column."""
+    a, out = runs.arrays, np.zeros((runs.height, runs.count))
+    for r in range(a.columns.size - 1):
+        rows = a.rows[a.row_edges[r] : a.row_edges[r + 1]]
+        values = a.values[a.starts[r] : a.starts[r + 1]].reshape(-1, rows.size)
+        out[np.ix_(rows, np.arange(a.columns[r], a.columns[r + 1]))] = values.T
+    return out
 
 
 def nested(seed: int, states: int, districts: int, rows: int, records: int) -> tuple[sp.csc_array, np.ndarray]:
@@ -48,12 +60,12 @@ def test_every_row_and_used_column_is_placed_once_and_columns_stay_on_one_path()
     found = structure_of(columns)
     assert np.sort(found.row_order).tolist() == list(range(columns.rows))
     assert np.unique(found.column_order).size == found.column_order.size
-    ordered = ordered_columns(columns, found)
-    indptr = ordered.indptr.astype(np.int64)
+    runs = ordered_runs(columns, found).arrays
     for block in found.blocks:
+        assert block.columns == (runs.columns[block.runs[0]], runs.columns[block.runs[1]])
         allowed = np.concatenate((np.arange(*block.rows), block.above))
-        for j in range(*block.columns):
-            rows = ordered.indices[indptr[j] : indptr[j + 1]].astype(np.int64)
+        for r in range(*block.runs):
+            rows = runs.rows[runs.row_edges[r] : runs.row_edges[r + 1]].astype(np.int64)
             assert np.isin(rows, allowed).all()
             assert (np.diff(rows) > 0).all()
 
@@ -78,6 +90,57 @@ def test_rare_rows_of_the_nation_do_not_join_areas() -> None:
     assert found.levels == 3
 
 
+def repeated(seed: int) -> tuple[sp.csc_array, np.ndarray]:
+    """A nested matrix whose columns repeat the rows of others, some of whose rows repeat the columns of others."""
+    matrix, _level = nested(seed, 3, 3, 50, 40)
+    rng = np.random.default_rng(seed)
+    matrix = matrix[:, rng.integers(0, matrix.shape[1], 900)]
+    matrix = sp.csc_array(sp.vstack([matrix, matrix[::3]]))
+    matrix.data[:] = rng.uniform(0.5, 2.0, matrix.nnz)
+    return matrix, rng.permutation(matrix.shape[0]) % 4 > 0
+
+
+def test_columns_with_the_same_rows_lie_in_one_run_and_nothing_is_lost() -> None:
+    matrix, use_rows = repeated(11)
+    columns = columns_of(matrix)
+    touched = np.diff(sp.csc_array(matrix[use_rows]).indptr) > 0
+    found = find_structure(columns, use_rows, touched)
+    assert np.sort(found.row_order).tolist() == np.flatnonzero(use_rows).tolist()
+    assert np.sort(found.column_order).tolist() == np.flatnonzero(touched).tolist()
+    runs = ordered_runs(columns, found)
+    want = matrix.toarray()[found.row_order][:, found.column_order].astype(np.float32)
+    assert (dense(runs) == want).all()
+    patterns = {tuple(np.flatnonzero(column)) for column in want.T}
+    assert runs.arrays.columns.size - 1 == len(patterns) < runs.count / 2
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_products_of_runs_are_those_of_the_matrix(threads: int) -> None:
+    matrix, use_rows = repeated(12)
+    columns = columns_of(matrix)
+    found = find_structure(columns, use_rows, np.diff(sp.csc_array(matrix[use_rows]).indptr) > 0)
+    runs = ordered_runs(columns, found)
+    a, rng = dense(runs), np.random.default_rng(0)
+    u, y = rng.random(runs.count), rng.normal(size=runs.height)
+    work = RunMap(runs, threads)
+    try:
+        assert work.matvec(u) == pytest.approx(a @ u, rel=1e-12)
+        assert work.rmatvec(y) == pytest.approx(a.T @ y, rel=1e-9, abs=1e-12)
+        assert (work.matvec(u) == work.matvec(u)).all()
+    finally:
+        work.close()
+
+
+def test_empty_rows_and_a_matrix_of_one_pattern() -> None:
+    matrix = sp.csc_array(np.vstack([np.ones((3, 5)), np.zeros((200, 5))]))
+    columns = columns_of(matrix)
+    found = structure_of(columns)
+    assert np.sort(found.row_order).tolist() == list(range(203))
+    runs = ordered_runs(columns, found)
+    assert runs.arrays.columns.tolist() == [0, 5]
+    assert (dense(runs) == matrix.toarray()[found.row_order]).all()
+
+
 def test_without_areas_there_is_one_block() -> None:
     rng = np.random.default_rng(0)
     found = structure_of(columns_of(sp.csc_array(sp.random_array((150, 900), density=0.2, rng=rng))))
@@ -94,9 +157,7 @@ def test_rows_and_columns_left_out_are_in_no_block() -> None:
     found = find_structure(columns, rows, used)
     assert np.sort(found.row_order).tolist() == np.flatnonzero(rows).tolist()
     assert np.sort(found.column_order).tolist() == np.flatnonzero(used).tolist()
-    ordered = ordered_columns(columns, found)
-    parts = (ordered.values, ordered.indices.astype(np.int64), ordered.indptr.astype(np.int64))
-    got = sp.csc_array(parts, shape=(ordered.rows, ordered.count)).toarray()
+    got = dense(ordered_runs(columns, found))
     assert (got == matrix.toarray()[found.row_order][:, found.column_order].astype(np.float32)).all()
 
 
@@ -106,19 +167,18 @@ def test_solves_what_a_dense_matrix_solves(threads: int, shape: tuple[int, int])
     matrix, _ = nested(7, *shape, 55, 100)
     columns = columns_of(matrix)
     found = structure_of(columns)
-    ordered = ordered_columns(columns, found)
+    ordered = ordered_runs(columns, found)
     rng = np.random.default_rng(8)
-    weights, diagonal = rng.lognormal(0, 3, ordered.count), rng.lognormal(0, 2, ordered.rows)
+    weights, diagonal = rng.lognormal(0, 3, ordered.count), rng.lognormal(0, 2, ordered.height)
     factor = BlockFactor(found, ordered, threads)
     try:
         for _ in range(2):  # the second factorisation must not see the first
             factor.factor(weights, diagonal)
-        rhs = rng.normal(size=ordered.rows)
+        rhs = rng.normal(size=ordered.height)
         x = factor.solve(rhs)
     finally:
         factor.close()
-    parts = (ordered.values.astype(float), ordered.indices.astype(np.int64), ordered.indptr.astype(np.int64))
-    a = sp.csc_array(parts, shape=(ordered.rows, ordered.count)).toarray()
+    a = dense(ordered)
     s = (a * weights) @ a.T + np.diag(diagonal)
     assert x == pytest.approx(np.linalg.solve(s, rhs), rel=1e-6, abs=1e-9)
 
@@ -127,12 +187,12 @@ def test_threads_of_blocks_give_the_same_bits() -> None:
     matrix, _ = nested(9, 5, 3, 50, 90)
     columns = columns_of(matrix)
     found = structure_of(columns)
-    ordered = ordered_columns(columns, found)
-    rhs = np.random.default_rng(1).normal(size=ordered.rows)
+    ordered = ordered_runs(columns, found)
+    rhs = np.random.default_rng(1).normal(size=ordered.height)
     results = []
     for threads in (1, 2, 3):
         factor = BlockFactor(found, ordered, threads)
-        factor.factor(np.ones(ordered.count), np.ones(ordered.rows))
+        factor.factor(np.ones(ordered.count), np.ones(ordered.height))
         results.append(factor.solve(rhs))
         factor.close()
     assert (results[0] == results[1]).all()
@@ -142,7 +202,8 @@ def test_threads_of_blocks_give_the_same_bits() -> None:
 def test_a_semidefinite_block_is_nudged() -> None:
     twice = sp.csc_array(np.array([[1.0, 2.0], [1.0, 2.0]]))
     columns = columns_of(twice)
-    factor = BlockFactor(structure_of(columns), columns, 1)
+    found = structure_of(columns)
+    factor = BlockFactor(found, ordered_runs(columns, found), 1)
     factor.factor(np.ones(2), np.zeros(2))
     x = factor.solve(np.array([1.0, 1.0]))
     assert np.isfinite(x).all()

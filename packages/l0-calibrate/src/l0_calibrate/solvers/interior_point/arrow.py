@@ -17,10 +17,11 @@ import numpy as np
 import numpy.typing as npt
 
 from l0_calibrate.solvers.interior_point.lapack import cholesky, downdate, solve_rows
-from l0_calibrate.solvers.interior_point.structure import Structure, block_cost
+from l0_calibrate.solvers.interior_point.numbering import Structure, block_cost
+from l0_calibrate.solvers.interior_point.ordering import RunArrays, Runs
+from l0_calibrate.solvers.interior_point.products import extent
 from l0_calibrate.solvers.interior_point.substitution import Panels, backward, forward
-from l0_calibrate.system import ColumnArrays, Columns
-from l0_gates.jit import fast_jit, jit
+from l0_gates.jit import fast_jit
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -36,6 +37,7 @@ take more than a quarter of the matrix."""
 
 _ABREAST = 4
 """Columns with the same rows that are multiplied at a time."""
+_NONE, _ONE = np.uint64(0), np.uint64(1)
 
 
 class NotPositiveDefinite(ArithmeticError):
@@ -53,12 +55,12 @@ class _Places:
 class BlockFactor:
     """The factor of S for one matrix and structure; ``factor`` anew in each iteration, then ``solve``."""
 
-    def __init__(self, structure: Structure, columns: Columns, threads: int) -> None:
-        """``columns`` in the new order of rows and columns, row numbers ascending within each column."""
+    def __init__(self, structure: Structure, runs: Runs, threads: int) -> None:
+        """``runs`` of the structure's columns, in its order."""
         self._blocks = structure.blocks
-        self._matrix = columns.arrays
-        self._rows = columns.rows
-        self._longest = int(np.diff(columns.indptr.astype(np.int64)).max(initial=0))
+        self._matrix = runs.arrays
+        self._rows = runs.height
+        self._longest = runs.longest
         self._panels = Panels.of(structure)
         self._up = [self._places(k) for k in range(len(self._blocks))]
         self._children: list[list[int]] = [[] for _ in self._blocks]
@@ -99,7 +101,7 @@ class BlockFactor:
         work = np.zeros(len(self._blocks))
         for k in range(last):
             block = self._blocks[k]
-            entries = float(self._matrix.indptr[block.columns[1]] - self._matrix.indptr[block.columns[0]])
+            entries = float(self._matrix.starts[block.runs[1]] - self._matrix.starts[block.runs[0]])
             work[branch_of[k]] += block_cost(block.own, block.above.size) + self._longest * entries
         branches = np.flatnonzero(work)
         room = int(self._matrix.values.size // max(4 * self._blocks[-1].own ** 2, 1))
@@ -151,11 +153,11 @@ class BlockFactor:
         """Gather a block's own columns into its front and factor it."""
         block, panel = self._blocks[k], self._panels.panel(k)
         n = block.own
-        if block.columns[1] > block.columns[0]:
+        if block.runs[1] > block.runs[0]:
             local = np.empty(self._rows, dtype=np.int64)
             local[block.rows[0] : block.rows[1]] = np.arange(n)
             local[block.above] = n + np.arange(block.above.size)
-            _gather(*block.columns, self._matrix, local, weights, panel, above, self._longest)
+            _gather(*block.runs, self._matrix, local, weights, panel, above, self._longest)
         own, across = panel[:, :n], panel[:, n:]
         own[np.diag_indices(n)] += diagonal[block.rows[0] : block.rows[1]]
         if not _factored(own):
@@ -214,106 +216,68 @@ def _extend(rest: FloatArray, places: IntArray, panel: FloatArray, above: FloatA
 def _gather(
     first: int,
     last: int,
-    matrix: ColumnArrays,
+    runs: RunArrays,
     local: IntArray,
     weights: FloatArray,
     panel: FloatArray,
     above: FloatArray,
     longest: int,
 ) -> None:
-    """Add ``d_j a_j a_j'`` of some columns to a front; ``local`` maps rows to places in it, own rows first.
+    """Add ``d_j a_j a_j'`` of the columns of some runs to a front; ``local`` maps rows to places in it, own rows first.
 
-    Columns with the same rows lie beside one another: their products are summed in a small dense square
-    first and scattered once.
+    Products of the columns of a run are summed in a small dense square first and scattered once.
     """
     n = panel.shape[0]
     # Unsigned places, in the panel and in what lies above: signed ones are tested for wrapping around at each use.
-    places = np.empty((2, longest), dtype=np.uint64)
+    inside, outside = np.empty(longest, dtype=np.uint64), np.empty(longest, dtype=np.uint64)
     entries = np.zeros((_ABREAST, longest))
     square = np.zeros((longest, longest))
-    j = first
-    while j < last:
-        start = np.int64(matrix.indptr[j])
-        length = np.int64(matrix.indptr[j + 1]) - start
-        split = 0
+    for r in range(first, last):
+        edge, length, count, start = extent(runs, r)
+        column = np.uint64(runs.columns[r])
+        split = _NONE
         for k in range(length):
-            place = local[np.int64(matrix.indices[start + k])]
-            places[0, k] = np.uint64(place)
+            place = local[runs.rows[edge + k]]
+            inside[k] = np.uint64(place)
             if place < n:
-                split += 1
+                split += _ONE
             else:
-                places[1, k] = np.uint64(place - n)
-        following = j + 1
-        while following < last and _same_rows(matrix, start, length, following):
-            following += 1
-        if following == j + 1:
+                outside[k] = np.uint64(place - n)
+        if count == _ONE:
             for k in range(length):
-                entries[0, k] = matrix.values[start + k]
-            _scatter_one(places, entries[0], length, split, weights[j], panel, above)
-        else:
-            for c in range(j, following, _ABREAST):
-                for r in range(_ABREAST):
-                    root = np.sqrt(weights[c + r]) if c + r < following else 0.0
-                    at = np.int64(matrix.indptr[min(c + r, following - 1)])
-                    for k in range(length):
-                        entries[r, k] = root * matrix.values[at + k]
-                _add_products(entries, length, square)
-            _scatter_square(places, square, length, split, panel, above)
-        j = following
-
-
-@fast_jit
-def _add_products(entries: FloatArray, length: Any, square: FloatArray) -> None:
-    """Add the products of a few columns with the same rows to the upper triangle of a square."""
-    e0, e1, e2, e3 = entries[0], entries[1], entries[2], entries[3]
-    for q in range(length):
-        s0, s1, s2, s3 = e0[q], e1[q], e2[q], e3[q]
-        line = square[q]
-        for p in range(q, length):
-            line[p] += s0 * e0[p] + s1 * e1[p] + s2 * e2[p] + s3 * e3[p]
-
-
-@fast_jit
-def _scatter_one(
-    places: Any, entries: FloatArray, length: Any, split: int, weight: float, panel: FloatArray, above: FloatArray
-) -> None:
-    """Add the products of one column."""
-    for q in range(split):
-        scaled = weight * entries[q]
-        row = panel[places[0, q]]
-        for p in range(q, length):
-            row[places[0, p]] += scaled * entries[p]
-    for q in range(split, length):
-        scaled = weight * entries[q]
-        row = above[places[1, q]]
-        for p in range(q, length):
-            row[places[1, p]] += scaled * entries[p]
-
-
-@fast_jit
-def _scatter_square(
-    places: Any, square: FloatArray, length: Any, split: int, panel: FloatArray, above: FloatArray
-) -> None:
-    """Add the upper triangle of a square of summed products, and clear it."""
-    for q in range(split):
-        line, row = square[q], panel[places[0, q]]
-        for p in range(q, length):
-            row[places[0, p]] += line[p]
-            line[p] = 0.0
-    for q in range(split, length):
-        line, row = square[q], above[places[1, q]]
-        for p in range(q, length):
-            row[places[1, p]] += line[p]
-            line[p] = 0.0
-
-
-@jit
-def _same_rows(matrix: ColumnArrays, start: np.int64, length: np.int64, j: int) -> bool:
-    """Whether a column has the rows of the one whose entries begin at ``start``."""
-    at = np.int64(matrix.indptr[j])
-    if np.int64(matrix.indptr[j + 1]) - at != length:
-        return False
-    for k in range(length):  # noqa: SIM110 (compiled: no generators)
-        if matrix.indices[at + k] != matrix.indices[start + k]:
-            return False
-    return True
+                entries[0, k] = runs.values[start + k]
+            for q in range(length):
+                scaled = weights[column] * entries[0, q]
+                if q < split:
+                    for p in range(q, length):
+                        panel[inside[q], inside[p]] += scaled * entries[0, p]
+                else:
+                    for p in range(q, length):
+                        above[outside[q], outside[p]] += scaled * entries[0, p]
+            continue
+        done = _NONE
+        while done < count:
+            for c in range(_ABREAST):
+                # Past the last column, what is in the room counts nothing.
+                root = np.sqrt(weights[column + done]) if done < count else 0.0
+                for k in range(length):
+                    entries[c, k] = root * runs.values[start + k]
+                if done < count:
+                    done += _ONE
+                    if done < count:
+                        start += length
+            for q in range(length):
+                e0, e1, e2, e3 = entries[0, q], entries[1, q], entries[2, q], entries[3, q]
+                for p in range(q, length):
+                    square[q, p] += (e0 * entries[0, p] + e1 * entries[1, p]) + (
+                        e2 * entries[2, p] + e3 * entries[3, p]
+                    )
+        for q in range(length):
+            if q < split:
+                for p in range(q, length):
+                    panel[inside[q], inside[p]] += square[q, p]
+                    square[q, p] = 0.0
+            else:
+                for p in range(q, length):
+                    above[outside[q], outside[p]] += square[q, p]
+                    square[q, p] = 0.0

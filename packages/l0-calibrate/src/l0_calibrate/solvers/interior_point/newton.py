@@ -17,10 +17,12 @@ import numpy.typing as npt
 
 from l0_calibrate.solvers.interior_point.arrow import BlockFactor
 from l0_calibrate.solvers.interior_point.opening import Opened, central_rows
-from l0_calibrate.solvers.interior_point.program import Program
-from l0_calibrate.solvers.sparse_map import ColumnMap
+from l0_calibrate.solvers.interior_point.products import RunMap
+from l0_calibrate.solvers.interior_point.program import Program, Terms
+from l0_gates.jit import fast_jit
 
 FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
 
 
 _HOLD = 1e-3
@@ -39,6 +41,13 @@ class Move(NamedTuple):
     slacks: FloatArray
     multipliers: FloatArray
     y: FloatArray
+
+
+class Pairs(NamedTuple):
+    """The parts of a flat vector that belong to columns: lower bounds (k,), and upper ones of bounded columns."""
+
+    low: FloatArray
+    high: FloatArray
 
 
 class Gaps(NamedTuple):
@@ -72,6 +81,33 @@ class Layout:
         low, high, over, under, zone_high, zone_low = (slice(int(edges[k]), int(edges[k + 1])) for k in range(6))
         return cls(low, high, over, under, zone_high, zone_low, int(edges[-1]))
 
+    def columns(self, flat: FloatArray) -> Pairs:
+        """What of a flat vector belongs to columns."""
+        return Pairs(flat[self.low], flat[self.high])
+
+
+@attrs.frozen(eq=False)
+class Room:
+    """Vectors as long as the matrix is wide (twice so where columns are bounded above), made once and used throughout.
+
+    ``wanted`` products of an iteration, the slacks and multipliers of its step and of a correction; ``give``,
+    ``push``, ``gradient`` and ``gaps`` of columns.
+    """
+
+    wanted: FloatArray
+    step: tuple[FloatArray, FloatArray]
+    correction: tuple[FloatArray, FloatArray]
+    give: FloatArray
+    push: FloatArray
+    gradient: FloatArray
+    gaps: FloatArray
+
+    @classmethod
+    def of(cls, layout: Layout, columns: int) -> Room:
+        """Room for one program."""
+        flat = [np.empty(layout.size) for _ in range(5)]
+        return cls(flat[0], (flat[1], flat[2]), (flat[3], flat[4]), *(np.empty(columns) for _ in range(4)))
+
 
 @attrs.define(eq=False)
 class State:
@@ -85,9 +121,11 @@ class State:
     zone: FloatArray
     product: FloatArray
     gradient: FloatArray
+    columns: RunMap
+    room: Room
 
     @classmethod
-    def of(cls, program: Program, columns: ColumnMap, start: Opened) -> State:
+    def of(cls, program: Program, columns: RunMap, start: Opened) -> State:
         """Duals and multipliers on the central path of the opening's barrier."""
         layout = Layout.of(program)
         rows = central_rows(program, start.residuals, start.barrier)
@@ -100,7 +138,7 @@ class State:
         multipliers[:] = start.barrier / slacks
         state = cls(
             program, layout, slacks, multipliers, rows.y, rows.zone, start.residuals + program.b,
-            columns.rmatvec(rows.y),
+            columns.rmatvec(rows.y), columns, Room.of(layout, columns.runs.count),
         )  # fmt: skip
         state.close_rows()
         state.close_columns()
@@ -117,46 +155,56 @@ class State:
         return float(self.slacks @ self.multipliers)
 
     def gaps(self) -> Gaps:
-        """How far from feasible the point is."""
-        p, at, z = self.program, self.layout, self.multipliers
-        columns = p.spread * (self.ratios - p.centre) + self.gradient - z[at.low]
-        columns[p.bounded] += z[at.high]
+        """How far from feasible the point is; the part of the columns holds until the next call."""
+        at, p = self.layout, self.program
+        return Gaps(self._column_gaps(), self._row_gaps(), self.y[p.zoned] - self._zone_multipliers(at))
+
+    def _zone_multipliers(self, at: Layout) -> FloatArray:
+        return self.multipliers[at.zone_high] - self.multipliers[at.zone_low]
+
+    def _column_gaps(self) -> FloatArray:
+        p, at, out = self.program, self.layout, self.room.gaps
+        self.columns.over(
+            out.size, _gaps, p.terms, self.slacks[at.low], at.columns(self.multipliers), self.gradient, out
+        )
+        return out
+
+    def _row_gaps(self) -> FloatArray:
+        p, at = self.program, self.layout
         rows = self.product - p.b - p.curvature * self.y
         rows[p.zoned] -= self.zone
         rows[p.capped] -= self.slacks[at.over] - self.slacks[at.under]
-        return Gaps(columns, rows, self.y[p.zoned] - z[at.zone_high] + z[at.zone_low])
+        return rows
+
+    @property
+    def _most(self) -> float:
+        """The largest product that a gap may be closed by: what is left is for the next direction to close."""
+        return _LARGEST_GROWTH * self.complementarity / self.slacks.size
 
     def close_rows(self) -> None:
         """Take what is missing in each capped row into p or s, whichever grows by it."""
-        at, missing = self.layout, self.gaps().rows[self.program.capped]
-        self._take_up(self.slacks, at.over, missing)
-        self._take_up(self.slacks, at.under, -missing)
+        at, missing, most = self.layout, self._row_gaps()[self.program.capped], self._most
+        for part, amount in ((at.over, missing), (at.under, -missing)):
+            taken = (amount > 0) & (amount * self.multipliers[part] <= most)
+            self.slacks[part] += np.where(taken, amount, 0.0)
 
     def close_columns(self) -> None:
         """Take what is missing in each column into the multiplier of the bound that grows by it, if there is one."""
-        at, missing = self.layout, self.gaps().columns
-        self._take_up(self.multipliers, at.low, missing)
-        self._take_up(self.multipliers, at.high, -missing[self.program.bounded])
+        at, missing, most = self.layout, self._column_gaps(), self._most
+        slacks, multipliers = at.columns(self.slacks), at.columns(self.multipliers)
+        self.columns.over(missing.size, _take_up, self.program.terms.bounded, slacks, multipliers, missing, most)
 
-    def _take_up(self, side: FloatArray, part: slice, amount: FloatArray) -> None:
-        """Add the positive amounts to one side of some pairs, save where their product would grow too far.
-
-        What is left is for the next direction to close.
-        """
-        other = self.multipliers if side is self.slacks else self.slacks
-        most = _LARGEST_GROWTH * self.complementarity / self.slacks.size
-        side[part] += np.where((amount > 0) & (amount * other[part] <= most), amount, 0.0)
-
-    def move(self, direction: Move, primal: float, dual: float, columns: ColumnMap) -> None:
+    def move(self, direction: Move, primal: float, dual: float) -> None:
         """Take a step, and close the gaps that can be closed."""
-        self.slacks += primal * direction.slacks
-        self.multipliers += dual * direction.multipliers
+        size = self.layout.size
+        self.columns.over(size, add, self.slacks, primal, direction.slacks)
+        self.columns.over(size, add, self.multipliers, dual, direction.multipliers)
         self.zone += primal * direction.slacks[self.layout.zone_low]
         self.y += dual * direction.y
         capped, cap = self.program.capped, self.program.cap
         self.y[capped] = np.clip(self.y[capped], -cap[capped], cap[capped])
-        self.product = columns.matvec(self.ratios)
-        self.gradient = columns.rmatvec(self.y)
+        self.product = self.columns.matvec(self.ratios)
+        self.columns.rmatvec(self.y, self.gradient)
         self.close_rows()
         self.close_columns()
 
@@ -164,43 +212,139 @@ class State:
 class Newton:
     """The linear system at one state: factored once, solved for several right-hand sides."""
 
-    def __init__(self, state: State, factor: BlockFactor, columns: ColumnMap) -> None:
+    def __init__(self, state: State, factor: BlockFactor) -> None:
         p, at, x, z = state.program, state.layout, state.slacks, state.multipliers
-        self._state, self._factor, self._columns = state, factor, columns
+        self._state, self._factor = state, factor
         held = _HOLD * state.complementarity / x.size
-        stiffness = p.spread + np.maximum(z[at.low], held / x[at.low]) / x[at.low]
-        stiffness[p.bounded] += z[at.high] / x[at.high]
-        self._give = 1.0 / stiffness
+        give = state.room.give
+        state.columns.over(give.size, _gives, p.terms, at.columns(x), at.columns(z), held, give)
         diagonal = p.curvature.copy()
         diagonal[p.capped] += x[at.over] / z[at.over] + x[at.under] / z[at.under]
         self._zone_give = 1.0 / (z[at.zone_high] / x[at.zone_high] + z[at.zone_low] / x[at.zone_low])
         diagonal[p.zoned] += self._zone_give
-        factor.factor(self._give, diagonal)
+        factor.factor(give, diagonal)
 
-    def direction(self, wanted: FloatArray, gaps: Gaps | None) -> Move:
-        """The move with ``X dZ + Z dX = wanted`` that closes the gaps (None: there are none to close)."""
-        state = self._state
+    def direction(self, wanted: FloatArray, gaps: Gaps | None, room: tuple[FloatArray, FloatArray]) -> Move:
+        """The move with ``X dZ + Z dX = wanted`` that closes the gaps (None: there are none to close), in ``room``."""
+        state, (dx, dz) = self._state, room
         p, at, x, z = state.program, state.layout, state.slacks, state.multipliers
-        pull = wanted[at.low] / x[at.low]
-        pull[p.bounded] -= wanted[at.high] / x[at.high]
+        columns, give, push, gradient = state.columns, state.room.give, state.room.push, state.room.gradient
+        bounded = p.terms.bounded
         zone_pull = wanted[at.zone_low] / x[at.zone_low] - wanted[at.zone_high] / x[at.zone_high]
         if gaps is not None:
-            pull -= gaps.columns
             zone_pull += gaps.zones
-        rhs = self._columns.matvec(self._give * pull)
+        missing = _NO_GAPS if gaps is None else gaps.columns
+        columns.over(push.size, _pushes, bounded, at.columns(x), at.columns(wanted), missing, give, push)
+        rhs = columns.matvec(push)
         if gaps is not None:
             rhs += gaps.rows
         rhs[p.capped] += wanted[at.under] / z[at.under] - wanted[at.over] / z[at.over]
         rhs[p.zoned] -= self._zone_give * zone_pull
         y = self._factor.solve(rhs)
-        du = self._give * (pull - self._columns.rmatvec(y))
-        dx, dz = np.empty_like(x), np.empty_like(z)
-        dx[at.low], dx[at.high] = du, -du[p.bounded]
+        columns.rmatvec(y, gradient)
+        columns.over(
+            push.size, _moves, bounded, (at.columns(x), at.columns(z), at.columns(wanted)), (push, give, gradient),
+            at.columns(dx), at.columns(dz),
+        )  # fmt: skip
         zone = self._zone_give * (y[p.zoned] + zone_pull)
         dx[at.zone_high], dx[at.zone_low] = -zone, zone
         dz[at.over], dz[at.under] = -y[p.capped], y[p.capped]
-        for part in (at.low, at.high, at.zone_high, at.zone_low):
+        for part in (at.zone_high, at.zone_low):
             dz[part] = (wanted[part] - z[part] * dx[part]) / x[part]
         for part in (at.over, at.under):
             dx[part] = (wanted[part] - x[part] * dz[part]) / z[part]
         return Move(dx, dz, y)
+
+
+_NO_GAPS: FloatArray = np.empty(0)
+
+
+@fast_jit
+def add(first: int, last: int, to: FloatArray, weight: float, what: FloatArray) -> None:
+    """``to += weight * what`` in a range."""
+    for k in range(first, last):
+        to[k] += weight * what[k]
+
+
+@fast_jit
+def _gaps(
+    first: int, last: int, terms: Terms, above: FloatArray, z: Pairs, gradient: FloatArray, out: FloatArray
+) -> None:
+    h = np.searchsorted(terms.bounded, np.int64(first))
+    for j in range(first, last):
+        gap = terms.spread[j] * (terms.lower[j] + above[j] - terms.centre) + gradient[j] - z.low[j]
+        if h < terms.bounded.size and terms.bounded[h] == np.int64(j):
+            gap += z.high[h]
+            h += 1
+        out[j] = gap
+
+
+@fast_jit
+def _take_up(first: int, last: int, bounded: IntArray, x: Pairs, z: Pairs, missing: FloatArray, most: float) -> None:
+    h = np.searchsorted(bounded, np.int64(first))
+    for j in range(first, last):
+        amount = missing[j]
+        if amount > 0.0 and amount * x.low[j] <= most:
+            z.low[j] += amount
+        if h < bounded.size and bounded[h] == np.int64(j):
+            if amount < 0.0 and -amount * x.high[h] <= most:
+                z.high[h] -= amount
+            h += 1
+
+
+@fast_jit
+def _gives(first: int, last: int, terms: Terms, x: Pairs, z: Pairs, held: float, give: FloatArray) -> None:
+    h = np.searchsorted(terms.bounded, np.int64(first))
+    for j in range(first, last):
+        stiffness = terms.spread[j] + max(z.low[j], held / x.low[j]) / x.low[j]
+        if h < terms.bounded.size and terms.bounded[h] == np.int64(j):
+            stiffness += z.high[h] / x.high[h]
+            h += 1
+        give[j] = 1.0 / stiffness
+
+
+@fast_jit
+def _pushes(
+    first: int,
+    last: int,
+    bounded: IntArray,
+    x: Pairs,
+    wanted: Pairs,
+    missing: FloatArray,
+    give: FloatArray,
+    push: FloatArray,
+) -> None:
+    """How far each ratio would go if the duals stayed."""
+    h = np.searchsorted(bounded, np.int64(first))
+    for j in range(first, last):
+        pull = wanted.low[j] / x.low[j]
+        if h < bounded.size and bounded[h] == np.int64(j):
+            pull -= wanted.high[h] / x.high[h]
+            h += 1
+        if missing.size:
+            pull -= missing[j]
+        push[j] = give[j] * pull
+
+
+@fast_jit
+def _moves(
+    first: int,
+    last: int,
+    bounded: IntArray,
+    point: tuple[Pairs, Pairs, Pairs],
+    terms: tuple[FloatArray, FloatArray, FloatArray],
+    dx: Pairs,
+    dz: Pairs,
+) -> None:
+    """Slacks and multipliers of the columns, from what the duals' move does to their gradients."""
+    x, z, wanted = point
+    push, give, gradient = terms
+    h = np.searchsorted(bounded, np.int64(first))
+    for j in range(first, last):
+        change = push[j] - give[j] * gradient[j]
+        dx.low[j] = change
+        dz.low[j] = (wanted.low[j] - z.low[j] * change) / x.low[j]
+        if h < bounded.size and bounded[h] == np.int64(j):
+            dx.high[h] = -change
+            dz.high[h] = (wanted.high[h] + z.high[h] * change) / x.high[h]
+            h += 1

@@ -4,7 +4,8 @@ With a barrier ``mu`` on all slacks, the price of a row becomes smooth:
 ``h_mu'(r) = y`` where ``r = z + q y + p - s``, ``p = mu / (c - y)``, ``s = mu / (c + y)`` and
 ``z = d^2 y / (mu + sqrt(mu^2 + d^2 y^2))``; for ``c |r|`` that is ``y = c^2 r / (mu + sqrt(mu^2 + c^2 r^2))``.
 Each pass majorises it by a quadratic of curvature ``y / r`` and moves every ratio once to the exact
-minimum of its quadratic and its own barrier.
+minimum of its quadratic and its own barrier. Parts of the columns are moved side by side: a row that several parts
+touch counts in each as if it were as many times as steep, and so their moves together stay within what it allows.
 """
 
 from __future__ import annotations
@@ -14,20 +15,25 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from l0_calibrate.solvers.interior_point.ordering import RunArrays, Runs
+from l0_calibrate.solvers.interior_point.products import RunMap, extent
 from l0_calibrate.solvers.interior_point.program import Program
 from l0_calibrate.solvers.mass import project_mass
-from l0_calibrate.solvers.sparse_map import ColumnMap
-from l0_calibrate.system import ColumnArrays
 from l0_gates.jit import fast_jit
 
 FloatArray = npt.NDArray[np.float64]
 
 FIRST_BARRIER, LAST_BARRIER = 0.3, 0.003
-COLD_PASSES = 16
+COLD_PASSES = 24
 WARM_PASSES = 5
 WARM_BARRIER = 0.01
 _ROUGH = 1e-3
 """Relative accuracy of one ratio in one pass: the next pass moves it further than that."""
+_PARTS = 4
+"""Parts of the columns that are moved side by side, whatever the threads, so that results depend on them in rounding
+only; more slow the passes down, for each holds back where rows are shared."""
+_WORTH_PARTS = 600_000
+"""Entries from which on there are parts."""
 _HALVINGS = 60
 """Of an interval of duals: to the last bits of a double."""
 
@@ -40,7 +46,7 @@ class Opened(NamedTuple):
     barrier: float
 
 
-def opened(program: Program, columns: ColumnMap, warm: FloatArray | None) -> Opened:
+def opened(program: Program, columns: RunMap, warm: FloatArray | None) -> Opened:
     """Run the passes; ``warm`` are ratios to begin from, None for ratios of 1."""
     first, passes, share = (FIRST_BARRIER, COLD_PASSES, 0.1) if warm is None else (WARM_BARRIER, WARM_PASSES, 0.01)
     start = cautious(program, columns, warm, share)
@@ -50,15 +56,17 @@ def opened(program: Program, columns: ColumnMap, warm: FloatArray | None) -> Ope
     box = _Box(program.lower, program.width, program.spread, program.centre)
     # Where residuals are large, so are the slacks that pay for them, and so must the barrier be.
     barriers = np.geomspace(first, LAST_BARRIER, passes) * max(1.0, float(np.abs(residuals).mean()))
+    parts = columns.runs.parts(_PARTS if columns.runs.size >= _WORTH_PARTS else 1)
+    shared = _shared(columns.runs, parts)
     for barrier in barriers:
         curvature = _majoriser(program, residuals, float(barrier), steep)
-        _descend(program.columns.arrays, curvature, curvature * residuals, above, box, float(barrier))
+        _pass(columns, parts, curvature * shared, curvature * residuals, above, box, float(barrier))
         residuals = columns.matvec(program.lower + above) - program.b
     above = _with_mass(program, above)
     return Opened(above, columns.matvec(program.lower + above) - program.b, float(barriers[-1]))
 
 
-def cautious(program: Program, columns: ColumnMap, warm: FloatArray | None = None, share: float = 0.1) -> Opened:
+def cautious(program: Program, columns: RunMap, warm: FloatArray | None = None, share: float = 0.1) -> Opened:
     """The start without a pass: ratios of 1 (or the warm ones) moved inside, a barrier of the size of the residuals."""
     u = np.ones(program.lower.size) if warm is None else warm
     above = _with_mass(program, _inside(u - program.lower, program.width, share))
@@ -97,55 +105,104 @@ class _Box(NamedTuple):
     centre: float
 
 
+def _shared(runs: Runs, parts: list[tuple[int, int]]) -> FloatArray:
+    """How many parts touch each row, at least 1."""
+    shared = np.zeros(runs.height)
+    for first, last in parts:
+        edges = runs.arrays.row_edges
+        touched = np.zeros(shared.size, dtype=bool)
+        touched[runs.arrays.rows[edges[first] : edges[last]]] = True
+        shared += touched
+    return np.maximum(shared, 1.0)
+
+
+def _pass(
+    columns: RunMap,
+    parts: list[tuple[int, int]],
+    curvature: FloatArray,
+    slopes: FloatArray,
+    above: FloatArray,
+    box: _Box,
+    barrier: float,
+) -> None:
+    """Move each ratio once, the parts side by side."""
+    columns.all(
+        len(parts),
+        lambda k: _descend(*parts[k], columns.runs.arrays, curvature, slopes.copy(), above, box, barrier),
+    )
+
+
 @fast_jit
 def _descend(
-    matrix: ColumnArrays, curvature: FloatArray, slopes: FloatArray, above: FloatArray, box: _Box, barrier: float
+    first: int,
+    last: int,
+    runs: RunArrays,
+    curvature: FloatArray,
+    slopes: FloatArray,
+    above: FloatArray,
+    box: _Box,
+    barrier: float,
 ) -> None:
-    """One pass over the ratios; ``slopes`` (curvature times residual) and ``above`` are kept up to date."""
+    """One pass over the ratios of some runs; ``slopes`` (curvature times residual) and ``above`` are kept current."""
     lower, width, spread, centre = box
-    for j in range(above.size):
-        g = spread[j] * (lower[j] + above[j] - centre)
-        h = spread[j]
-        for p in range(np.int64(matrix.indptr[j]), np.int64(matrix.indptr[j + 1])):
-            i = np.int64(matrix.indices[p])
-            a = np.float64(matrix.values[p])
-            g += a * slopes[i]
-            h += a * a * curvature[i]
-        if h <= 0.0:
-            continue
-        # The minimum of g (x - x0) + h/2 (x - x0)^2 - barrier log x, x the height above the lower bound.
-        tilt = g - h * above[j]
-        root = np.sqrt(tilt * tilt + 4.0 * h * barrier)
-        x = 2.0 * barrier / (tilt + root) if tilt > 0.0 else (root - tilt) / (2.0 * h)
-        if width[j] < np.inf:
-            low = 0.0
-            high = width[j]
-            x = min(x, 0.5 * high)
-            for _ in range(12):
-                value = tilt + h * x - barrier / x + barrier / (high_edge(width[j], x))
-                if value > 0.0:
-                    high = x
-                else:
-                    low = x
-                slope = h + barrier / (x * x) + barrier / high_edge(width[j], x) ** 2
-                following = x - value / slope
-                before = x
-                x = following if low < following < high else 0.5 * (low + high)
-                if abs(x - before) <= _ROUGH * x:
-                    break
-        change = x - above[j]
-        if not abs(change) < np.inf or x <= 0.0:
-            continue
-        above[j] = x
-        for p in range(np.int64(matrix.indptr[j]), np.int64(matrix.indptr[j + 1])):
-            i = np.int64(matrix.indices[p])
-            slopes[i] += curvature[i] * matrix.values[p] * change
+    slope, curve = np.empty(slopes.size), np.empty(slopes.size)
+    for r in range(first, last):
+        edge, length, count, start = extent(runs, r)
+        column = np.uint64(runs.columns[r])
+        for k in range(length):
+            slope[k] = slopes[runs.rows[edge + k]]
+            curve[k] = curvature[runs.rows[edge + k]]
+        for c in range(count):
+            j = column + c
+            g = spread[j] * (lower[j] + above[j] - centre)
+            h = spread[j]
+            for k in range(length):
+                a = np.float64(runs.values[start + k])
+                g += a * slope[k]
+                h += a * a * curve[k]
+            x = _lowest(g - h * above[j], h, barrier, width[j])
+            change = x - above[j]
+            if h > 0.0 and abs(change) < np.inf and x > 0.0:
+                above[j] = x
+                for k in range(length):
+                    slope[k] += curve[k] * change * runs.values[start + k]
+            start += length
+        for k in range(length):
+            slopes[runs.rows[edge + k]] = slope[k]
+
+
+@fast_jit
+def _lowest(tilt: float, h: float, barrier: float, width: float) -> float:
+    """The minimum of ``tilt x + h/2 x^2 - barrier (log x + log(width - x))``, x the height above the lower bound."""
+    if h <= 0.0:
+        return 0.0
+    root = np.sqrt(tilt * tilt + 4.0 * h * barrier)
+    x = 2.0 * barrier / (tilt + root) if tilt > 0.0 else (root - tilt) / (2.0 * h)
+    if width < np.inf:
+        low = 0.0
+        high = width
+        x = min(x, 0.5 * high)
+        for _ in range(12):
+            room = high_edge(width, x)
+            value = tilt + h * x - barrier / x + barrier / room
+            if value > 0.0:
+                high = x
+            else:
+                low = x
+            slope = h + barrier / (x * x) + barrier / (room * room)
+            following = x - value / slope
+            before = x
+            x = following if low < following < high else 0.5 * (low + high)
+            if abs(x - before) <= _ROUGH * x:
+                break
+    return float(x)
 
 
 @fast_jit
 def high_edge(width: float, x: float) -> float:
     """Room below the upper bound, never quite nothing."""
-    return max(width - x, 1e-12 * width)
+    room: float = max(width - x, 1e-12 * width)
+    return room
 
 
 class RowPoint(NamedTuple):

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import attrs
 import numpy as np
 import numpy.typing as npt
 
 from l0_calibrate.solvers.fit import Fit
-from l0_calibrate.solvers.interior_point.ordering import ordered_columns
-from l0_calibrate.solvers.interior_point.structure import Structure, find_structure
+from l0_calibrate.solvers.interior_point.numbering import Structure
+from l0_calibrate.solvers.interior_point.ordering import Runs, ordered_runs
+from l0_calibrate.solvers.interior_point.structure import find_structure
 from l0_calibrate.solvers.kernels import multiply
 from l0_calibrate.system import ColumnArrays, Columns
 from l0_gates.jit import jit
@@ -23,12 +26,14 @@ class Use:
     """Which rows and columns of a fit there is something to decide about.
 
     A row that costs nothing is left out, and so is a column that no row in use touches, or whose bounds
-    leave it one value (``settled``, shape (k,), holds the ratios of all columns left out).
+    leave it one value (``settled``, shape (k,), holds the ratios of all columns left out). ``only_untouched``: all
+    columns left out are of the first kind.
     """
 
     rows: BoolArray
     columns: BoolArray
     settled: FloatArray
+    only_untouched: bool
 
     @classmethod
     def of(cls, fit: Fit) -> Use:
@@ -41,7 +46,7 @@ class Use:
         # An untouched ratio costs nothing, or is best at the centre; 1 keeps the reference weight.
         rest = np.where(fit.spread > 0, fit.centre, 1.0)
         settled = np.where(pinched, fit.lower, np.clip(rest, fit.lower, fit.upper))
-        return cls(rows, ~(pinched | empty), settled)
+        return cls(rows, ~(pinched | empty), settled, not (pinched & ~empty).any())
 
     def structure(self, columns: Columns) -> Structure:
         """Blocks of what is in use."""
@@ -64,6 +69,15 @@ def _clear_touched(matrix: ColumnArrays, rows: BoolArray, out: BoolArray) -> Non
                 break
 
 
+class Terms(NamedTuple):
+    """Of the columns of a program, for compiled kernels; ``bounded`` ascending."""
+
+    lower: FloatArray
+    spread: FloatArray
+    centre: float
+    bounded: IntArray
+
+
 @attrs.frozen(eq=False)
 class Mass:
     """``reference @ u = total`` for the columns of a program."""
@@ -81,7 +95,7 @@ class Program:
     """
 
     structure: Structure
-    columns: Columns
+    runs: Runs
     b: FloatArray
     cap: FloatArray
     zone: FloatArray
@@ -112,7 +126,7 @@ class Program:
         width = (fit.upper - fit.lower)[order]
         return cls(
             structure=structure,
-            columns=ordered_columns(fit.columns, structure),
+            runs=ordered_runs(fit.columns, structure),
             b=b[rows],
             cap=np.where(np.isfinite(cap), cap, 1.0),
             zone=fit.price.dead_zone[rows],
@@ -126,6 +140,11 @@ class Program:
             bounded=np.flatnonzero(np.isfinite(width)),
             mass=mass,
         )
+
+    @property
+    def terms(self) -> Terms:
+        """For compiled kernels."""
+        return Terms(self.lower, self.spread, self.centre, self.bounded)
 
     @property
     def curved_rows(self) -> bool:

@@ -17,12 +17,13 @@ from l0_calibrate.solvers.certificate import Certificate
 from l0_calibrate.solvers.fit import Fit
 from l0_calibrate.solvers.interior_point.arrow import BlockFactor, NotPositiveDefinite
 from l0_calibrate.solvers.interior_point.newton import Newton, State
+from l0_calibrate.solvers.interior_point.numbering import Structure
 from l0_calibrate.solvers.interior_point.opening import cautious, opened
+from l0_calibrate.solvers.interior_point.products import RunMap
 from l0_calibrate.solvers.interior_point.program import Program, Use
 from l0_calibrate.solvers.interior_point.steps import choose_step
-from l0_calibrate.solvers.interior_point.structure import Structure
 from l0_calibrate.solvers.mass import project_mass
-from l0_calibrate.solvers.sparse_map import ColumnMap
+from l0_calibrate.solvers.sparse_map import ColumnMap, threads_for
 from l0_calibrate.system import ScaledSystem
 from l0_calibrate.watch import Progress, Watch, unwatched
 
@@ -200,40 +201,42 @@ class _Run:
             if closed is None:
                 return False
             u = closed
-        product = self._map.matvec(u)
-        objective = fit.objective(u, product)
-        if objective < self._objective:
-            self._u, self._product, self._objective = u.copy(), product, objective
+        self._take(u, self._map.matvec(u))
         return True
 
-    def _certify(self, y: FloatArray) -> None:
+    def _take(self, u: FloatArray, product: FloatArray) -> None:
+        """Keep a point if it is the best so far."""
+        objective = self._fit.objective(u, product)
+        if objective < self._objective:
+            self._u, self._product, self._objective = u.copy(), product, objective
+
+    def _certify(self, y: FloatArray, gradient: FloatArray | None = None) -> None:
         if not self._stop.certify:
             return
+        gradient = self._map.rmatvec(y) if gradient is None else gradient
         # No price is negative, so neither is the optimum.
-        bound = max(0.0, self._certificate.bound(y, self._map.rmatvec(y), self._objective))
+        bound = max(0.0, self._certificate.bound(y, gradient, self._objective))
         if bound >= self._bound:
             self._bound, self._y = bound, y
 
     def iterate(self, program: Program, correctors: int, start: Start | None) -> str:
         """Iterate until the gap is closed, or nothing moves, or the budget is spent."""
         order = program.structure.column_order
-        columns = ColumnMap(program.columns, self._threads)
-        factor = BlockFactor(program.structure, program.columns, self._threads)
+        columns = RunMap(program.runs, threads_for(self._fit.columns, self._threads))
+        factor = BlockFactor(program.structure, program.runs, self._threads)
         try:
             warm = None if start is None or start.u is None else np.asarray(start.u, dtype=np.float64)[order]
-            status = self._iterate(
-                State.of(program, columns, opened(program, columns, warm)), factor, columns, correctors
-            )
+            status = self._iterate(State.of(program, columns, opened(program, columns, warm)), factor, correctors)
             if status == "stalled" and self._iterations < _MOST_ITERATIONS:
                 # A start too near the boundary for the numbers of this problem: once more from well inside.
                 state = State.of(program, columns, cautious(program, columns))
-                status = self._iterate(state, factor, columns, correctors)
+                status = self._iterate(state, factor, correctors)
             return status
         finally:
             columns.close()
             factor.close()
 
-    def _iterate(self, state: State, factor: BlockFactor, columns: ColumnMap, correctors: int) -> str:
+    def _iterate(self, state: State, factor: BlockFactor, correctors: int) -> str:
         stop, short = self._stop, 0
         most = min(stop.iterations, _MOST_ITERATIONS)
         rough = self._record(state)
@@ -245,14 +248,14 @@ class _Run:
             if self._iterations >= most or time.perf_counter() - self._began >= stop.seconds:
                 return "budget_spent" if self._iterations < _MOST_ITERATIONS else "stalled"
             try:
-                step = choose_step(state, Newton(state, factor, columns), correctors)
+                step = choose_step(state, Newton(state, factor), correctors)
             except NotPositiveDefinite:
                 return "stalled"
             self._iterations += 1
             damping = 0.95 if rough > 1e-2 else 0.995
             if not np.isfinite(step.primal + step.dual + float(step.direction.y.sum())):
                 return "stalled"
-            state.move(step.direction, damping * step.primal, damping * step.dual, columns)
+            state.move(step.direction, damping * step.primal, damping * step.dual)
             rough = self._record(state)
             short = short + 1 if max(step.primal, step.dual) < _SHORT else 0
             if short >= 3 or not state.ratios.max() < _FARTHEST:
@@ -260,16 +263,27 @@ class _Run:
 
     def _record(self, state: State) -> float:
         """Take up a point; returns the relative gap that its complementarity suggests."""
-        program, fit, stop = state.program, self._fit, self._stop
+        fit, stop = self._fit, self._stop
+        rows, order = state.program.structure.row_order, state.program.structure.column_order
         u = self._use.settled.copy()
-        u[program.structure.column_order] = state.ratios
-        self._evaluate(np.clip(u, fit.lower, fit.upper))
+        u[order] = state.ratios
+        np.clip(u, fit.lower, fit.upper, out=u)
+        if fit.mass is None:
+            # Rows that cost nothing are left for the end.
+            product = np.zeros(fit.columns.rows)
+            product[rows] = state.product + (fit.b[rows] - state.program.b)
+            self._take(u, product)
+        else:
+            self._evaluate(u)
         rough = state.complementarity / max(self._objective, 1e-300)
         near = stop.tolerance <= 0 or rough <= 2.0 * stop.tolerance or rough < 1e-6
         if self._certificate.is_cheap or near:
-            y = np.zeros(fit.columns.rows)
-            y[program.structure.row_order] = state.y
-            self._certify(np.clip(y, -fit.price.cap, fit.price.cap))
+            y, gradient = np.zeros(fit.columns.rows), None
+            y[rows] = state.y
+            if self._use.only_untouched:
+                gradient = np.zeros(fit.columns.count)
+                gradient[order] = state.gradient
+            self._certify(np.clip(y, -fit.price.cap, fit.price.cap), gradient)
         self._report(rough)
         return rough
 
@@ -286,6 +300,10 @@ class _Run:
     def solution(self, status: str) -> Solution:
         """The best point, with the duals of the best bound."""
         fit = self._fit
+        if np.isfinite(self._objective):
+            # Once more from the matrix itself: on the way, rows that cost nothing were left out.
+            self._product = self._map.matvec(self._u)
+            self._objective = fit.objective(self._u, self._product)
         if status != "infeasible" and self.gap is not None and self.gap <= self._stop.tolerance:
             status = "optimal"
         m = fit.targets

@@ -10,7 +10,7 @@ import attrs
 import numpy as np
 import numpy.typing as npt
 
-from l0_calibrate.solvers.interior_point.newton import Move, Newton, State
+from l0_calibrate.solvers.interior_point.newton import Move, Newton, State, add
 from l0_gates.jit import fast_jit
 
 FloatArray = npt.NDArray[np.float64]
@@ -38,32 +38,31 @@ class Step:
 
 def choose_step(state: State, newton: Newton, correctors: int) -> Step:
     """Predict, correct, and centre up to ``correctors`` times."""
-    x, z = state.slacks, state.multipliers
+    x, z, room, over = state.slacks, state.multipliers, state.room, state.columns.over
     common = state.program.curved_rows
     gaps = state.gaps()
-    mean = state.complementarity / x.size
-    affine = newton.direction(-x * z, gaps)
+    size = x.size
+    mean = state.complementarity / size
+    over(size, _closed, x, z, room.wanted)
+    affine = newton.direction(room.wanted, gaps, room.step)
     step = _measured(state, affine, common)
-    reached = float((x + step.primal * affine.slacks) @ (z + step.dual * affine.multipliers)) / x.size
-    centring = min(max((float(reached) / mean) ** 3, _LEAST_CENTRING), 1.0)
+    centring = min(max((_reached(state, step) / size / mean) ** 3, _LEAST_CENTRING), 1.0)
     target = centring * mean
-    wanted = target - x * z - affine.slacks * affine.multipliers
-    # Directions are as long as the matrix is wide: none is kept longer than it is used.
-    del affine, step
-    step = _measured(state, newton.direction(wanted, gaps), common)
+    over(size, _centred, target, x, z, affine.slacks, affine.multipliers, room.wanted)
+    # Directions are as long as the matrix is wide: the second takes the place of the first, which it needs no more.
+    step = _measured(state, newton.direction(room.wanted, gaps, room.step), common)
     for _ in range(correctors):
         if min(step.primal, step.dual) >= 1.0:
             break
-        _corrections(
-            x, z, step.direction.slacks, step.direction.multipliers,
-            min(1.0, _REACH * step.primal + 0.1), min(1.0, _REACH * step.dual + 0.1), target, wanted,
+        over(
+            size, _corrections, x, z, step.direction.slacks, step.direction.multipliers,
+            (min(1.0, _REACH * step.primal + 0.1), min(1.0, _REACH * step.dual + 0.1)), target, room.wanted,
         )  # fmt: skip
         before = step.primal + step.dual
-        step = _corrected(state, step, newton.direction(wanted, None), common)
+        step = _corrected(state, step, newton.direction(room.wanted, None, room.correction), common)
         if step.primal + step.dual - before < _GAIN:
             break
-    grown = (x + step.primal * step.direction.slacks) @ (z + step.dual * step.direction.multipliers)
-    if grown > _GROWTH * mean * x.size:
+    if _reached(state, step) > _GROWTH * mean * size:
         # One side would run ahead of what the other can follow.
         shorter = min(step.primal, step.dual)
         step = Step(step.direction, shorter, shorter)
@@ -72,8 +71,8 @@ def choose_step(state: State, newton: Newton, correctors: int) -> Step:
 
 def _measured(state: State, direction: Move, common: bool) -> Step:
     none = np.zeros(1)
-    primal = float(_reaches(state.slacks, direction.slacks, direction.slacks, none)[0])
-    dual = float(_reaches(state.multipliers, direction.multipliers, direction.multipliers, none)[0])
+    primal = float(_steps(state, state.slacks, direction.slacks, direction.slacks, none)[0])
+    dual = float(_steps(state, state.multipliers, direction.multipliers, direction.multipliers, none)[0])
     if common:
         primal = dual = min(primal, dual)
     return Step(direction, primal, dual)
@@ -82,26 +81,82 @@ def _measured(state: State, direction: Move, common: bool) -> Step:
 def _corrected(state: State, step: Step, correction: Move, common: bool) -> Step:
     """Add a correction, in place, with the weights that allow the longest steps, if these are longer."""
     old = step.direction
-    primal = _reaches(state.slacks, old.slacks, correction.slacks, _WEIGHTS)
-    dual = _reaches(state.multipliers, old.multipliers, correction.multipliers, _WEIGHTS)
+    primal = _steps(state, state.slacks, old.slacks, correction.slacks, _WEIGHTS)
+    dual = _steps(state, state.multipliers, old.multipliers, correction.multipliers, _WEIGHTS)
     if common:
         primal = dual = np.minimum(primal, dual)
     i, j = int(np.argmax(primal)), int(np.argmax(dual))
     if primal[i] + dual[j] <= step.primal + step.dual:
         return step
-    a, b = _WEIGHTS[i], _WEIGHTS[j]
-    for kept, added, weight in zip(old, correction, (a, b, b), strict=True):
-        np.multiply(added, weight, out=added)
-        np.add(kept, added, out=kept)
-    return Step(old, float(primal[i]), float(dual[j]))
+    state.columns.over(state.slacks.size, add, old.slacks, _WEIGHTS[i], correction.slacks)
+    state.columns.over(state.slacks.size, add, old.multipliers, _WEIGHTS[j], correction.multipliers)
+    return Step(Move(old.slacks, old.multipliers, old.y + _WEIGHTS[j] * correction.y), float(primal[i]), float(dual[j]))
+
+
+def _reached(state: State, step: Step) -> float:
+    """The complementarity at the end of a step."""
+    d = step.direction
+    parts = state.columns.over(
+        state.slacks.size, _product, state.slacks, state.multipliers, d.slacks, d.multipliers, step.primal, step.dual
+    )
+    return float(sum(parts))
+
+
+def _steps(
+    state: State, point: FloatArray, direction: FloatArray, correction: FloatArray, weights: FloatArray
+) -> FloatArray:
+    parts = state.columns.over(point.size, _reaches, point, direction, correction, weights)
+    return np.asarray(np.min(parts, axis=0))
 
 
 @fast_jit
-def _reaches(point: FloatArray, direction: FloatArray, correction: FloatArray, weights: FloatArray) -> FloatArray:
+def _closed(first: int, last: int, x: FloatArray, z: FloatArray, wanted: FloatArray) -> None:
+    """Products of nought."""
+    for k in range(first, last):
+        wanted[k] = -x[k] * z[k]
+
+
+@fast_jit
+def _centred(
+    first: int,
+    last: int,
+    target: float,
+    x: FloatArray,
+    z: FloatArray,
+    dx: FloatArray,
+    dz: FloatArray,
+    wanted: FloatArray,
+) -> None:
+    """Products of the target, with what the predicted step does to them beyond first order."""
+    for k in range(first, last):
+        wanted[k] = target - x[k] * z[k] - dx[k] * dz[k]
+
+
+@fast_jit
+def _product(
+    first: int,
+    last: int,
+    x: FloatArray,
+    z: FloatArray,
+    dx: FloatArray,
+    dz: FloatArray,
+    primal: float,
+    dual: float,
+) -> float:
+    total = 0.0
+    for k in range(first, last):
+        total += (x[k] + primal * dx[k]) * (z[k] + dual * dz[k])
+    return total
+
+
+@fast_jit
+def _reaches(
+    first: int, last: int, point: FloatArray, direction: FloatArray, correction: FloatArray, weights: FloatArray
+) -> FloatArray:
     """The longest steps, at most 1, along ``direction + w correction`` that keep a point from falling below 0."""
     inverse = np.ones(weights.size)
     least = 1.0
-    for k in range(point.size):
+    for k in range(first, last):
         down = -direction[k]
         turn = -correction[k]
         # Linear in the weights (0 to 1): a pair that binds at neither end binds nowhere, and few do.
@@ -117,19 +172,21 @@ def _reaches(point: FloatArray, direction: FloatArray, correction: FloatArray, w
 
 @fast_jit
 def _corrections(
+    first: int,
+    last: int,
     x: FloatArray,
     z: FloatArray,
     dx: FloatArray,
     dz: FloatArray,
-    primal: float,
-    dual: float,
+    steps: tuple[float, float],
     target: float,
     wanted: FloatArray,
 ) -> None:
     """What products at a longer step are short of the box around the target (at most 2.5 targets too much)."""
     low = _BOX[0] * target
     high = _BOX[1] * target
-    for k in range(x.size):
+    primal, dual = steps
+    for k in range(first, last):
         product = (x[k] + primal * dx[k]) * (z[k] + dual * dz[k])
         if product < low:
             wanted[k] = low - product

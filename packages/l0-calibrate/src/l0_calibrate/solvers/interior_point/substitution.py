@@ -8,7 +8,7 @@ import attrs
 import numpy as np
 import numpy.typing as npt
 
-from l0_calibrate.solvers.interior_point.structure import Structure
+from l0_calibrate.solvers.interior_point.numbering import Structure
 from l0_gates.jit import fast_jit
 
 FloatArray = npt.NDArray[np.float64]
