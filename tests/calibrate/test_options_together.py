@@ -132,6 +132,21 @@ def test_a_record_that_cannot_have_its_least_weight_is_not_kept() -> None:
         calibrate(asked, keep=20, min_weight_ratio=0.8, max_weight=cap, must_keep=must)
 
 
+@pytest.mark.parametrize("solver", ["primal_dual", "interior_point"])
+@pytest.mark.parametrize("keep", [3, 30])
+def test_untouched_records_of_large_weights_do_not_take_the_sum_that_is_held(solver: str, keep: int) -> None:
+    g, w = np.random.default_rng(0), np.ones(1_000)
+    w[:3] = 500.0
+    a = g.gamma(1, 1, (3, 1_000))
+    a[:, :3] = 0.0
+    asked = CalibrationProblem(sp.csr_array(a), a @ w, initial_weights=w)
+    must = np.arange(1_000) < 3
+    result = calibrate(asked, keep=keep, conserve_mass=True, must_keep=must, solver=solver)
+    assert result.status != "infeasible"
+    assert result.kept == keep
+    assert result.weights.sum() == pytest.approx(w.sum(), rel=1e-9)
+
+
 def test_flags_are_true_or_false_not_ids_nor_missing() -> None:
     for good in ([True, False], [1, 0], np.array([True, False], dtype=object), pd.Series([True, False])):
         assert Options(keep=1, must_keep=good).must_keep.tolist() == [True, False]

@@ -21,6 +21,10 @@ FLOOR = 0.05
 MOVES = 0.01
 """... unless that would move some target by more than this relative error: then as much as moves it so far."""
 
+HALF = 0.5
+"""Of the sum that the weights must have, what such floors may take at most: records that no target touches and
+whose reference weights are large could ask for more than all of it."""
+
 
 def largest_entries(budget: Budget, support: IntArray) -> FloatArray:
     """``max_i |a_ij|`` of each column of a support; 0 for an empty one."""
@@ -38,13 +42,19 @@ def floors(budget: Budget, support: IntArray) -> FloatArray:
     """Lower bounds that make every kept weight positive and move no target by more than `MOVES`.
 
     ``min(.05 c, .01 / max_i |a_ij|)`` with c = n / K; never below the asked-for least ratio, never above the
-    upper bound.
+    upper bound. What they add to the least weights takes at most half of what a sum that is held leaves.
     """
     c = budget.scale_up
     largest = largest_entries(budget, support)
     floor = np.full(support.size, FLOOR * c)
     np.minimum(floor, np.divide(MOVES, largest, out=np.full(support.size, np.inf), where=largest > 0), out=floor)
-    bounded: FloatArray = np.minimum(np.maximum(floor, budget.lower_ratio * c), budget.upper(support))
+    least = np.full(support.size, budget.lower_ratio * c)
+    bounded: FloatArray = np.minimum(np.maximum(floor, least), budget.upper(support))
+    if budget.mass is not None:
+        w0 = budget.system.reference[support]
+        added, left = float((bounded - least) @ w0), budget.mass - float(least @ w0)
+        if added > max(HALF * left, 0.0):
+            bounded = least + (bounded - least) * (HALF * max(left, 0.0) / added)
     return bounded
 
 
