@@ -7,6 +7,7 @@ import itertools
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.sparse as sp
 
 from l0_calibrate import CalibrationProblem, calibrate
 from l0_calibrate.checkpoint import Checkpoint
@@ -170,3 +171,11 @@ def test_names_in_a_report_are_text_and_not_markup(tmp_path):
     page = calibrate(problem).report(tmp_path / "report.html").read_text(encoding="utf-8")
     assert "&lt;script&gt;0" in page
     assert "<script" not in page
+
+
+def test_a_wanted_effective_sample_size_is_reached_from_no_weight_at_all():
+    rng = np.random.default_rng(0)
+    matrix = rng.uniform(0.5, 2.0, (3, 12))
+    away = CalibrationProblem(sp.csr_array(matrix), -matrix.sum(axis=1))  # every weight is best at 0
+    assert calibrate(away).ess < 1
+    assert calibrate(away, ess_at_least=5.0).ess >= 5.0

@@ -83,6 +83,6 @@ def spread_for_ess(
 
 def _between(low: tuple[float, float], high: tuple[float, float], wanted: float) -> float:
     """The spread at which the line through two points (spread, sample size), in logarithms, has the size wanted."""
-    part = np.log(wanted / low[1]) / np.log(high[1] / low[1]) if high[1] > low[1] else 0.5
+    part = np.log(wanted / low[1]) / np.log(high[1] / low[1]) if high[1] > low[1] > 0.0 else 0.5
     part = min(max(part, _INSIDE), 1.0 - _INSIDE)
     return float(low[0] * (high[0] / low[0]) ** part)
