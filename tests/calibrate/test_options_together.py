@@ -208,6 +208,26 @@ def test_a_checkpoint_that_cannot_be_written_is_refused_before_any_work(tmp_path
         assert not events
 
 
+@pytest.mark.parametrize("resume", [False, True])
+def test_a_file_of_something_else_is_not_written_over_by_a_checkpoint(resume: bool, tmp_path: Path) -> None:
+    asked = problem()
+    asked.save(tmp_path)
+    (tmp_path / "text.npz").write_text("notes")
+    np.save(tmp_path / "array.npy", np.ones(3))
+    for name in ("matrix.npz", "text.npz", "array.npy"):
+        before = (tmp_path / name).read_bytes()
+        with pytest.raises(InputError, match=r"is not a checkpoint|cannot be read"):
+            calibrate(asked, keep=10, checkpoint=Checkpoint(tmp_path / name, resume))
+        assert (tmp_path / name).read_bytes() == before
+    own = Checkpoint(tmp_path / "own.npz", resume)
+    calibrate(asked, keep=10, checkpoint=own)
+    if resume:
+        with pytest.raises(InputError, match="belongs to another run"):
+            calibrate(asked, keep=11, checkpoint=own)
+    else:
+        assert calibrate(asked, keep=11, checkpoint=own).kept == 11  # begun anew, as asked
+
+
 @pytest.mark.parametrize("keep", [8, 12, 24])
 def test_an_earlier_selection_is_used_again_by_whole_groups(keep: int) -> None:
     asked = problem()

@@ -61,19 +61,32 @@ class Checkpoint:
         if self.path.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
             what = "it is a folder" if self.path.is_dir() else f"{folder} is not a folder that can be written to"
             raise InputError(f"checkpoint {self.path} cannot be written: {what}")
+        if self.path.exists():
+            self._stored(("format",))  # a file of something else is not written over
+
+    def _stored(self, wanted: tuple[str, ...] | None = None) -> dict[str, np.ndarray]:
+        """What the file holds (of some names, if given); InputError where it is not a checkpoint of this version."""
+        try:
+            # Opened here: where the content is broken, np.load would leave the file open.
+            with open(self.path, "rb") as raw, np.load(raw, allow_pickle=False) as file:
+                names = file.files
+                stored = {name: file[name] for name in (names if wanted is None else wanted) if name in names}
+        except (OSError, ValueError, TypeError, AttributeError, EOFError, BadZipFile) as error:
+            raise InputError(
+                f"checkpoint {self.path} cannot be read ({error}); delete it and start again, or name another file"
+            ) from error
+        mark = stored.get("format")
+        if mark is None or mark.dtype.kind != "i" or int(mark) != _FORMAT or {"digest", "options"} - set(names):
+            raise InputError(
+                f"{self.path} is not a checkpoint of this version; delete it and start again, or name another file"
+            )
+        return stored
 
     def load(self, problem: CalibrationProblem, options: Options) -> Selected | None:
         """The stored selection, or None when there is nothing to go on from."""
         if not self.resume or not self.path.exists():
             return None
-        try:
-            # Opened here: where the content is broken, np.load would leave the file open.
-            with open(self.path, "rb") as raw, np.load(raw, allow_pickle=False) as file:
-                stored = {name: file[name] for name in file.files}
-        except (OSError, ValueError, BadZipFile) as error:
-            raise InputError(f"checkpoint {self.path} cannot be read ({error}); delete it and start again") from error
-        if "format" not in stored or int(stored["format"]) != _FORMAT:
-            raise InputError(f"{self.path} is not a checkpoint of this version; delete it and start again")
+        stored = self._stored()
         if str(stored["digest"]) != problem.digest:
             raise _refuse(self.path, "problem", str(stored["digest"])[:16], problem.digest[:16])
         if str(stored["options"]) != _signature(options):
