@@ -197,8 +197,9 @@ class State:
     def move(self, direction: Move, primal: float, dual: float) -> None:
         """Take a step, and close the gaps that can be closed."""
         size = self.layout.size
-        self.columns.over(size, add, self.slacks, primal, direction.slacks)
-        self.columns.over(size, add, self.multipliers, dual, direction.multipliers)
+        self.columns.over(
+            size, add_both, self.slacks, primal, direction.slacks, self.multipliers, dual, direction.multipliers
+        )
         self.zone += primal * direction.slacks[self.layout.zone_low]
         self.y += dual * direction.y
         capped, cap = self.program.capped, self.program.cap
@@ -234,18 +235,16 @@ class Newton:
         if gaps is not None:
             zone_pull += gaps.zones
         missing = _NO_GAPS if gaps is None else gaps.columns
-        columns.over(push.size, _pushes, bounded, at.columns(x), at.columns(wanted), missing, give, push)
-        rhs = columns.matvec(push)
+        known = (bounded, at.columns(x), at.columns(wanted))
+        rhs = columns.matvec(push, lambda first, last: _pushes(first, last, *known, missing, give, push))
         if gaps is not None:
             rhs += gaps.rows
         rhs[p.capped] += wanted[at.under] / z[at.under] - wanted[at.over] / z[at.over]
         rhs[p.zoned] -= self._zone_give * zone_pull
         y = self._factor.solve(rhs)
-        columns.rmatvec(y, gradient)
-        columns.over(
-            push.size, _moves, bounded, (at.columns(x), at.columns(z), at.columns(wanted)), (push, give, gradient),
-            at.columns(dx), at.columns(dz),
-        )  # fmt: skip
+        moved = (push, give, gradient)
+        z_of, dx_of, dz_of = at.columns(z), at.columns(dx), at.columns(dz)
+        columns.rmatvec(y, gradient, lambda first, last: _moves(first, last, *known, z_of, moved, dx_of, dz_of))
         zone = self._zone_give * (y[p.zoned] + zone_pull)
         dx[at.zone_high], dx[at.zone_low] = -zone, zone
         dz[at.over], dz[at.under] = -y[p.capped], y[p.capped]
@@ -260,10 +259,20 @@ _NO_GAPS: FloatArray = np.empty(0)
 
 
 @fast_jit
-def add(first: int, last: int, to: FloatArray, weight: float, what: FloatArray) -> None:
-    """``to += weight * what`` in a range."""
+def add_both(
+    first: int,
+    last: int,
+    to: FloatArray,
+    weight: float,
+    what: FloatArray,
+    other: FloatArray,
+    other_weight: float,
+    other_what: FloatArray,
+) -> None:
+    """``to += weight * what`` in a range, and likewise the other."""
     for k in range(first, last):
         to[k] += weight * what[k]
+        other[k] += other_weight * other_what[k]
 
 
 @fast_jit
@@ -331,14 +340,15 @@ def _moves(
     first: int,
     last: int,
     bounded: IntArray,
-    point: tuple[Pairs, Pairs, Pairs],
-    terms: tuple[FloatArray, FloatArray, FloatArray],
+    x: Pairs,
+    wanted: Pairs,
+    z: Pairs,
+    moved: tuple[FloatArray, FloatArray, FloatArray],
     dx: Pairs,
     dz: Pairs,
 ) -> None:
     """Slacks and multipliers of the columns, from what the duals' move does to their gradients."""
-    x, z, wanted = point
-    push, give, gradient = terms
+    push, give, gradient = moved
     h = np.searchsorted(bounded, np.int64(first))
     for j in range(first, last):
         change = push[j] - give[j] * gradient[j]

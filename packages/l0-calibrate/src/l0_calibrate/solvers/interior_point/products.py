@@ -43,45 +43,66 @@ class RunMap:
         if self._pool is not None:
             self._pool.shutdown()
 
-    def each(self, work: Callable[[int], Any]) -> list[Any]:
-        """``work(t)`` for each thread t, side by side; what they return, in order."""
-        return self.all(len(self.ranges), work)
-
     def all(self, count: int, work: Callable[[int], Any]) -> list[Any]:
-        """``work(k)`` for each k below ``count``, on the threads at hand; what they return, in order."""
-        if self._pool is None or count == 1:
+        """``work(k)`` for each k below ``count``, shared out to the threads; what they return, in order."""
+        lanes = min(self.threads, count)
+        if self._pool is None or lanes == 1:
             return [work(k) for k in range(count)]
-        jobs = [self._pool.submit(work, k) for k in range(1, count)]
-        return [work(0), *(job.result() for job in jobs)]
+        out: list[Any] = [None] * count
+
+        def lane(t: int) -> None:
+            for k in range(t, count, lanes):
+                out[k] = work(k)
+
+        jobs = [self._pool.submit(lane, t) for t in range(1, lanes)]
+        lane(0)
+        for job in jobs:
+            job.result()
+        return out
 
     def over(self, size: int, kernel: Callable[..., Any], *arguments: Any) -> list[Any]:
         """``kernel(first, last, *arguments)`` for each thread's part of ``size`` elements (unsigned, as places are)."""
-        edges = np.linspace(0, size, len(self.ranges) + 1).astype(np.uint64)
-        return self.each(lambda t: kernel(edges[t], edges[t + 1], *arguments))
+        edges = [np.uint64(size * t // self.threads) for t in range(self.threads + 1)]
+        return self.all(self.threads, lambda t: kernel(edges[t], edges[t + 1], *arguments))
 
-    def gathered(self, kernel: Callable[..., Any], *arguments: Any) -> FloatArray:
-        """The sum over threads of what ``kernel(first run, last run, runs, *arguments, product)`` adds, (height,)."""
+    def matvec(self, u: FloatArray, before: Callable[[Any, Any], None] | None = None) -> FloatArray:
+        """``A u``, shape (height,); ``before(first, last)`` makes ready a thread's own part of ``u``."""
 
         def work(t: int) -> None:
+            if before is not None:
+                before(*self._columns(t))
             share = self._shares[t]
             share[:] = 0.0
-            kernel(*self.ranges[t], self.runs.arrays, *arguments, share)
+            multiply(*self.ranges[t], self.runs.arrays, u, share)
 
-        self.each(work)
+        self.all(self.threads, work)
         product: FloatArray = self._shares[0].copy()
         for share in self._shares[1:]:
             product += share
         return product
 
-    def matvec(self, u: FloatArray) -> FloatArray:
-        """``A u``, shape (height,)."""
-        return self.gathered(multiply, u)
+    def rmatvec(
+        self, y: FloatArray, out: FloatArray | None = None, after: Callable[[Any, Any], None] | None = None
+    ) -> FloatArray:
+        """``A'y``, shape (count,): the same bits for any number of threads.
 
-    def rmatvec(self, y: FloatArray, out: FloatArray | None = None) -> FloatArray:
-        """``A'y``, shape (count,): the same bits for any number of threads."""
+        ``after(first, last)`` takes up a thread's own part of it.
+        """
         g = np.empty(self.runs.count) if out is None else out
-        self.each(lambda t: multiply_transposed(*self.ranges[t], self.runs.arrays, y, g))
+
+        def work(t: int) -> None:
+            multiply_transposed(*self.ranges[t], self.runs.arrays, y, g)
+            if after is not None:
+                after(*self._columns(t))
+
+        self.all(self.threads, work)
         return g
+
+    def _columns(self, t: int) -> tuple[Any, Any]:
+        """First and last column of a thread (unsigned)."""
+        first, last = self.ranges[t]
+        edges = self.runs.arrays.columns
+        return np.uint64(edges[first]), np.uint64(edges[last])
 
 
 @fast_jit

@@ -37,6 +37,8 @@ _LEAST_GAP = 1e-11
 """Complementarity beside the objective below which doubles have no more digits to give."""
 _FARTHEST = 1e15
 """A ratio beyond it has lost the digits that its row needs."""
+_NEAR_CHEAP, _NEAR = 6.0, 2.0
+"""Complementarity, in tolerances of the gap, from which on the gap is certified: cheaply, or with a repair of duals."""
 _MET = 1e-7
 """Mean price below which all targets are met to the digits of their float32 entries."""
 
@@ -169,6 +171,7 @@ class _Run:
         self._u, self._y, self._product = np.zeros(n), np.zeros(m), np.zeros(m)
         self._objective, self._bound = math.inf, -math.inf
         self._iterations = 0
+        self._is_certified = False
 
     def close(self) -> None:
         """End the threads."""
@@ -226,11 +229,14 @@ class _Run:
         factor = BlockFactor(program.structure, program.runs, self._threads)
         try:
             warm = None if start is None or start.u is None else np.asarray(start.u, dtype=np.float64)[order]
-            status = self._iterate(State.of(program, columns, opened(program, columns, warm)), factor, correctors)
+            state = State.of(program, columns, opened(program, columns, warm))
+            status = self._iterate(state, factor, correctors)
             if status == "stalled" and self._iterations < _MOST_ITERATIONS:
                 # A start too near the boundary for the numbers of this problem: once more from well inside.
                 state = State.of(program, columns, cautious(program, columns))
                 status = self._iterate(state, factor, correctors)
+            if not self._is_certified:
+                self._certify_at(state)
             return status
         finally:
             columns.close()
@@ -276,16 +282,21 @@ class _Run:
         else:
             self._evaluate(u)
         rough = state.complementarity / max(self._objective, 1e-300)
-        near = stop.tolerance <= 0 or rough <= 2.0 * stop.tolerance or rough < 1e-6
-        if self._certificate.is_cheap or near:
-            y, gradient = np.zeros(fit.columns.rows), None
-            y[rows] = state.y
-            if self._use.only_untouched:
-                gradient = np.zeros(fit.columns.count)
-                gradient[order] = state.gradient
-            self._certify(np.clip(y, -fit.price.cap, fit.price.cap), gradient)
+        reach = _NEAR_CHEAP if self._certificate.is_cheap else _NEAR
+        self._is_certified = stop.tolerance <= 0 or rough <= reach * stop.tolerance or rough < 1e-6
+        if self._is_certified:
+            self._certify_at(state)
         self._report(rough)
         return rough
+
+    def _certify_at(self, state: State) -> None:
+        fit, rows, order = self._fit, state.program.structure.row_order, state.program.structure.column_order
+        y, gradient = np.zeros(fit.columns.rows), None
+        y[rows] = state.y
+        if self._use.only_untouched:
+            gradient = np.zeros(fit.columns.count)
+            gradient[order] = state.gradient
+        self._certify(np.clip(y, -fit.price.cap, fit.price.cap), gradient)
 
     def _report(self, rough: float) -> None:
         fit, tolerance = self._fit, self._stop.tolerance

@@ -24,7 +24,7 @@ _GAPS = 4
 """Thresholds of neighbours that are tried where the sorted counts jump most,"""
 _TAILS = 5
 """... and such that leave out a half, a quarter, ... of the rows."""
-_SOLID = (1, 16, 128)
+_SOLID = (128, 16, 1)
 """Least records of rows that may join columns into areas: a national total of five records says nothing of areas."""
 
 
@@ -32,7 +32,7 @@ _SOLID = (1, 16, 128)
 class Splitter:
     """A pattern with room for the work: small areas are many, and whole arrays for each would cost more than the work.
 
-    ``owner`` and ``late`` are -1 for each pattern between calls, ``member`` False for each row.
+    ``late`` is -1 for each pattern between calls, ``member`` False for each row; the others are made ready by a call.
     """
 
     pattern: Pattern
@@ -55,12 +55,13 @@ class Splitter:
 class Split:
     """``areas`` of shape (rows given,): 0, 1, ... or `BORDER`; ``sizes`` rows of each area; ``border`` rows of it.
 
-    Sizes count the rows that the given ones stand for.
+    Sizes count the rows that the given ones stand for. ``solid`` is the least number of records of rows that joined.
     """
 
     areas: IntArray
     sizes: IntArray
     border: int
+    solid: int
 
 
 def splits(splitter: Splitter, rows: IntArray) -> Iterator[Split]:
@@ -99,8 +100,7 @@ def splits(splitter: Splitter, rows: IntArray) -> Iterator[Split]:
             sizes = np.bincount(inverse, weights=heft).astype(np.int64)
             areas = np.empty(rows.size, dtype=np.int64)
             areas[order] = inverse - 1 if has_border else inverse
-            yield Split(areas, sizes[1:] if has_border else sizes, int(sizes[0]) if has_border else 0)
-    _clear(by_rows, rows, owner)
+            yield Split(areas, sizes[1:] if has_border else sizes, int(sizes[0]) if has_border else 0, solid)
 
 
 def _cuts(ranked: IntArray) -> IntArray:

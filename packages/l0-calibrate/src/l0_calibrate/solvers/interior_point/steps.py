@@ -6,11 +6,13 @@ a weight of its own for primal and dual after Colombo & Gondzio (2008).
 
 from __future__ import annotations
 
+from typing import Any
+
 import attrs
 import numpy as np
 import numpy.typing as npt
 
-from l0_calibrate.solvers.interior_point.newton import Move, Newton, State, add
+from l0_calibrate.solvers.interior_point.newton import Move, Newton, State, add_both
 from l0_gates.jit import fast_jit
 
 FloatArray = npt.NDArray[np.float64]
@@ -70,9 +72,7 @@ def choose_step(state: State, newton: Newton, correctors: int) -> Step:
 
 
 def _measured(state: State, direction: Move, common: bool) -> Step:
-    none = np.zeros(1)
-    primal = float(_steps(state, state.slacks, direction.slacks, direction.slacks, none)[0])
-    dual = float(_steps(state, state.multipliers, direction.multipliers, direction.multipliers, none)[0])
+    primal, dual = (float(steps[0]) for steps in _steps(state, direction, direction, np.zeros(1)))
     if common:
         primal = dual = min(primal, dual)
     return Step(direction, primal, dual)
@@ -81,15 +81,16 @@ def _measured(state: State, direction: Move, common: bool) -> Step:
 def _corrected(state: State, step: Step, correction: Move, common: bool) -> Step:
     """Add a correction, in place, with the weights that allow the longest steps, if these are longer."""
     old = step.direction
-    primal = _steps(state, state.slacks, old.slacks, correction.slacks, _WEIGHTS)
-    dual = _steps(state, state.multipliers, old.multipliers, correction.multipliers, _WEIGHTS)
+    primal, dual = _steps(state, old, correction, _WEIGHTS)
     if common:
         primal = dual = np.minimum(primal, dual)
     i, j = int(np.argmax(primal)), int(np.argmax(dual))
     if primal[i] + dual[j] <= step.primal + step.dual:
         return step
-    state.columns.over(state.slacks.size, add, old.slacks, _WEIGHTS[i], correction.slacks)
-    state.columns.over(state.slacks.size, add, old.multipliers, _WEIGHTS[j], correction.multipliers)
+    state.columns.over(
+        state.slacks.size, add_both, old.slacks, _WEIGHTS[i], correction.slacks,
+        old.multipliers, _WEIGHTS[j], correction.multipliers,
+    )  # fmt: skip
     return Step(Move(old.slacks, old.multipliers, old.y + _WEIGHTS[j] * correction.y), float(primal[i]), float(dual[j]))
 
 
@@ -102,11 +103,15 @@ def _reached(state: State, step: Step) -> float:
     return float(sum(parts))
 
 
-def _steps(
-    state: State, point: FloatArray, direction: FloatArray, correction: FloatArray, weights: FloatArray
-) -> FloatArray:
-    parts = state.columns.over(point.size, _reaches, point, direction, correction, weights)
-    return np.asarray(np.min(parts, axis=0))
+def _steps(state: State, direction: Move, correction: Move, weights: FloatArray) -> FloatArray:
+    """Primal and dual steps, shape (2, weights)."""
+
+    def reached(first: Any, last: Any) -> FloatArray:
+        primal = _reaches(first, last, state.slacks, direction.slacks, correction.slacks, weights)
+        dual = _reaches(first, last, state.multipliers, direction.multipliers, correction.multipliers, weights)
+        return np.array((primal, dual))
+
+    return np.asarray(np.min(state.columns.over(state.slacks.size, reached), axis=0))
 
 
 @fast_jit

@@ -26,6 +26,8 @@ _WORTH = 0.7
 _TRIED = 3
 """Splits of the whole matrix that are followed down to their own splits before one is chosen."""
 _DEPTH = 4
+_GOOD = 0.05
+"""Part of the arithmetic that a split may leave for rarer rows not to be tried as well."""
 _HOPEFUL = 4.0
 """Splits that cost more than this many times the cheapest are not followed: theirs will not make up for it."""
 
@@ -44,12 +46,16 @@ def _grown(splitter: Splitter, rows: IntArray, above: int, tried: int, depth: in
     whole = best.cost(above)
     if depth == 0 or best.size < 2 * LEAST_ROWS:
         return best
-    candidates = sorted(splits(splitter, rows), key=lambda split: _split_cost(split, above))
+    candidates: list[tuple[float, Split]] = []
+    for split in splits(splitter, rows):
+        if candidates and split.solid < candidates[-1][1].solid and min(candidates, key=_cost)[0] < _GOOD * whole:
+            break
+        candidates.append((_split_cost(split, above), split))
+    candidates.sort(key=_cost)
     least = _WORTH * whole
     counts: list[int] = []
-    for split in candidates:
-        cost = _split_cost(split, above)
-        if len(counts) == tried or cost > min(whole, _HOPEFUL * _split_cost(candidates[0], above)):
+    for cost, split in candidates:
+        if len(counts) == tried or cost > min(whole, _HOPEFUL * candidates[0][0]):
             break
         if any(0.8 < split.sizes.size / count < 1.25 for count in counts):
             continue  # much the same as a cheaper one
@@ -62,6 +68,10 @@ def _grown(splitter: Splitter, rows: IntArray, above: int, tried: int, depth: in
         if cost < least:
             best, least = tree, cost
     return best
+
+
+def _cost(candidate: tuple[float, Split]) -> float:
+    return candidate[0]
 
 
 def _split_cost(split: Split, above: int) -> float:

@@ -14,6 +14,8 @@ from l0_gates.jit import fast_jit
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
+_ONE = np.uint64(1)
+
 
 class PanelArrays(NamedTuple):
     """`Panels` as compiled kernels take them; the arrays by block have one entry more than there are blocks."""
@@ -53,52 +55,58 @@ class Panels:
 
 @fast_jit
 def forward(blocks: IntArray, panels: PanelArrays, x: FloatArray, root: int, share: FloatArray) -> None:
-    """``x <- L^{-1} x`` over some blocks in order; what falls on rows from ``root`` on goes to ``share`` instead."""
+    """``x <- L^{-1} x`` over some blocks in order; what falls on rows from ``root`` on goes to ``share`` instead.
+
+    Places are unsigned: signed ones are tested for wrapping around at each use.
+    """
     values, offsets, row_edges, rows, above_edges = panels
+    longest = 0
     for k in blocks:
-        first, n = row_edges[k], row_edges[k + 1] - row_edges[k]
-        start, a = above_edges[k], above_edges[k + 1] - above_edges[k]
-        left = np.zeros(a)
-        at = offsets[k]
+        longest = max(longest, row_edges[k + 1] - row_edges[k] + above_edges[k + 1] - above_edges[k])
+    near = np.empty(longest)
+    for k in blocks:
+        first, n = np.uint64(row_edges[k]), np.uint64(row_edges[k + 1] - row_edges[k])
+        start, width = np.uint64(above_edges[k]), n + np.uint64(above_edges[k + 1] - above_edges[k])
+        at = np.uint64(offsets[k])
         for i in range(n):
-            solved = x[first + i] / values[at + i]
+            near[i] = x[first + i]
+        for i in range(n, width):
+            near[i] = 0.0
+        for i in range(n):
+            solved = near[i] / values[at + i]
             x[first + i] = solved
-            own = values[at + i + 1 : at + n]
-            rest = x[first + i + 1 : first + n]
-            for j in range(own.size):
-                rest[j] -= own[j] * solved
-            across = values[at + n : at + n + a]
-            for j in range(a):
-                left[j] += across[j] * solved
-            at += n + a
-        for j in range(a):
-            row = rows[start + j]
+            for j in range(i + _ONE, width):
+                near[j] -= values[at + j] * solved
+            at += width
+        for j in range(n, width):
+            row = rows[start + (j - n)]
             if row < root:
-                x[row] -= left[j]
+                x[row] += near[j]
             else:
-                share[row - root] -= left[j]
+                share[row - root] += near[j]
 
 
 @fast_jit
 def backward(blocks: IntArray, panels: PanelArrays, x: FloatArray) -> None:
     """``x <- L^{-T} x`` over some blocks in reverse order; the rows above them are final."""
     values, offsets, row_edges, rows, above_edges = panels
+    longest = 0
+    for k in blocks:
+        longest = max(longest, row_edges[k + 1] - row_edges[k] + above_edges[k + 1] - above_edges[k])
+    near = np.empty(longest)
     for b in range(blocks.size - 1, -1, -1):
         k = blocks[b]
-        first, n = row_edges[k], row_edges[k + 1] - row_edges[k]
-        start, a = above_edges[k], above_edges[k + 1] - above_edges[k]
-        known = np.empty(a)
-        for j in range(a):
-            known[j] = x[rows[start + j]]
-        for i in range(n - 1, -1, -1):
-            at = offsets[k] + i * (n + a)
-            value = x[first + i]
-            across = values[at + n : at + n + a]
+        first, n = np.uint64(row_edges[k]), np.uint64(row_edges[k + 1] - row_edges[k])
+        start, width = np.uint64(above_edges[k]), n + np.uint64(above_edges[k + 1] - above_edges[k])
+        for j in range(n, width):
+            near[j] = x[rows[start + (j - n)]]
+        at = np.uint64(offsets[k]) + n * width
+        for c in range(n):
+            i = n - _ONE - c
+            at -= width
             total = 0.0
-            for j in range(a):
-                total += across[j] * known[j]
-            own = values[at + i + 1 : at + n]
-            solved = x[first + i + 1 : first + n]
-            for j in range(own.size):
-                total += own[j] * solved[j]
-            x[first + i] = (value - total) / values[at + i]
+            for j in range(i + _ONE, width):
+                total += values[at + j] * near[j]
+            solved = (x[first + i] - total) / values[at + i]
+            near[i] = solved
+            x[first + i] = solved
