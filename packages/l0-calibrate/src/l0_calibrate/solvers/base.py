@@ -17,6 +17,10 @@ FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
 
+MET = 1e-7
+"""Mean price below which all targets are met to the digits that their entries may be stored with."""
+
+
 @attrs.frozen(eq=False)
 class Task:
     r"""A convex fit of ratios to the columns of a system.
@@ -110,7 +114,8 @@ class Solution:
         D, a valid lower bound of the optimum, ``-inf`` where none was found.
     status
         ``"optimal"`` (the gap is within the tolerance), ``"converged"`` (no further progress, without a
-        certificate), ``"stalled"``, ``"budget_spent"`` (iterations or seconds) or ``"infeasible"``.
+        certificate that denies it), ``"stalled"`` (no further progress, though the certificate leaves room for
+        some), ``"budget_spent"`` (iterations or seconds) or ``"infeasible"``.
     mass_dual
         Dual of the mass constraint, 0 without one.
     """

@@ -10,7 +10,7 @@ import attrs
 import numpy as np
 import numpy.typing as npt
 
-from l0_calibrate.solvers.base import Solution, Start, Stop, relative_gap
+from l0_calibrate.solvers.base import MET, Solution, Start, Stop, relative_gap
 from l0_calibrate.solvers.certificate import Certificate
 from l0_calibrate.solvers.fit import Fit
 from l0_calibrate.solvers.mass import project_mass
@@ -101,6 +101,10 @@ class Best:
         """Certified relative gap, or None."""
         return relative_gap(self.objective, self.bound)
 
+    def is_short_of(self, tolerance: float, targets: int) -> bool:
+        """Whether the certificate says that there is more to be had: rounding, or steps too small, ended the run."""
+        return self.gap is not None and self.gap > tolerance and self.objective > MET * targets
+
     def look(self, run: Iteration, fit: Fit, certificate: Certificate | None) -> bool:
         """Evaluate the new point, with a bound where a certificate is given; False when the mass cannot be met."""
         u, y, product = run.point()
@@ -171,7 +175,7 @@ def iterate(run: Iteration, fit: Fit, stop: Stop, watch: Watch, began: float) ->
                 )
             )  # fmt: skip
         if settled:
-            return finish("converged")
+            return finish("stalled" if best.is_short_of(stop.tolerance, fit.targets) else "converged")
         if spent:
             break
     return finish("budget_spent")

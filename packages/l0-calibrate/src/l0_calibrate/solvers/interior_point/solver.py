@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
-from l0_calibrate.solvers.base import Machine, Solution, Solver, Start, Stop, Task, relative_gap
+from l0_calibrate.solvers.base import MET, Machine, Solution, Solver, Start, Stop, Task, relative_gap
 from l0_calibrate.solvers.certificate import Certificate
 from l0_calibrate.solvers.fit import Fit
 from l0_calibrate.solvers.interior_point.arrow import BlockFactor, NotPositiveDefinite
@@ -39,8 +39,6 @@ _FARTHEST = 1e15
 """A ratio beyond it has lost the digits that its row needs."""
 _NEAR_CHEAP, _NEAR = 6.0, 2.0
 """Complementarity, in tolerances of the gap, from which on the gap is certified: cheaply, or with a repair of duals."""
-_MET = 1e-7
-"""Mean price below which all targets are met to the digits of their float32 entries."""
 
 
 @attrs.frozen(kw_only=True)
@@ -249,7 +247,7 @@ class _Run:
         while True:
             if self.gap is not None and self.gap <= stop.tolerance:
                 return "converged"
-            if self._objective <= _MET * state.y.size or state.complementarity <= _LEAST_GAP * self._objective:
+            if self._objective <= MET * state.y.size or state.complementarity <= _LEAST_GAP * self._objective:
                 return "converged"
             if self._iterations >= most or time.perf_counter() - self._began >= stop.seconds:
                 return "budget_spent" if self._iterations < _MOST_ITERATIONS else "stalled"
