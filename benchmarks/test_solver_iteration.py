@@ -40,7 +40,7 @@ def test_iteration(benchmark: Any, system: ScaledSystem, threads: int) -> None:
     n = system.records
     price = RowPrice.absolute(np.ones(system.targets))
     fit = Fit.of(Task(system, price, None, np.zeros(n), np.full(n, 10.0), np.zeros(n), 1.0))
-    run = FusedIteration(fit, Opening.of(fit, None), threads)
+    run = FusedIteration(fit, Opening.of(fit, None), threads, hold=False)
 
     def rounds() -> None:
         for _ in range(REPEATS):

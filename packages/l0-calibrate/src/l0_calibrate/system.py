@@ -161,6 +161,7 @@ def _fill_columns(
     return largest
 
 
+_ONE = np.uint64(1)
 _LARGEST = 1e30
 """Scaled entries above it leave no room in float32 for sums and products."""
 _WHOLE = 50_000
@@ -222,32 +223,66 @@ def build_system(matrix: Any, targets: FloatArray, reference: FloatArray) -> Sca
 
 
 @jit
-def _gather(
-    source: ColumnArrays,
-    support: IntArray,
-    new_indptr: IntArray,
-    new_indices: Any,
-    new_values: Any,
-    row_sums: FloatArray,
-) -> None:
+def _gather(first: int, last: int, source: ColumnArrays, support: IntArray, target: ColumnArrays) -> None:
+    """Copy the entries of ``support[first:last]`` to their places."""
     indptr, indices, values = source
-    for k in range(support.size):
-        start = np.int64(indptr[support[k]])
-        out = new_indptr[k]
-        for p in range(new_indptr[k + 1] - out):
-            row, value = indices[start + p], values[start + p]
-            new_indices[out + p] = row
-            new_values[out + p] = value
-            row_sums[row] += abs(value)
+    new_indptr, new_indices, new_values = target
+    for k in range(first, last):
+        p = indptr[support[k]]
+        q = new_indptr[k]
+        end = new_indptr[k + 1]
+        while q < end:  # unsigned throughout: signed positions would be tested for their sign
+            new_indices[q] = indices[p]
+            new_values[q] = values[p]
+            p += _ONE
+            q += _ONE
+
+
+@jit
+def _add_sizes(matrix: ColumnArrays, row_sums: FloatArray) -> None:
+    for p in range(matrix.values.size):
+        row_sums[matrix.indices[p]] += abs(matrix.values[p])
+
+
+@attrs.frozen(eq=False)
+class Room:
+    """Memory for copies of columns, used again by each: fresh memory costs more than the copying."""
+
+    indices: npt.NDArray[np.uint32]
+    values: npt.NDArray[Any]
+
+    @classmethod
+    def like(cls, columns: Columns, entries: int) -> Room:
+        """Room for so many entries."""
+        return cls(np.empty(entries, columns.indices.dtype), np.empty(entries, columns.values.dtype))
+
+
+@attrs.frozen(eq=False)
+class ColumnsCopy:
+    """Some columns of a matrix in an order of their own, to be filled range by range (by several threads)."""
+
+    columns: Columns
+    _source: Columns
+    _chosen: IntArray
+
+    @classmethod
+    def of(cls, source: Columns, chosen: IntArray, room: Room | None = None) -> ColumnsCopy:
+        """Room for the chosen columns, not filled yet."""
+        indptr = np.zeros(chosen.size + 1, dtype=np.uint64)
+        np.cumsum(source.indptr[chosen + 1] - source.indptr[chosen], out=indptr[1:])
+        entries = int(indptr[-1])
+        room = room or Room.like(source, entries)
+        return cls(Columns(indptr, room.indices[:entries], room.values[:entries], source.rows), source, chosen)
+
+    def fill(self, first: int, last: int) -> None:
+        """Copy the columns of a range of the new order."""
+        _gather(first, last, self._source.arrays, self._chosen, self.columns.arrays)
 
 
 def take_columns(columns: Columns, support: IntArray) -> tuple[Columns, FloatArray]:
     """The columns of a support, and the sums of absolute entries of each row over them, shape (m,)."""
-    indptr = columns.indptr.astype(np.int64)
-    lengths = np.diff(indptr)[support]
-    new_indptr = np.concatenate(([0], np.cumsum(lengths))).astype(np.int64)
-    indices = np.empty(int(new_indptr[-1]), dtype=np.uint32)
-    values = np.empty(indices.size, dtype=columns.values.dtype)
+    copy = ColumnsCopy.of(columns, support)
+    copy.fill(0, support.size)
     row_sums = np.zeros(columns.rows)
-    _gather(columns.arrays, support, new_indptr, indices, values, row_sums)
-    return Columns(new_indptr.astype(np.uint64), indices, values, columns.rows), row_sums
+    _add_sizes(copy.columns.arrays, row_sums)
+    return copy.columns, row_sums

@@ -68,7 +68,7 @@ class RowPrice:
 
     def conjugate(self, y: FloatArray) -> float:
         """``sum_i d_i |y_i| + q_i y_i^2 / 2`` for y inside the caps."""
-        return float(self.dead_zone @ np.abs(y) + 0.5 * (self.curvature @ (y * y)))
+        return float((self.dead_zone * np.abs(y) + 0.5 * self.curvature * y * y).sum())
 
 
 class Loss(ABC):

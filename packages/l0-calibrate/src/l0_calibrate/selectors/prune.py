@@ -53,7 +53,7 @@ class Pace:
 
 
 CAREFUL = Pace(1_500, 150, 0.95)
-QUICK = Pace(300, 80, 0.93)
+QUICK = Pace(600, 120, 0.94)
 
 
 def contributions(budget: Budget, support: IntArray, u: FloatArray) -> FloatArray:

@@ -137,10 +137,13 @@ class Certificate:
             minima, u = np.where(below, beneath, minima), np.where(below, v, u)
         if not np.isfinite(u).all():
             return -np.inf
-        head = -float(fit.b @ y) - fit.price.conjugate(y)
+        # Sums of products, not BLAS: its threads would wait for those of the sweeps.
+        fetched, conjugate = fit.b * y, fit.price.conjugate(y)
+        head = -float(fetched.sum()) - conjugate
         largest = float(np.abs(y).max(initial=0.0))
-        size = float(np.abs(fit.b) @ np.abs(y)) + fit.price.conjugate(y) + float(np.abs(minima).sum())
-        value = head + float(minima.sum()) - self._rounding * (size + largest * float(fit.column_sums @ np.abs(u)))
+        size = float(np.abs(fetched).sum()) + conjugate + float(np.abs(minima).sum())
+        touched = float((fit.column_sums * np.abs(u)).sum())
+        value = head + float(minima.sum()) - self._rounding * (size + largest * touched)
         return value if np.isfinite(value) else -np.inf
 
     def _dearest(self, y: FloatArray) -> float:

@@ -85,7 +85,7 @@ class Fit:
     def objective(self, u: FloatArray, product: FloatArray) -> float:
         """P at u, with ``product = A u``; the row of the mass counts nothing (u must have the mass)."""
         costs = self.price.values(product - self.b)[: self.targets]
-        return float(costs.sum()) + 0.5 * float(self.spread @ (u - self.centre) ** 2)
+        return float(costs.sum()) + 0.5 * float((self.spread * (u - self.centre) ** 2).sum())
 
     def exact_gradient(self, y: FloatArray, g: FloatArray) -> FloatArray:
         """``A'y`` with the exact row of the mass, from ``g`` with the stored one."""

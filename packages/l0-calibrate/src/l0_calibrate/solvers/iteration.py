@@ -61,9 +61,12 @@ class Iteration(ABC):
 
     rule: RestartRule
 
+    is_whole: bool = True
+    """Whether the last step moved every column: only then does a residual of nothing mean that nothing moves."""
+
     @abstractmethod
     def step(self) -> float:
-        """One iteration; returns the fixed-point residual."""
+        """One iteration; returns the fixed-point residual of the columns that it moved."""
 
     @abstractmethod
     def restart(self) -> None:
@@ -160,7 +163,7 @@ def iterate(run: Iteration, fit: Fit, stop: Stop, watch: Watch, began: float) ->
         if best.objective <= 0.0 or (best.gap is not None and best.gap <= stop.tolerance):
             break
         residual = run.step()
-        settled = residual <= SETTLED * size
+        settled = run.is_whole and residual <= SETTLED * size
         if rule.due(residual):
             run.restart()
         spent = time.perf_counter() - began >= stop.seconds

@@ -16,6 +16,7 @@ from l0_calibrate.system import ColumnArrays
 from l0_gates.jit import fast_jit
 
 FloatArray = npt.NDArray[np.float64]
+BoolArray = npt.NDArray[np.bool_]
 
 _ONE = np.uint64(1)
 _TWO = np.uint64(2)
@@ -24,11 +25,15 @@ _FOUR = np.uint64(4)
 
 
 class Primal(NamedTuple):
-    """The ratios of an iteration, each of shape (k,): current, anchor of the averages, and the new point."""
+    """The ratios of an iteration, each of shape (k,): current, anchor of the averages, and the new point.
+
+    ``held`` marks columns that all three have at one bound and that the last step pushed against it.
+    """
 
     u: FloatArray
     anchor: FloatArray
     u1: FloatArray
+    held: BoolArray
 
 
 class Terms(NamedTuple):
@@ -105,15 +110,15 @@ def primal_sweep(
     Returns ``sum (u1 - u)^2 / T`` over the columns (T the unscaled step).
     """
     indptr, indices, values = matrix
-    u, anchor, u1 = primal
+    u, anchor, u1, held = primal
     lower, upper, kappa, centre, step = terms
     travel = 0.0
     for j in range(first, last):
         old = u[j]
         tau = omega * step[j]
         k = kappa[j]
-        new = (old - tau * (column_dot(matrix, j, y) - k * centre)) / (1.0 + tau * k)
-        new = min(max(new, lower[j]), upper[j])
+        free = (old - tau * (column_dot(matrix, j, y) - k * centre)) / (1.0 + tau * k)
+        new = min(max(free, lower[j]), upper[j])
         if new != 0.0:
             p = indptr[j]
             end = indptr[j + 1]
@@ -123,7 +128,10 @@ def primal_sweep(
         change = new - old
         travel += change * change / step[j]
         u1[j] = new
-        u[j] = q * (2.0 * new - old) + (1.0 - q) * anchor[j]
+        still = change == 0.0 and anchor[j] == old
+        held[j] = still and free != new
+        if not still:  # where it is, the average is the point itself, and must not move by rounding
+            u[j] = q * (2.0 * new - old) + (1.0 - q) * anchor[j]
     return travel
 
 

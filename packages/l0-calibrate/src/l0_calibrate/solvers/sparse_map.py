@@ -12,14 +12,30 @@ import numpy as np
 import numpy.typing as npt
 
 from l0_calibrate.solvers.kernels import multiply, multiply_transposed
-from l0_calibrate.system import Columns
+from l0_calibrate.system import Columns, ColumnsCopy, Room
 
 FloatArray = npt.NDArray[np.float64]
+BoolArray = npt.NDArray[np.bool_]
+IntArray = npt.NDArray[np.int64]
 
 
-def _cuts(columns: Columns, parts: int) -> list[tuple[int, int]]:
-    """Ranges of columns with about equal numbers of entries (each column counts a little for itself)."""
-    work = columns.indptr.astype(np.float64) + 4.0 * np.arange(columns.count + 1)
+_SCATTER = 0.8
+"""What adding an entry to its row costs beside reading it; a sweep does so where the ratio is not 0."""
+
+
+def _cuts(columns: Columns, parts: int, moving: BoolArray | None = None) -> list[tuple[int, int]]:
+    """Ranges of columns of about equal work: by their entries, and a little for each column itself.
+
+    ``moving`` marks the columns whose entries are added to rows as well; None: all alike.
+    """
+    if parts == 1:
+        return [(0, columns.count)]
+    if moving is None:
+        work = columns.indptr.astype(np.float64)
+    else:
+        entries = np.diff(columns.indptr.astype(np.float64)) * (1.0 + _SCATTER * moving)
+        work = np.concatenate(([0.0], np.cumsum(entries)))
+    work += 4.0 * np.arange(columns.count + 1)
     edges = np.searchsorted(work, np.linspace(0.0, work[-1], parts + 1)[1:-1])
     bounds = [0, *(int(e) for e in edges), columns.count]
     return list(itertools.pairwise(bounds))
@@ -44,15 +60,18 @@ class ColumnMap:
 
     columns: Columns
     threads: int = 1
+    _pool: ThreadPoolExecutor | None = None
+    _moving: BoolArray | None = None
     _ranges: list[tuple[int, int]] = attrs.field(init=False)
     _buffers: list[FloatArray] = attrs.field(init=False)
-    _pool: ThreadPoolExecutor | None = attrs.field(init=False, default=None)
 
     def __attrs_post_init__(self) -> None:
         self.threads = threads_for(self.columns, self.threads)
-        self._ranges = _cuts(self.columns, self.threads)
+        self._ranges = _cuts(self.columns, self.threads, self._moving)
         self._buffers = [np.zeros(self.columns.rows) for _ in self._ranges[1:]]
-        if self.threads > 1:
+        if self.threads == 1:
+            self._pool = None
+        elif self._pool is None:
             self._pool = ThreadPoolExecutor(self.threads - 1)
 
     def close(self) -> None:
@@ -60,14 +79,32 @@ class ColumnMap:
         if self._pool is not None:
             self._pool.shutdown()
 
-    def sweep(self, kernel: Callable[..., Any], product: FloatArray, *arguments: Any) -> float:
+    def restricted(self, chosen: IntArray, moving: BoolArray, room: Room) -> ColumnMap:
+        """Some of the columns (ascending), copied close together, on the same threads (which stay this map's).
+
+        ``moving`` marks those of them that sweeps will work most on; the copy lies in ``room`` until it is used again.
+        """
+        copy = ColumnsCopy.of(self.columns, chosen, room)
+        part = ColumnMap(copy.columns, self.threads, self._pool, moving)
+        jobs = []
+        if part._pool is not None:
+            jobs = [part._pool.submit(copy.fill, *cut) for cut in part._ranges[1:]]
+        copy.fill(*part._ranges[0])
+        for job in jobs:
+            job.result()
+        return part
+
+    def sweep(
+        self, kernel: Callable[..., Any], product: FloatArray, *arguments: Any, others: FloatArray | None = None
+    ) -> float:
         """Run ``kernel(first, last, matrix, *arguments, product)`` over all columns.
 
-        ``product`` is set to the sum of what the ranges add; the sum of what the kernel returns is returned.
+        ``product`` is set to the sum of what the ranges add, and of ``others``; the sum of what the kernel returns
+        is returned.
         """
         c = self.columns
         arrays = (c.arrays, *arguments)
-        product[:] = 0.0
+        product[:] = 0.0 if others is None else others
         if self._pool is None:
             return float(kernel(0, c.count, *arrays, product))
         jobs = []

@@ -1,0 +1,153 @@
+"""The primal-dual iteration on compiled kernels: one pass an iteration over the columns that are in play.
+
+Most ratios of a fit end at a bound and stay there. A column that sits at its bound (so do its average and its
+anchor) and is pushed against it takes no part in the next iterations: what it adds to the rows is kept, and the
+others are swept, close together in memory. Every few iterations a sweep of all columns says anew which are held.
+"""
+
+from __future__ import annotations
+
+import math
+
+import attrs
+import numpy as np
+import numpy.typing as npt
+
+from l0_calibrate.solvers.fit import Fit
+from l0_calibrate.solvers.iteration import CHECK_EVERY, Iteration, Opening
+from l0_calibrate.solvers.kernels import Dual, Primal, Products, Rows, Terms, dual_step, primal_sweep
+from l0_calibrate.solvers.restarts import RestartRule, Travel
+from l0_calibrate.solvers.sparse_map import ColumnMap
+from l0_calibrate.system import Room
+
+FloatArray = npt.NDArray[np.float64]
+BoolArray = npt.NDArray[np.bool_]
+IntArray = npt.NDArray[np.int64]
+
+WORTH = 0.8
+"""Part of the entries that the columns in play may have at most to be swept apart: gathering them costs some sweeps."""
+
+
+@attrs.frozen(eq=False)
+class _Play:
+    """Columns that are swept together: their entries, their state, and what the other columns add to the rows."""
+
+    map: ColumnMap
+    primal: Primal
+    terms: Terms
+    others: FloatArray | None = None
+    ids: IntArray | None = None
+
+    def without_held(self, room: Room) -> _Play:
+        """The columns of this play that are not held, or itself where there are too few of the others."""
+        columns, primal, terms = self.map.columns, self.primal, self.terms
+        ids = np.flatnonzero(~primal.held)
+        if int((columns.indptr[ids + 1] - columns.indptr[ids]).sum()) > room.values.size:
+            return self
+        held = np.where(primal.held, primal.u1, 0.0)
+        mine = Primal(primal.u[ids], primal.anchor[ids], primal.u1[ids], primal.held[ids])
+        return _Play(
+            self.map.restricted(ids, mine.u1 != 0.0, room),
+            mine,
+            Terms(terms.lower[ids], terms.upper[ids], terms.kappa[ids], terms.centre, terms.step[ids]),
+            self.map.matvec(held) if held.any() else None,
+            ids,
+        )
+
+    def give_back(self, whole: _Play) -> None:
+        """Write the state of these columns into that of all."""
+        if self.ids is not None:
+            for mine, theirs in zip(self.primal, whole.primal, strict=True):
+                theirs[self.ids] = mine
+
+    def restart(self) -> None:
+        """Average and anchor go to the new point."""
+        self.primal.u[:] = self.primal.u1
+        self.primal.anchor[:] = self.primal.u1
+
+
+class FusedIteration(Iteration):
+    """One pass over the columns in play an iteration, on one or more threads.
+
+    Without ``hold`` all columns are in play throughout.
+    """
+
+    def __init__(self, fit: Fit, opening: Opening, threads: int, hold: bool = True) -> None:
+        self.rule = RestartRule(opening.omega)
+        u, y = opening.u, opening.y
+        self._whole = _Play(
+            ColumnMap(fit.columns, threads),
+            Primal(u.copy(), u.copy(), u.copy(), np.zeros(u.size, dtype=np.bool_)),
+            Terms(fit.lower, fit.upper, fit.spread, float(fit.centre), opening.step_u),
+        )
+        self._now = self._whole
+        self._room = Room.like(fit.columns, int(WORTH * fit.columns.nnz)) if hold else None
+        product = self.matvec(u)
+        self._dual = Dual(y.copy(), y.copy(), y.copy())
+        self._products = Products(product, product.copy(), product.copy())
+        price = fit.price
+        self._rows = Rows(fit.b, price.cap, price.dead_zone, price.curvature, opening.step_y)
+
+    def step(self) -> float:
+        """One iteration; returns the fixed-point residual."""
+        rule = self.rule
+        q = rule.begin()
+        review = rule.total % CHECK_EVERY == 1
+        if review:
+            self._now.give_back(self._whole)
+            self._now = self._whole
+        now = self._now
+        self.is_whole = now is self._whole
+        moved = now.map.sweep(
+            primal_sweep, self._products.new, self._dual.y, now.primal, now.terms, rule.omega, q, others=now.others
+        )
+        if review and self._room is not None:
+            self._now = now.without_held(self._room)
+        dual, cross = dual_step(self._dual, self._products, self._rows, rule.omega, q)
+        return math.sqrt(max(moved / rule.omega + rule.omega * dual - 2.0 * cross, 0.0))
+
+    def held(self) -> BoolArray:
+        """The columns that the last step left where they are, flags of shape (k,)."""
+        out = np.zeros(self._whole.primal.u.size, dtype=np.bool_)
+        if self._now.ids is not None:
+            out[:] = True
+            out[self._now.ids] = False
+        return out
+
+    def restart(self) -> None:
+        """Go on from (u1, y1)."""
+        dual, products, whole = self._dual, self._products, self._whole
+        self._now.give_back(whole)
+        self.rule.restart(
+            _travel(whole.primal.u1, whole.primal.anchor, whole.terms.step),
+            _travel(dual.y1, dual.anchor, self._rows.step),
+        )
+        for play in {self._now, whole}:
+            play.restart()
+        for target, source in (
+            (dual.y, dual.y1), (dual.anchor, dual.y1),
+            (products.current, products.new), (products.anchor, products.new),
+        ):  # fmt: skip
+            target[:] = source
+
+    def point(self) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """``(u1, y1, A u1)``."""
+        self._now.give_back(self._whole)
+        return self._whole.primal.u1, self._dual.y1, self._products.new
+
+    def matvec(self, u: FloatArray) -> FloatArray:
+        """``A u``."""
+        return self._whole.map.matvec(u)
+
+    def gradient(self) -> FloatArray:
+        """``A'y1``."""
+        return self._whole.map.rmatvec(self._dual.y1)
+
+    def close(self) -> None:
+        """End the threads."""
+        self._whole.map.close()
+
+
+def _travel(point: FloatArray, anchor: FloatArray, step: FloatArray) -> Travel:
+    length = math.sqrt(float(((point - anchor) ** 2 / step).sum()))
+    return Travel(length, math.sqrt(float((point**2 / step).sum())))
