@@ -10,6 +10,7 @@ import attrs
 import numpy as np
 import numpy.typing as npt
 
+from l0_calibrate.areas import Areas, area_numbers
 from l0_calibrate.checkpoint import Checkpoint
 from l0_calibrate.constraints import Bounds, bounds_of, check_mass_on
 from l0_calibrate.dense_bound import dense_bound, refuse_without_convexity
@@ -85,6 +86,7 @@ class _Run:
     clock: _Clock
     watch: Watch
     groups: IntArray | None
+    areas: Areas | None
     choices: list[Choice] = attrs.field(factory=list)
 
     def stop(self, iterations: int = 100_000) -> Stop:
@@ -190,10 +192,11 @@ def _prepare(problem: CalibrationProblem, options: Options, watch: Watch) -> _Ru
                 f"{name} must have one flag for each of the {problem.n_records} records, got shape {flags.shape}"
             )
     groups = group_numbers(problem, options)
+    areas = area_numbers(problem, options)
     bounds = bounds_of(problem, options)
     clock.timed("scale", lambda: problem.system)
     machine = Machine(threads=options.threads, backend=options.backend, seed=options.seed)
-    return _Run(problem, options, bounds, loss, loss.price(problem), machine, clock, watch, groups)
+    return _Run(problem, options, bounds, loss, loss.price(problem), machine, clock, watch, groups, areas)
 
 
 # ---------------------------------------------------------------------- dense
@@ -207,7 +210,7 @@ def _dense(run: _Run, warm: Start | None) -> CalibrationResult:
 
     def fit(mu: float, start: Start | None) -> Solution:
         kappa = np.full(system.records, mu * system.targets / system.records)
-        task = Task(system, run.price, None, lower, upper, kappa, 1.0, run.mass)
+        task = Task(system, run.price, None, lower, upper, kappa, 1.0, run.mass, run.areas)
         solver = run.choice(task, warm).solver
         return solve_priced(solver, run.loss, task, run.stop(), start or warm, run.machine, run.watch)
 
@@ -248,6 +251,7 @@ def _budget(run: _Run, keep: int, mu: float) -> Budget:
         groups=run.groups,
         lower_ratio=run.bounds.lower_ratio,
         mass=run.mass,
+        areas=run.areas,
         seconds=SELECTION_TIME * run.clock.left,
         settings=dict(options.selector_settings),
     )
@@ -331,6 +335,8 @@ def _result(
     abandoned = run.loss.abandoned(run.price, residuals)
     if abandoned is not None:
         notes = (*notes, _census(run.problem, abandoned))
+    if run.choices[0].note is not None:
+        notes = (*notes, run.choices[0].note)
     result = CalibrationResult(
         problem=run.problem,
         options=run.options,

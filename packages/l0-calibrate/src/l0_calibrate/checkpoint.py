@@ -18,7 +18,7 @@ from l0_calibrate.solvers.base import Start
 from l0_core import InputError, Selection
 
 _FORMAT = 2
-_FREE = ("time_limit", "threads", "tol", "unreachable")
+_FREE = ("time_limit", "threads", "tol", "unreachable", "areas")
 """Options that may differ between the run that stopped and the one that goes on."""
 
 

@@ -45,6 +45,7 @@ def dense_bound(budget: Budget, solver: str, stop: Stop, machine: Machine, watch
         spread=zero,
         centre=0.0,
         mass=budget.mass,
+        areas=budget.areas,
     )
     bound = choose_solver(solver, task, stop, machine).solver.solve(task, stop, None, machine, watch).bound
     # No price is negative, whatever the solver could show.

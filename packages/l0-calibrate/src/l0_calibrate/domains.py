@@ -8,6 +8,7 @@ import attrs
 import numpy as np
 import pandas as pd
 
+from l0_calibrate.areas import area_numbers
 from l0_calibrate.calibrate import calibrate
 from l0_calibrate.losses.base import Loss
 from l0_calibrate.options import Options
@@ -114,6 +115,7 @@ def calibrate_domains(
     values, codes = _domains(problem, by)
     row_domain = _rows_of_domains(problem, by, codes)
     flags = {name: _flags(problem, options, name) for name in ("must_keep", "never_keep")}
+    areas = area_numbers(problem, options)
     keep = options.budget(problem.n_records)
     counts: tuple[int | None, ...] = (None,) * values.size
     if keep is not None:
@@ -133,6 +135,8 @@ def calibrate_domains(
             raise InputError(f"no target belongs to {by} = {values[d]!r}: its records cannot be calibrated")
         part = problem.subset(rows, columns)
         own: dict[str, Any] = {name: mask[columns] for name, mask in flags.items() if mask.any()}
+        if areas is not None:
+            own["areas"] = areas.numbers[:, columns].T
         how = attrs.evolve(options, keep=counts[d], share=None, time_limit=clock.following(), **own)
         try:
             result = calibrate(part, how, watch=watch)

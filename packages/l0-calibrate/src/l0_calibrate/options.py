@@ -41,6 +41,17 @@ def _ids(values: Any) -> Any:
     return None if values is None else np.array(values)
 
 
+def _areas(values: Any) -> Any:
+    """Shape (records, levels)."""
+    if values is None:
+        return None
+    try:
+        array = values.to_numpy(dtype=object) if isinstance(values, pd.DataFrame) else np.array(values)
+    except ValueError as error:
+        raise InputError("areas must have as many labels on each level") from error
+    return array.reshape(-1, 1) if array.ndim == 1 else array
+
+
 def _flags(values: Any) -> Any:
     """True and false, or 0 and 1; text, missing values and positions are no flags."""
     if values is None:
@@ -73,6 +84,7 @@ class OptionFields(TypedDict, total=False):
     must_keep: Any
     never_keep: Any
     groups: Any
+    areas: Any
     dense_bound: bool
     loss: str
     loss_settings: dict[str, Any]
@@ -116,6 +128,10 @@ class Options:
         dropped together, and each kept one has a positive weight. ``keep`` still counts records and is met
         exactly; where no whole groups have that many, the error says which counts can be had. A record that
         must be kept keeps its group, one that must not, or cannot get weight, drops it.
+    areas
+        The area of each record, shape (records,), or one on each level, coarse to fine (states, districts), shape
+        (records, levels), such as columns of a data frame. The interior point then takes each target to the deepest
+        area that has all its records instead of looking for blocks; the result does not depend on it but by rounding.
     dense_bound
         Whether a fit of all records at the bounds of the budget is made as well, for a certified lower bound of the
         loss of any selection (`CalibrationResult.dense_bound`). It costs as much as a dense fit to ``tol``.
@@ -159,6 +175,7 @@ class Options:
     must_keep: Any = attrs.field(default=None, converter=_flags)
     never_keep: Any = attrs.field(default=None, converter=_flags)
     groups: Any = attrs.field(default=None, converter=_ids)
+    areas: Any = attrs.field(default=None, converter=_areas)
     dense_bound: bool = attrs.field(default=False, validator=attrs.validators.instance_of(bool))
     loss: str = attrs.field(default="absolute", validator=attrs.validators.instance_of(str))
     loss_settings: dict[str, Any] = attrs.field(factory=dict, converter=dict)
@@ -208,13 +225,15 @@ class Options:
         return None
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values for the record of a run (flags and groups as their count)."""
+        """Plain values for the record of a run (flags, groups and areas as their count)."""
         out: dict[str, Any] = attrs.asdict(self)
         for name in ("must_keep", "never_keep"):
             if out[name] is not None:
                 out[name] = int(out[name].sum())
         if out["groups"] is not None:
             out["groups"] = int(pd.unique(out["groups"]).size)
+        if out["areas"] is not None:
+            out["areas"] = [int(pd.unique(labels).size) for labels in out["areas"].T]
         return out
 
 

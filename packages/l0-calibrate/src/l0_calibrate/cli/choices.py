@@ -10,7 +10,14 @@ import attrs
 import typer
 
 from l0_calibrate.options import Options, options_from
-from l0_calibrate.problem import CalibrationProblem, balance_targets, choose_targets, record_column, record_flags
+from l0_calibrate.problem import (
+    CalibrationProblem,
+    balance_targets,
+    choose_targets,
+    record_column,
+    record_columns,
+    record_flags,
+)
 
 
 @attrs.frozen
@@ -80,6 +87,13 @@ class Method:
     setting: Annotated[list[str] | None, typer.Option(help="Setting of the selector, NAME=VALUE; repeatable.")] = None
     solver: Annotated[str, typer.Option(help="Solver, by name, or auto.")] = "auto"
     backend: Annotated[str, typer.Option(help="Array backend, by name.")] = "numpy"
+    areas: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COLUMN[,COLUMN]",
+            help="Columns of the records: their areas, coarse to fine (state,district).",
+        ),
+    ] = None
 
 
 @attrs.frozen
@@ -122,6 +136,7 @@ class Choices:
     fields: dict[str, Any]
     flags: dict[str, str | None]
     groups: str | None
+    areas: str | None
 
     @classmethod
     def of(cls, aims: Aims, weights: Weights, method: Method, effort: Effort, count: Count | None = None) -> Choices:
@@ -130,17 +145,18 @@ class Choices:
         plain |= {"unreachable": aims.unreachable}
         plain |= {} if count is None else attrs.asdict(count)
         flags = {name: plain.pop(name) for name in ("must_keep", "never_keep")}
-        groups = plain.pop("groups")
+        groups, areas = plain.pop("groups"), plain.pop("areas")
         plain["loss_settings"] = _settings(plain.pop("loss_setting"))
         plain["selector_settings"] = _settings(plain.pop("setting"))
         options_from(plain)
-        return cls(aims, plain, flags, groups)
+        return cls(aims, plain, flags, groups, areas)
 
     def on(self, problem: CalibrationProblem) -> tuple[CalibrationProblem, Options]:
         """The problem with the targets wanted, and the options with the flags of its records."""
         flags = {name: None if column is None else record_flags(problem, column) for name, column in self.flags.items()}
         groups = None if self.groups is None else record_column(problem, self.groups)
-        return self.aims.on(problem), options_from(self.fields | flags | {"groups": groups})
+        areas = None if self.areas is None else record_columns(problem, self.areas.split(","))
+        return self.aims.on(problem), options_from(self.fields | flags | {"groups": groups, "areas": areas})
 
 
 def _settings(pairs: list[str] | None) -> dict[str, Any]:

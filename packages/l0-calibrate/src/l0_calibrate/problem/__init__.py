@@ -1,7 +1,7 @@
 """Calibration problems: what is asked, where it comes from, and what can be known before solving it."""
 
 from l0_calibrate.problem.checks import balanced_weights
-from l0_calibrate.problem.columns import record_column, record_flags
+from l0_calibrate.problem.columns import record_column, record_columns, record_flags
 from l0_calibrate.problem.conditions import Condition, parse_condition
 from l0_calibrate.problem.finding import Finding
 from l0_calibrate.problem.preflight import preflight
@@ -20,5 +20,6 @@ __all__ = [
     "parse_condition",
     "preflight",
     "record_column",
+    "record_columns",
     "record_flags",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,6 +26,11 @@ def record_column(problem: CalibrationProblem, column: str) -> pd.Series:
     if missing.size:
         raise InputError(f"record {problem.record_ids[missing[0]]} has no value in column {column!r}")
     return values
+
+
+def record_columns(problem: CalibrationProblem, columns: Sequence[str]) -> pd.DataFrame:
+    """Several columns of ``record_info``, as `record_column` has each; blanks around a name do not count."""
+    return pd.concat([record_column(problem, column.strip()) for column in columns], axis=1)
 
 
 def record_flags(problem: CalibrationProblem, column: str) -> npt.NDArray[np.bool_]:

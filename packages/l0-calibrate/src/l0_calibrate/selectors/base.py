@@ -9,6 +9,7 @@ import attrs
 import numpy as np
 import numpy.typing as npt
 
+from l0_calibrate.areas import Areas
 from l0_calibrate.losses.base import RowPrice
 from l0_calibrate.solvers.base import Machine, Start
 from l0_calibrate.system import ScaledSystem
@@ -55,6 +56,8 @@ class Budget:
         Smallest weight ratio of a kept record, before the scaling by records/kept.
     mass
         What the weights of the kept records must sum to exactly, or None.
+    areas
+        Areas of the records, for the solver (see `l0_calibrate.solvers.base.Task`), or None.
     warm
         Where the fits may begin: ratios of all n records and duals, such as those of a larger budget; None for a
         cold start.
@@ -77,6 +80,7 @@ class Budget:
     groups: IntArray | None = None
     lower_ratio: float = 0.0
     mass: float | None = None
+    areas: Areas | None = None
     warm: Start | None = None
     seconds: float = float("inf")
     settings: dict[str, object] = attrs.field(factory=dict)

@@ -69,6 +69,7 @@ def support_task(budget: Budget, support: IntArray, lower: FloatArray) -> Task:
         spread=budget.spread_on(support),
         centre=0.0,
         mass=budget.mass,
+        areas=budget.areas,
     )
 
 

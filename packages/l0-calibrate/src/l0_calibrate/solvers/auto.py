@@ -19,11 +19,12 @@ EFFORT = 1_500.0
 
 @attrs.frozen(eq=False)
 class Choice:
-    """A solver, its name, and why it was taken."""
+    """A solver, its name, why it was taken, and what it makes of the areas given (None without)."""
 
     solver: Solver
     name: str
     reason: str
+    note: str | None = None
 
 
 def choose_solver(name: str, task: Task, stop: Stop, machine: Machine, start: Start | None = None) -> Choice:
@@ -44,15 +45,24 @@ def choose_solver(name: str, task: Task, stop: Stop, machine: Machine, start: St
             refusal = f"it runs on backend 'numpy' only, not {machine.backend!r}; use solver='primal_dual'"
         if refusal is not None:
             raise InputError(f"solver {name!r} cannot take this problem: {refusal}")
-        return Choice(solver, name, "as asked")
+        return Choice(solver, name, "as asked", _use_of_areas(solver, name, task))
     interior = InteriorPointSolver()
     against = _against_interior_point(interior, task, stop, machine, start)
     if against is None:
         blocks = interior.blocks(task)
         many = "few" if blocks == 1 else f"in {blocks} blocks"
-        return Choice(interior, "interior_point", f"targets {many}: it is the faster to a gap of {stop.tolerance:g}")
+        reason = f"targets {many}: it is the faster to a gap of {stop.tolerance:g}"
+        return Choice(interior, "interior_point", reason, _use_of_areas(interior, "interior_point", task))
     choice = choose_solver("primal_dual", task, stop, machine)
     return attrs.evolve(choice, reason=against)
+
+
+def _use_of_areas(solver: Solver, name: str, task: Task) -> str | None:
+    if task.areas is None:
+        return None
+    if isinstance(solver, InteriorPointSolver):
+        return solver.use_of_areas(task)
+    return f"the areas given are of no use to solver {name!r}, which was taken"
 
 
 def _against_interior_point(

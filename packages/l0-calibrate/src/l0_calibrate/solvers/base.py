@@ -9,6 +9,7 @@ import attrs
 import numpy as np
 import numpy.typing as npt
 
+from l0_calibrate.areas import Areas
 from l0_calibrate.losses.base import RowPrice
 from l0_calibrate.system import ScaledSystem
 from l0_calibrate.watch import Watch, unwatched
@@ -44,6 +45,9 @@ class Task:
         ``e``.
     mass
         The value that ``sum_j w0_j u_j`` must have exactly, or None.
+    areas
+        Areas of all n records, or None: advice to a solver that works block by block; never felt in the result
+        but by rounding.
     """
 
     system: ScaledSystem
@@ -54,6 +58,15 @@ class Task:
     spread: FloatArray
     centre: float
     mass: float | None = None
+    areas: Areas | None = None
+
+    @property
+    def areas_of_columns(self) -> IntArray | None:
+        """Areas of the columns of the support, shape (levels, k), or None."""
+        if self.areas is None or self.support is None:
+            return None if self.areas is None else self.areas.numbers
+        chosen: IntArray = self.areas.numbers[:, self.support]
+        return chosen
 
     @property
     def count(self) -> int:

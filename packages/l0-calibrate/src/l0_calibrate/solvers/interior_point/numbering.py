@@ -51,12 +51,14 @@ class Structure:
     ``row_order`` and ``column_order`` hold the old number of each new one; rows and columns left out
     (those that a fit has no use for) are in neither. Columns with the same rows are beside one another: those
     of run r are ``run_edges[r]`` to ``run_edges[r + 1]`` in the new order, and ``blocks`` have whole runs.
+    ``by_areas``: the blocks are those of areas that were given, not found.
     """
 
     row_order: IntArray
     column_order: IntArray
     run_edges: IntArray
     blocks: tuple[Block, ...]
+    by_areas: bool = False
 
     @property
     def cost(self) -> float:
@@ -87,13 +89,17 @@ class Node:
     size: int
     below: list[Node]
 
+    def all_rows(self) -> IntArray:
+        """First rows of the block and of the trees below it."""
+        return np.concatenate([self.rows, *(node.all_rows() for node in self.below)])
+
     def cost(self, above: int) -> float:
         """Multiplications of the tree where so many rows lie above it, taken to be touched throughout."""
         deeper = above + self.size
         return block_cost(self.size, above) + sum(node.cost(deeper) for node in self.below)
 
 
-def numbered(pattern: Pattern, tree: Node) -> Structure:
+def numbered(pattern: Pattern, tree: Node, by_areas: bool = False) -> Structure:
     """New numbers: blocks in post-order; each column in the lowest block that it touches, beside its like."""
     nodes = list(_post_order(tree, -1))
     position = {id(node): k for k, (node, _) in enumerate(nodes)}
@@ -132,7 +138,7 @@ def numbered(pattern: Pattern, tree: Node) -> Structure:
             touched[above_number].append(above)
         columns = (int(run_edges[runs[0]]), int(run_edges[runs[1]]))
         blocks.append(Block(rows, columns, runs, above_number, above))
-    return Structure(row_order, column_order, run_edges, tuple(blocks))
+    return Structure(row_order, column_order, run_edges, tuple(blocks), by_areas)
 
 
 def _post_order(tree: Node, parent: object) -> Iterator[tuple[Node, object]]:

@@ -48,9 +48,9 @@ class Use:
         settled = np.where(pinched, fit.lower, np.clip(rest, fit.lower, fit.upper))
         return cls(rows, ~(pinched | empty), settled, not (pinched & ~empty).any())
 
-    def structure(self, columns: Columns) -> Structure:
-        """Blocks of what is in use."""
-        return find_structure(columns, self.rows, self.columns)
+    def structure(self, columns: Columns, areas: IntArray | None) -> Structure:
+        """Blocks of what is in use; ``areas`` of shape (levels, columns) or None."""
+        return find_structure(columns, self.rows, self.columns, areas)
 
 
 def _untouched(columns: Columns, rows: BoolArray) -> BoolArray:

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
+from l0_calibrate.areas import Areas
 from l0_calibrate.solvers.base import MET, Machine, Solution, Solver, Start, Stop, Task, relative_gap
 from l0_calibrate.solvers.certificate import Certificate
 from l0_calibrate.solvers.fit import Fit
@@ -57,7 +58,8 @@ class InteriorPointSolver(Solver):
     Notes
     -----
     Memory: the matrix once more (8 bytes an entry, in the order of its blocks) and the factor.
-    Rows are put into areas by `find_structure`; without areas one dense block serves up to about 8,000 rows.
+    Rows are put into areas by `find_structure`, by the areas of the task where it has some; without any, one dense
+    block serves up to about 8,000 rows.
     """
 
     correctors: int = attrs.field(default=7, validator=attrs.validators.ge(0))
@@ -112,10 +114,10 @@ class InteriorPointSolver(Solver):
 
     def _structure(self, task: Task, fit: Fit, use: Use) -> Structure:
         """Blocks of a task; the last are kept, for a task is asked about, then solved, then solved at another price."""
-        key = _Key(weakref.ref(task.system), task.support, use)
+        key = _Key(weakref.ref(task.system), task.support, use, task.areas)
         if self._known and self._known[0][0].is_same(key):
             return self._known[0][1]
-        structure = use.structure(fit.columns)
+        structure = use.structure(fit.columns, task.areas_of_columns)
         self._known[:] = [(key, structure)]
         return structure
 
@@ -123,6 +125,15 @@ class InteriorPointSolver(Solver):
         """How many blocks the targets of a task fall into."""
         fit = Fit.of(task)
         return len(self._structure(task, fit, Use.of(fit)).blocks)
+
+    def use_of_areas(self, task: Task) -> str:
+        """What becomes of the areas of a task, in a sentence."""
+        fit = Fit.of(task)
+        structure = self._structure(task, fit, Use.of(fit))
+        blocks = f"{len(structure.blocks)} blocks" if len(structure.blocks) > 1 else "one block"
+        if structure.by_areas:
+            return f"targets in {blocks} on {structure.levels} levels, by the areas given"
+        return f"the areas given do not divide the targets well; {blocks} found from the matrix instead"
 
     def effort(self, task: Task) -> float:
         """Multiplications of one factorisation for each non-zero of the matrix."""
@@ -137,9 +148,10 @@ class _Key:
     system: weakref.ref[ScaledSystem]
     support: npt.NDArray[np.int64] | None
     use: Use
+    areas: Areas | None
 
     def is_same(self, other: _Key) -> bool:
-        if self.system() is None or self.system() is not other.system():
+        if self.system() is None or self.system() is not other.system() or self.areas is not other.areas:
             return False
         if (self.support is None) != (other.support is None):
             return False

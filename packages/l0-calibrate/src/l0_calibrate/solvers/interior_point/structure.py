@@ -11,6 +11,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from l0_calibrate.solvers.interior_point.labelled import labelled_tree
 from l0_calibrate.solvers.interior_point.numbering import Node, Structure, block_cost, numbered
 from l0_calibrate.solvers.interior_point.patterns import Pattern
 from l0_calibrate.solvers.interior_point.splitting import BORDER, Split, Splitter, splits
@@ -32,11 +33,36 @@ _HOPEFUL = 4.0
 """Splits that cost more than this many times the cheapest are not followed: theirs will not make up for it."""
 
 
-def find_structure(columns: Columns, use_rows: BoolArray, use_columns: BoolArray) -> Structure:
-    """The cheapest tree of blocks found for the rows and columns in use."""
+def find_structure(
+    columns: Columns, use_rows: BoolArray, use_columns: BoolArray, areas: IntArray | None = None
+) -> Structure:
+    """The cheapest tree of blocks found for the rows and columns in use.
+
+    Parameters
+    ----------
+    areas
+        Shape (levels, columns), see `l0_calibrate.areas.Areas`: the blocks are then those of the areas, and only
+        within the lowest of them are more looked for. Areas that save less than a split must are no help; then
+        blocks are looked for as if there were none.
+    """
     pattern = Pattern.of(columns, use_rows, use_columns)
-    tree = _grown(Splitter.of(pattern), np.flatnonzero(pattern.heft), 0, _TRIED, _DEPTH)
-    return numbered(pattern, tree)
+    splitter, rows = Splitter.of(pattern), np.flatnonzero(pattern.heft)
+    if areas is not None:
+        tree = _refined(splitter, labelled_tree(pattern, areas, LEAST_ROWS), 0)
+        if tree.below and tree.cost(0) < _WORTH * block_cost(float(pattern.heft.sum()), 0):
+            return numbered(pattern, tree, by_areas=True)
+    return numbered(pattern, _grown(splitter, rows, 0, _TRIED, _DEPTH))
+
+
+def _refined(splitter: Splitter, tree: Node, above: int) -> Node:
+    """A tree whose lowest blocks are split further where that pays, and whose parts are one block where that does."""
+    if not tree.below:
+        return _grown(splitter, tree.rows, above, 1, _DEPTH)
+    deeper = above + tree.size
+    tree.below = [_refined(splitter, part, deeper) for part in tree.below]
+    rows = np.sort(np.concatenate([tree.rows, *(part.all_rows() for part in tree.below)]))
+    one = Node(rows, int(splitter.pattern.heft[rows].sum()), [])
+    return tree if above == 0 or tree.cost(above) < _WORTH * one.cost(above) else one
 
 
 def _grown(splitter: Splitter, rows: IntArray, above: int, tried: int, depth: int) -> Node:
