@@ -357,6 +357,21 @@ def test_a_weight_column_without_microdata_is_refused(tmp_path: Path) -> None:
     assert "--microdata" in str(result.exception)
 
 
+def test_a_path_takes_flags_and_groups_from_the_command_line(tmp_path: Path) -> None:
+    info = pd.DataFrame({"pair": PAIRS, "first": np.arange(N) < 4})
+    problem(record_info=info).save(tmp_path / "p")
+    for option, column in (("--must-keep", "first"), ("--never-keep", "first"), ("--groups", "pair")):
+        result = run("frontier", tmp_path / "p", "--keep", "10,20", option, column, "--out", tmp_path / "f")
+        assert result.exception is None, result.exception
+    assert pd.read_csv(tmp_path / "f" / "frontier.csv")["keep"].tolist() == [10, 20]
+
+
+@pytest.mark.parametrize("fields", [{"selector": "exchange"}, {"selector_settings": {"rounds": 3}}])
+def test_a_selector_without_a_budget_is_refused(fields: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match="a dense fit selects nothing"):
+        calibrate(problem(), **fields)
+
+
 @pytest.mark.parametrize("setting", ["steps=0", "steps=abc", "gates=odd", "weight_rate=abc"])
 def test_a_setting_that_a_selector_refuses_is_an_error_of_the_input(setting: str, tmp_path: Path) -> None:
     problem().save(tmp_path / "p")

@@ -16,7 +16,7 @@ from l0_calibrate.constraints import Bounds, bounds_of, check_mass_on
 from l0_calibrate.dense_bound import dense_bound, refuse_without_convexity
 from l0_calibrate.losses.base import Loss, RowPrice
 from l0_calibrate.losses.reweighting import solve_priced
-from l0_calibrate.options import OptionFields, Options, options_from
+from l0_calibrate.options import DEFAULT_SELECTOR, OptionFields, Options, options_from
 from l0_calibrate.postconditions import check_selection, check_weights
 from l0_calibrate.problem import CalibrationProblem
 from l0_calibrate.problem.labels import naming
@@ -154,6 +154,8 @@ def calibrate(
     keep = options.budget(problem.n_records)
     if keep is None and checkpoint is not None:
         raise InputError("a checkpoint keeps a selection, and a dense fit makes none: give keep or share, or leave it")
+    if keep is None and (options.selector != DEFAULT_SELECTOR or options.selector_settings):
+        raise InputError("a dense fit selects nothing: give keep or share, or leave out selector and its settings")
     if checkpoint is not None:
         checkpoint.check()
     _check_warm(problem, warm)

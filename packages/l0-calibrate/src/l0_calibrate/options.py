@@ -37,6 +37,10 @@ def _whole(low: int, *, optional: bool) -> _Validator:
     return check
 
 
+DEFAULT_SELECTOR = "prune"
+"""The selector of a budget that names none; a dense fit refuses any other, having nothing to select."""
+
+
 def _ids(values: Any) -> Any:
     return None if values is None else np.array(values)
 
@@ -179,7 +183,7 @@ class Options:
     dense_bound: bool = attrs.field(default=False, validator=attrs.validators.instance_of(bool))
     loss: str = attrs.field(default="absolute", validator=attrs.validators.instance_of(str))
     loss_settings: dict[str, Any] = attrs.field(factory=dict, converter=dict)
-    selector: str = attrs.field(default="prune", validator=attrs.validators.instance_of(str))
+    selector: str = attrs.field(default=DEFAULT_SELECTOR, validator=attrs.validators.instance_of(str))
     selector_settings: dict[str, Any] = attrs.field(factory=dict, converter=dict)
     solver: str = attrs.field(default="auto", validator=attrs.validators.instance_of(str))
     backend: str = attrs.field(default="numpy", validator=attrs.validators.instance_of(str))

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from l0_calibrate.calibrate import calibrate
+from l0_calibrate.options import DEFAULT_SELECTOR
 from l0_calibrate.problem import CalibrationProblem
 from l0_calibrate.problem.problem import attrs_copy
 from l0_calibrate.result.result import CalibrationResult
@@ -84,7 +85,7 @@ def calibrate_replicates(result: CalibrationResult, replicate_weights: FloatArra
     budgeted = options.budget(problem.n_records) is not None
     plain = attrs.evolve(
         options, keep=None, share=None, must_keep=None, never_keep=None, groups=None, dense_bound=False,
-        selector="prune", selector_settings={}, ess_at_least=None, spread=result.spread,
+        selector=DEFAULT_SELECTOR, selector_settings={}, ess_at_least=None, spread=result.spread,
     )  # fmt: skip
     clock = Shares(options.time_limit, values.shape[1], result.timings.get("total", 0.0))
     for r in range(values.shape[1]):

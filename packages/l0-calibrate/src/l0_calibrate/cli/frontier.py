@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from l0_calibrate.cli.bundles import bundled
-from l0_calibrate.cli.choices import Aims, Choices, Effort, Method, Weights
+from l0_calibrate.cli.choices import Aims, Choices, Count, Effort, Method, Weights
 from l0_calibrate.cli.display import comparison, console, json_text, progress
 from l0_calibrate.cli.sources import Screen, Source
 from l0_core import InputError
@@ -41,7 +41,8 @@ def frontier(
     from l0_calibrate.frontier import calibrate_path, path_frame
 
     counts = _counts(keep)
-    choices = Choices.of(aims, weights, method, effort)
+    # A budget, so that options which need one are not refused; the path sets its own.
+    choices = Choices.of(aims, weights, method, effort, Count(keep=max(counts, default=1)))
     check_writable(out)
     problem, options = choices.on(source.load())
     with progress(screen.silent) as watch:
