@@ -53,4 +53,9 @@ def l0_solvers() -> list[PluginRecord]:
             "l0_calibrate.solvers.interior_point:InteriorPointSolver",
             "block-arrow interior point, gaps of 0.1 % and better",
         ),
+        PluginRecord(
+            "coordinate_descent",
+            "l0_calibrate.solvers.coordinate_descent:CoordinateDescentSolver",
+            "one ratio at a time, extrapolated; for the squared loss and Huber's",
+        ),
     ]
