@@ -311,6 +311,13 @@ def test_each_domain_gets_its_part_of_the_time(monkeypatch: pytest.MonkeyPatch) 
     assert 15.0 < given[1] <= 30.0
 
 
+def test_what_any_solver_makes_of_areas_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    how: dict[str, Any] = {"areas": PAIRS, "solver": "primal_dual"}
+    assert "of no use to solver 'primal_dual'" in calibrate(problem(), **how).notes[-1]
+    monkeypatch.setattr(PrimalDualSolver, "use_of_areas", lambda self, task: f"{task.areas.numbers.shape[0]} level")
+    assert calibrate(problem(), **how).notes[-1] == "1 level"
+
+
 # ---------------------------------------------------------------------- the command line
 
 

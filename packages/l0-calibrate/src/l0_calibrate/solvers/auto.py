@@ -60,9 +60,7 @@ def choose_solver(name: str, task: Task, stop: Stop, machine: Machine, start: St
 def _use_of_areas(solver: Solver, name: str, task: Task) -> str | None:
     if task.areas is None:
         return None
-    if isinstance(solver, InteriorPointSolver):
-        return solver.use_of_areas(task)
-    return f"the areas given are of no use to solver {name!r}, which was taken"
+    return solver.use_of_areas(task) or f"the areas given are of no use to solver {name!r}, which was taken"
 
 
 def _against_interior_point(

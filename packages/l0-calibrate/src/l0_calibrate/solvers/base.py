@@ -189,3 +189,7 @@ class Solver(ABC):
     def refusal(self, task: Task) -> str | None:
         """Why this solver cannot take such a task (with the remedy), or None when it can. Asked before any work."""
         return None
+
+    def use_of_areas(self, task: Task) -> str | None:
+        """What this solver makes of the areas of a task, a note for the result; None where it has no use for them."""
+        return None
