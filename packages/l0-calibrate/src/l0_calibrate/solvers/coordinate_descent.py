@@ -115,7 +115,8 @@ class DescentIteration(Iteration):
         self._rng = np.random.default_rng(machine.seed)
         price = fit.price
         bends = bool((np.isfinite(price.cap) & (price.cap > 0)).any())
-        self._prices = RowPrices(price.cap, price.dead_zone, price.curvature, bends)
+        plain = not bends and not price.dead_zone.any()
+        self._prices = RowPrices(price.cap, price.dead_zone, price.curvature, bends, plain)
         m, n = fit.columns.rows, fit.columns.count
         self._rows = RowState(np.zeros(m), np.zeros(m), np.zeros(m))
         refresh_rows(self._rows, self._prices)  # at no residual, weights are at their largest
@@ -138,7 +139,9 @@ class DescentIteration(Iteration):
         self._product = None
         if self._play is None or self._play.is_over:
             self._give_back()
-            _, travel = descent_pass(self._fit.columns.arrays, self._whole, self._rows, self._prices, self._held)
+            before = self._whole.u.copy()
+            descent_pass(self._fit.columns.arrays, self._whole, self._rows, self._prices, self._held)
+            travel = float(self._fit.column_sums @ (self._whole.u - before) ** 2)
             self._play = self._in_play()
             met = self._objective(self._whole, self._whole.u, self._rows.residual) <= self._resolution
             return 0.0 if met else math.sqrt(travel)
@@ -162,7 +165,7 @@ class DescentIteration(Iteration):
     def _partial(self, play: _Play) -> None:
         """A pass over the columns in play, and where the passes so far lead, if that is better."""
         held = np.empty(play.ids.size, dtype=np.bool_)
-        fall, _ = descent_pass(play.columns.arrays, play.state, self._rows, self._prices, held)
+        fall = descent_pass(play.columns.arrays, play.state, self._rows, self._prices, held)
         play.passes += 1
         ahead = play.extrapolation.add(play.state.u)
         if ahead is not None:

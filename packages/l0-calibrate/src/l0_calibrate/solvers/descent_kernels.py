@@ -33,12 +33,17 @@ class RowState(NamedTuple):
 
 
 class RowPrices(NamedTuple):
-    """The three numbers of each row's price, shape (m,); ``bends``: whether any weight depends on the residual."""
+    """The three numbers of each row's price, shape (m,).
+
+    ``bends``: whether any weight depends on the residual; ``plain``: whether every slope is weight times residual,
+    with the weight fixed.
+    """
 
     cap: FloatArray
     dead_zone: FloatArray
     curvature: FloatArray
     bends: bool
+    plain: bool
 
 
 class Coordinates(NamedTuple):
@@ -64,7 +69,7 @@ def _row_weight(residual: float, cap: float, dead_zone: float, curvature: float)
 @fast_jit
 def refresh_rows(rows: RowState, prices: RowPrices) -> None:
     """Slopes and weights from the residuals."""
-    cap, dead_zone, curvature, _ = prices
+    cap, dead_zone, curvature, _, _ = prices
     for i in range(rows.residual.size):
         rows.slope[i] = row_slope(rows.residual[i], cap[i], dead_zone[i], curvature[i])
         rows.weight[i] = _row_weight(rows.residual[i], cap[i], dead_zone[i], curvature[i])
@@ -85,18 +90,17 @@ def column_curvatures(matrix: ColumnArrays, weight: FloatArray, kappa: FloatArra
 @fast_jit
 def descent_pass(
     matrix: ColumnArrays, columns: Coordinates, rows: RowState, prices: RowPrices, held: BoolArray
-) -> tuple[float, float]:
+) -> float:
     """Move each ratio in turn to the minimum of its parabola within its bounds.
 
-    ``held`` marks those that were at a bound and pushed against it. Returns ``sum h_j d_j^2`` of the changes d (the
-    objective falls by at least half of it) and ``sum_j d_j^2 sum_i |a_ij|``.
+    ``held`` marks those that were at a bound and pushed against it, and those that nothing depends on. Returns
+    ``sum h_j d_j^2`` of the changes d: the objective falls by at least half of it.
     """
     indptr, indices, values = matrix
     u, lower, upper, kappa, steady, centre = columns
     residual, slope, weight = rows
-    cap, dead_zone, curvature, bends = prices
+    cap, dead_zone, curvature, bends, plain = prices
     fall = 0.0
-    travel = 0.0
     for j in range(u.size):
         old = u[j]
         bend = steady[j]
@@ -109,7 +113,7 @@ def descent_pass(
                 entry = np.float64(values[p])
                 bend += entry * entry * weight[indices[p]]
                 p += _ONE
-        if not bend > 0.0:  # nothing depends on it
+        if not bend > 0.0:
             held[j] = True
             continue
         g = column_dot(matrix, j, slope) + kappa[j] * (old - centre)
@@ -120,19 +124,20 @@ def descent_pass(
             continue
         u[j] = new
         fall += bend * change * change
-        size = 0.0
         p = begin
-        while p < end:
-            i = indices[p]
-            entry = np.float64(values[p])
-            size += abs(entry)
-            moved = residual[i] + change * entry
-            residual[i] = moved
-            if bends or dead_zone[i] > 0.0:
+        if plain:
+            while p < end:
+                i = indices[p]
+                moved = residual[i] + change * values[p]
+                residual[i] = moved
+                slope[i] = moved * weight[i]
+                p += _ONE
+        else:
+            while p < end:
+                i = indices[p]
+                moved = residual[i] + change * values[p]
+                residual[i] = moved
                 slope[i] = row_slope(moved, cap[i], dead_zone[i], curvature[i])
                 weight[i] = _row_weight(moved, cap[i], dead_zone[i], curvature[i])
-            else:
-                slope[i] = moved * weight[i]
-            p += _ONE
-        travel += change * change * size
-    return fall, travel
+                p += _ONE
+    return fall
