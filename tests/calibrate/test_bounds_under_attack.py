@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 
+import attrs
 import numpy as np
 import pytest
 import scipy.optimize as so
@@ -84,6 +85,24 @@ def test_no_bound_is_above_any_point_of_either_solver(block: int) -> None:
                 finite += 1
                 assert Fraction(float(solution.bound)) <= best, (seed, name)
     assert finite > 40
+
+
+def without_corners(task: Task, seed: int) -> Task:
+    """The same task with prices that bend, some of them without a bound on their slope."""
+    g, price = np.random.default_rng(seed), task.price
+    steep = g.random(price.cap.size) < 0.5 if g.random() < 0.7 else np.ones(price.cap.size, dtype=bool)
+    cap = np.where(price.cap == 0, 0.0, np.where(steep, np.inf, price.cap))
+    bend = np.where(price.curvature > 0, price.curvature, g.choice([1.0, 0.05, 1e-6]))
+    return attrs.evolve(task, price=RowPrice(cap, price.dead_zone, np.where(cap > 0, bend, 0.0)))
+
+
+@pytest.mark.parametrize("seed", [*range(30), 225, 1596])
+def test_prices_without_corners_end_with_numbers(seed: int) -> None:
+    task = without_corners(hostile_task(seed), seed)  # 225, 1596: a tolerance of 1e-9 beside residuals of 1e9
+    solution = InteriorPointSolver().solve(task, Stop(tolerance=1e-8))
+    assert np.isfinite(solution.u).all()
+    assert np.isfinite(solution.objective)
+    assert solution.bound <= solution.objective * (1 + 1e-9) + 1e-15
 
 
 def rounded_problem(seed: int) -> CalibrationProblem:

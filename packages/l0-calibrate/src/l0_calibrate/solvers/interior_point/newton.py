@@ -24,7 +24,6 @@ from l0_gates.jit import fast_jit
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
-
 _HOLD = 1e-3
 """Least curvature of a ratio's barrier, beside that of a centred one, mu / x^2: along a direction that costs
 nothing and has no end, a pair that has lost its multiplier would be carried off without limit."""
@@ -33,6 +32,9 @@ nothing and has no end, a pair that has lost its multiplier would be carried off
 _LARGEST_GROWTH = 20.0
 """Growth of a product of slack and multiplier, in means of all, up to which a gap is closed by it: far beyond the
 mean a pair is so badly centred that it stops every step."""
+
+_LEAST_SLACK = 1e-30
+"""Least slack of a first point: far below what any has but for rounding, and its inverse is a number still."""
 
 
 class Move(NamedTuple):
@@ -135,6 +137,8 @@ class State:
         slacks[layout.over], slacks[layout.under] = rows.over[program.capped], rows.under[program.capped]
         zone = program.zone[program.zoned]
         slacks[layout.zone_high], slacks[layout.zone_low] = zone - rows.zone, zone + rows.zone
+        # Rounding may leave none of a slack where a tolerance of 1e-9 stands beside a residual of 1e9.
+        np.maximum(slacks, _LEAST_SLACK, out=slacks)
         multipliers[:] = start.barrier / slacks
         state = cls(
             program, layout, slacks, multipliers, rows.y, rows.zone, start.residuals + program.b,
