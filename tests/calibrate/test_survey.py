@@ -287,3 +287,13 @@ def test_every_conflict_is_one_and_irreducible() -> None:
 def _possible(d: np.ndarray, x: np.ndarray, totals: np.ndarray) -> bool:
     found = so.linprog(np.zeros(d.size), A_eq=(x * d[:, None]).T, b_eq=totals, bounds=[(0.7, 1.4)] * d.size)
     return found.status == 0
+
+
+@pytest.mark.parametrize("method", ["linear", "raking", "logit"])
+def test_as_many_totals_as_records_are_met_where_many_weights_are_cut_off_on_the_way(method: Any) -> None:
+    for seed in range(30):
+        g = np.random.default_rng(seed)
+        n = int(g.integers(4, 9))
+        X, d, wanted, q = g.normal(size=(n, n)), g.lognormal(0, 2, n), g.uniform(0.55, 1.9, n), g.uniform(0.2, 3, n)
+        weights = survey_calibrate(d, X, X.T @ (d * wanted), method=method, bounds=(0.5, 2.0), q=q)
+        np.testing.assert_allclose(weights, d * wanted, rtol=1e-6)

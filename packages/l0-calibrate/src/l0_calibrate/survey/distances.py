@@ -42,6 +42,10 @@ class Distance(ABC):
     def slope(self, x: FloatArray) -> FloatArray:
         """F'."""
 
+    @abstractmethod
+    def steepest(self, x: FloatArray) -> FloatArray:
+        """The largest slope of F between x and 0: where F has flattened out, what it had before."""
+
 
 class Linear(Distance):
     """``F = 1 + x``, cut off at the bounds: the chi-square distance, GREG without bounds."""
@@ -58,6 +62,10 @@ class Linear(Distance):
     def slope(self, x: FloatArray) -> FloatArray:
         """1 within the bounds, 0 beyond."""
         return np.where((1.0 + x > self.lower) & (1.0 + x < self.upper), 1.0, 0.0)
+
+    def steepest(self, x: FloatArray) -> FloatArray:
+        """1."""
+        return np.ones_like(x)
 
 
 class Raking(Distance):
@@ -90,6 +98,10 @@ class Raking(Distance):
         with np.errstate(over="ignore"):
             return np.where(inner == x, np.exp(inner), 0.0)
 
+    def steepest(self, x: FloatArray) -> FloatArray:
+        """``exp(x)`` within the bounds, above 0 no more than 1."""
+        return np.maximum(self.weight(x), 1.0)
+
 
 class Logit(Distance):
     r"""``F = (L (U-1) + U (1-L) e^{A x}) / ((U-1) + (1-L) e^{A x})`` with ``A = (U-L) / ((1-L)(U-1))``."""
@@ -118,6 +130,10 @@ class Logit(Distance):
         """``A (U - L) share (1 - share)``."""
         share = self._share(x)
         return self._rate * (self.upper - self.lower) * share * (1.0 - share)
+
+    def steepest(self, x: FloatArray) -> FloatArray:
+        """A quarter of ``A (U - L)``: the slope half way between the bounds."""
+        return np.full_like(x, 0.25 * self._rate * (self.upper - self.lower))
 
 
 def distance_named(method: str, bounds: tuple[float, float] | None) -> Distance:

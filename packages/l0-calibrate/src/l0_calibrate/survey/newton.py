@@ -7,7 +7,7 @@ fallen always leads on, where the plain iteration of the textbooks may run away.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -59,22 +59,19 @@ def g_weights(
     scale = np.where(size > 0, size, 1.0)
     scaled = x.multiply(1.0 / scale[None, :]).tocsc()
     target = totals / scale
-    dual = np.zeros(totals.size)
+    dual, mobile = np.zeros(totals.size), design * q
     value, miss, inner = _look(design, scaled, target, q, distance, dual)
     for _ in range(_ITERATIONS):
         if float(np.abs(miss).max(initial=0.0)) <= _EXACT:
             break
-        weight = design * q * distance.slope(inner)
-        step = -_solve(((scaled.T.multiply(weight)) @ scaled).toarray(), miss)
-        descent = float(miss @ step)
-        if not np.isfinite(step).all() or descent >= 0.0:
-            step = -miss / max(float(design.mean() * q.mean()), np.finfo(float).tiny)
-            descent = float(miss @ step)
+        step = _downhill(scaled, mobile * distance.slope(inner), miss)
+        if step.is_blind:
+            step = _downhill(scaled, mobile * distance.steepest(inner), miss)
         length, found = 1.0, None
         for _ in range(_HALVINGS):
-            trial = _look(design, scaled, target, q, distance, dual + length * step)
+            trial = _look(design, scaled, target, q, distance, dual + length * step.direction)
             # Near the minimum phi no longer resolves its own fall; the miss does.
-            fell = trial[0] <= value + _ARMIJO * length * descent
+            fell = trial[0] <= value + _ARMIJO * length * step.descent
             nearer = float(np.abs(trial[1]).max()) <= 0.5 * float(np.abs(miss).max())
             if np.isfinite(trial[0]) and (fell or nearer):
                 found = trial
@@ -82,9 +79,33 @@ def g_weights(
             length *= 0.5
         if found is None:
             break
-        dual = dual + length * step
+        dual = dual + length * step.direction
         value, miss, inner = found
     return distance.weight(inner), miss
+
+
+class _Step(NamedTuple):
+    """A direction of the dual, the slope of phi along it, and whether the Hessian does not see most of the miss.
+
+    It does not where g-weights that could do something about it are all cut off at the bounds.
+    """
+
+    direction: FloatArray
+    descent: float
+    is_blind: bool
+
+
+def _downhill(x: Any, weight: FloatArray, miss: FloatArray) -> _Step:
+    """A Newton step by ``x' diag(weight) x``, or one along the gradient where rounding has turned it uphill."""
+    hessian = (x.T.multiply(weight) @ x).toarray()
+    step = -_solve(hessian, miss)
+    with np.errstate(over="ignore", invalid="ignore"):
+        blind = float(np.abs(hessian @ step + miss).max()) > 0.5 * float(np.abs(miss).max())
+    descent = float(miss @ step)
+    if not np.isfinite(step).all() or descent >= 0.0:
+        step = -miss / max(float(weight.mean()), np.finfo(float).tiny)
+        descent = float(miss @ step)
+    return _Step(step, descent, blind)
 
 
 def _look(
