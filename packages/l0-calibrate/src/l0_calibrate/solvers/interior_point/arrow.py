@@ -32,7 +32,7 @@ it indefinite. Multiplied by 100 until it is enough."""
 _NUDGES = 6
 _GROUPS = 8
 """Most groups of branches: enough for threads to be equally busy; fewer where their copies of the root's part would
-take more than a quarter of the matrix."""
+take more than a sixteenth of the matrix."""
 
 
 _ABREAST = 4
@@ -104,7 +104,7 @@ class BlockFactor:
             entries = float(self._matrix.starts[block.runs[1]] - self._matrix.starts[block.runs[0]])
             work[branch_of[k]] += block_cost(block.own, block.above.size) + self._longest * entries
         branches = np.flatnonzero(work)
-        room = int(self._matrix.values.size // max(4 * self._blocks[-1].own ** 2, 1))
+        room = int(self._matrix.values.size // max(16 * self._blocks[-1].own ** 2, 1))
         groups = min(max(min(_GROUPS, room), 2), branches.size)
         group_of, load = np.full(len(self._blocks), -1), np.zeros(groups)
         for branch in branches[np.argsort(-work[branches], kind="stable")]:
