@@ -81,8 +81,8 @@ def test_a_matrix_without_areas_is_refused_with_what_to_do() -> None:
     [
         ({}, "interior_point", "gap of 0.01"),
         ({"solver": "primal_dual"}, "primal_dual", "as asked"),
-        ({"keep": 800}, "primal_dual", "selection"),
-        ({"keep": 800, "tol": 1e-3}, "interior_point", "gap of 0.001"),
+        ({"keep": 800}, "interior_point", "gap of 0.0005"),
+        ({"keep": 800, "tol": 1e-4}, "interior_point", "gap of 0.0001"),
     ],
 )
 def test_the_result_says_which_and_why(asked: dict[str, Any], name: str, reason: str) -> None:

@@ -92,10 +92,10 @@ class _Run:
     def stop(self, iterations: int = 100_000) -> Stop:
         return Stop(tolerance=self.options.tol, iterations=iterations, seconds=self.clock.left)
 
-    def choice(self, task: Task, begin: Start | None = None) -> Choice:
+    def choice(self, task: Task, stop: Stop, begin: Start | None = None) -> Choice:
         """The solver of this run, chosen at its first fit, whose task all later ones are like."""
         if not self.choices:
-            self.choices.append(choose_solver(self.options.solver, task, self.stop(), self.machine, begin))
+            self.choices.append(choose_solver(self.options.solver, task, stop, self.machine, begin))
         return self.choices[0]
 
     @property
@@ -213,8 +213,9 @@ def _dense(run: _Run, warm: Start | None) -> CalibrationResult:
     def fit(mu: float, start: Start | None) -> Solution:
         kappa = np.full(system.records, mu * system.targets / system.records)
         task = Task(system, run.price, None, lower, upper, kappa, 1.0, run.mass, run.areas)
-        solver = run.choice(task, warm).solver
-        return solve_priced(solver, run.loss, task, run.stop(), start or warm, run.machine, run.watch)
+        stop = run.stop()
+        solver = run.choice(task, stop, warm).solver
+        return solve_priced(solver, run.loss, task, stop, start or warm, run.machine, run.watch)
 
     def work() -> tuple[Solution, float]:
         if options.ess_at_least is not None:
@@ -286,8 +287,8 @@ def _budgeted(run: _Run, keep: int, checkpoint: Checkpoint | None, warm: Start |
 
     def fit(spread: float, start: Start | None) -> Solution:
         task, begin = refit_task(attrs.evolve(budget, spread=spread), selected)
-        solver = run.choice(task, begin).solver
         stop = attrs.evolve(run.stop(REFIT_ITERATIONS), tolerance=min(options.tol, REFIT_TOLERANCE))
+        solver = run.choice(task, stop, begin).solver
         return solve_priced(solver, run.loss, task, stop, start or begin, run.machine, run.watch)
 
     def work() -> tuple[Solution, float]:
