@@ -332,8 +332,8 @@ SECTIONS: list[tuple[str, str, dict[str, Callable[[dict[str, Any]], str]]]] = [
         "Classical calibration beside samplics",
         "`compare_survey.py`: generated samples; four margins raked, and three of their groups fewer with the total of "
         "income for linear and logit calibration; one thread for both. Misses and differences are the largest, "
-        "relative. samplics (MIT) stops raking at its tolerance, ours goes to rounding; for linear calibration it makes "
-        "a matrix of records by records.",
+        "relative. samplics (MIT) stops raking at its tolerance, ours goes to rounding; its linear calibration makes a "
+        "matrix of records by records.",
         {"survey.json": survey},
     ),
     (
