@@ -61,7 +61,7 @@ def options(g: np.random.Generator, asked: CalibrationProblem) -> dict[str, Any]
         how["groups"] = g.integers(0, max(1, n // 2), n)
     how["selector"] = str(g.choice(SELECTORS))
     how["selector_settings"] = {"exchange": {"rounds": 6}, "hard_concrete": {"steps": 40}}.get(how["selector"], {})
-    how["solver"] = str(g.choice(["primal_dual", "interior_point", "auto"]))
+    how["solver"] = str(g.choice(["primal_dual", "interior_point", "auto", "coordinate_descent"]))
     how["loss"] = str(g.choice(["absolute", "absolute", "squared", "huber", "capped"]))
     how["spread"] = float(g.choice([0.0, 0.003]))
     how["dense_bound"] = how["loss"] != "capped" and bool(g.random() < 0.5)
