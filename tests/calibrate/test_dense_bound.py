@@ -11,6 +11,8 @@ import scipy.optimize as so
 import scipy.sparse as sp
 
 from l0_calibrate import CalibrationProblem, calibrate
+from l0_calibrate.frontier import calibrate_path
+from l0_calibrate.options import Options
 from l0_core import InputError
 
 
@@ -59,7 +61,17 @@ def test_a_bound_is_refused_where_there_is_none() -> None:
         calibrate(asked, keep=3, dense_bound=True, loss="capped")
     with pytest.raises(InputError, match="dense_bound needs a budget"):
         calibrate(asked, dense_bound=True)
-    assert calibrate(asked, keep=3).dense_bound is None
+    assert calibrate(asked, keep=3, loss="capped").dense_bound is None
+
+
+def test_the_bound_stands_by_itself_below_the_number_of_targets() -> None:
+    asked = problem(2, 8, 12, 0.6)
+    assert calibrate(asked, keep=8).dense_bound is None
+    assert calibrate(asked, keep=7, dense_bound=False).dense_bound is None
+    result = calibrate(asked, keep=7, max_weight_ratio=2)
+    assert result.dense_bound is not None
+    assert 0 <= result.dense_bound <= result.loss
+    assert all(r.dense_bound is None for r in calibrate_path(asked, [7, 5], Options(max_weight_ratio=2)))
 
 
 def test_targets_that_the_capped_loss_gives_up_are_counted_and_marked() -> None:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from l0_calibrate.areas import Areas, area_numbers
 from l0_calibrate.checkpoint import Checkpoint
 from l0_calibrate.constraints import Bounds, bounds_of, check_mass_on
-from l0_calibrate.dense_bound import dense_bound, refuse_without_convexity
+from l0_calibrate.dense_bound import dense_bound, is_convex, refuse_without_convexity
 from l0_calibrate.losses.base import Loss, RowPrice
 from l0_calibrate.losses.reweighting import solve_priced
 from l0_calibrate.options import DEFAULT_SELECTOR, OptionFields, Options, options_from
@@ -302,7 +302,10 @@ def _budgeted(run: _Run, keep: int, checkpoint: Checkpoint | None, warm: Start |
     weights = np.zeros(run.problem.n_records)
     weights[support] = solution.u * run.problem.system.reference[support]
     result = _result(run, weights, selected.selection, solution, mu, selected.notes)
-    return _bounded(run, result, budget) if options.dense_bound else result
+    wanted = options.dense_bound
+    if wanted is None:
+        wanted = keep < run.problem.n_targets and is_convex(run.loss, run.price) and run.clock.left > 0.0
+    return _bounded(run, result, budget) if wanted else result
 
 
 def _bounded(run: _Run, result: CalibrationResult, budget: Budget) -> CalibrationResult:

@@ -13,6 +13,11 @@ from l0_calibrate.watch import Watch, unwatched
 from l0_core import InputError
 
 
+def is_convex(loss: Loss, price: RowPrice) -> bool:
+    """Whether a loss prices residuals of any size alike; the bound of another would be none."""
+    return loss.reprice(price, np.full(price.cap.size, np.inf)) is None
+
+
 def refuse_without_convexity(loss: Loss, price: RowPrice) -> None:
     """A bound of a loss that is not convex would be none.
 
@@ -21,7 +26,7 @@ def refuse_without_convexity(loss: Loss, price: RowPrice) -> None:
     InputError
         The loss names another price for some residuals.
     """
-    if loss.reprice(price, np.full(price.cap.size, np.inf)) is not None:
+    if not is_convex(loss, price):
         raise InputError("dense_bound needs a convex loss, such as absolute, squared or huber")
 
 

@@ -24,7 +24,8 @@ def calibrate_path(
 
     The selections are nested and each fit begins at the weights and duals of the one before, so a further
     count costs a few fits on the records kept, not on all. A count chosen on its
-    own may be somewhat better, its records being free.
+    own may be somewhat better, its records being free. A dense bound is made for each count where the options
+    ask for one, not by itself: it would cost a fit of all records each time.
 
     Raises
     ------
@@ -37,6 +38,7 @@ def calibrate_path(
         raise InputError(f"a number of records appears twice in {list(counts)}")
     results: list[CalibrationResult] = []
     never, warm = options.never_keep, None
+    options = attrs.evolve(options, dense_bound=bool(options.dense_bound))
     for keep in sorted(counts, reverse=True):
         result = calibrate(
             problem, attrs.evolve(options, keep=keep, share=None, never_keep=never), watch=watch, warm=warm

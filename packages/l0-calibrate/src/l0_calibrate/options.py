@@ -89,7 +89,7 @@ class OptionFields(TypedDict, total=False):
     never_keep: Any
     groups: Any
     areas: Any
-    dense_bound: bool
+    dense_bound: bool | None
     loss: str
     loss_settings: dict[str, Any]
     selector: str
@@ -138,7 +138,8 @@ class Options:
         area that has all its records instead of looking for blocks; the result does not depend on it but by rounding.
     dense_bound
         Whether a fit of all records at the bounds of the budget is made as well, for a certified lower bound of the
-        loss of any selection (`CalibrationResult.dense_bound`). It costs as much as a dense fit to ``tol``.
+        loss of any selection (`CalibrationResult.dense_bound`). It costs as much as a dense fit to ``tol``. None: where
+        fewer records are kept than there are targets, which leaves the best loss unknown, and the loss is convex.
     loss, selector, solver, backend
         Names of plugins; ``solver="auto"`` takes the interior point where it is the faster (see
         `l0_calibrate.solvers.auto.choose_solver`), the primal-dual one otherwise; the result says which and why.
@@ -180,7 +181,9 @@ class Options:
     never_keep: Any = attrs.field(default=None, converter=_flags)
     groups: Any = attrs.field(default=None, converter=_ids)
     areas: Any = attrs.field(default=None, converter=_areas)
-    dense_bound: bool = attrs.field(default=False, validator=attrs.validators.instance_of(bool))
+    dense_bound: bool | None = attrs.field(
+        default=None, validator=attrs.validators.optional(attrs.validators.instance_of(bool))
+    )
     loss: str = attrs.field(default="absolute", validator=attrs.validators.instance_of(str))
     loss_settings: dict[str, Any] = attrs.field(factory=dict, converter=dict)
     selector: str = attrs.field(default=DEFAULT_SELECTOR, validator=attrs.validators.instance_of(str))

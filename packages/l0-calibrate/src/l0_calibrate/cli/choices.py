@@ -49,8 +49,12 @@ class Count:
     keep: Annotated[int | None, typer.Option(help="Exactly how many records to keep.")] = None
     share: Annotated[float | None, typer.Option(help="The same as a fraction of the records.")] = None
     dense_bound: Annotated[
-        bool, typer.Option("--dense-bound", help="Certify what loss no choice of records can beat; costs a dense fit.")
-    ] = False
+        bool | None,
+        typer.Option(
+            "--dense-bound/--no-dense-bound",
+            help="Certify what loss no choice can beat; costs a dense fit. Default: where K is below the targets.",
+        ),
+    ] = None
 
 
 @attrs.frozen

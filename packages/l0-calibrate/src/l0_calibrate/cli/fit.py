@@ -96,6 +96,4 @@ def _show(result: CalibrationResult, written: list[Path]) -> None:
         screen.print(f"solver: {result.solver} ({result.solver_reason})", soft_wrap=True)
     for note in result.notes:
         screen.print(f"note: {note}")
-    if result.kept < problem.n_targets and result.options.budget(problem.n_records) and result.dense_bound is None:
-        screen.print("fewer records than targets: --dense-bound says what no choice of as many can beat")
     screen.print("written: " + ", ".join(str(path) for path in written), soft_wrap=True)
