@@ -139,6 +139,7 @@ class DescentIteration(Iteration):
         self._product = None
         if self._play is None or self._play.is_over:
             self._give_back()
+            self._play = None  # its copy of the columns goes before another is made
             before = self._whole.u.copy()
             descent_pass(self._fit.columns.arrays, self._whole, self._rows, self._prices, self._held)
             travel = float(self._fit.column_sums @ (self._whole.u - before) ** 2)
