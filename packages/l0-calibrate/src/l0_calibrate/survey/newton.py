@@ -64,9 +64,9 @@ def g_weights(
     for _ in range(_ITERATIONS):
         if float(np.abs(miss).max(initial=0.0)) <= _EXACT:
             break
-        step = _downhill(scaled, mobile * distance.slope(inner), miss)
+        step = _downhill(scaled, mobile, distance.slope(inner), miss)
         if step.is_blind:
-            step = _downhill(scaled, mobile * distance.steepest(inner), miss)
+            step = _downhill(scaled, mobile, distance.steepest(inner), miss)
         length, found = 1.0, None
         for _ in range(_HALVINGS):
             trial = _look(design, scaled, target, q, distance, dual + length * step.direction)
@@ -95,15 +95,15 @@ class _Step(NamedTuple):
     is_blind: bool
 
 
-def _downhill(x: Any, weight: FloatArray, miss: FloatArray) -> _Step:
-    """A Newton step by ``x' diag(weight) x``, or one along the gradient where rounding has turned it uphill."""
-    hessian = (x.T.multiply(weight) @ x).toarray()
+def _downhill(x: Any, mobile: FloatArray, slope: FloatArray, miss: FloatArray) -> _Step:
+    """A Newton step by ``x' diag(d q slope) x``, or one along the gradient where rounding has turned it uphill."""
+    hessian = (x.T.multiply(mobile * slope) @ x).toarray()
     step = -_solve(hessian, miss)
     with np.errstate(over="ignore", invalid="ignore"):
         blind = float(np.abs(hessian @ step + miss).max()) > 0.5 * float(np.abs(miss).max())
     descent = float(miss @ step)
     if not np.isfinite(step).all() or descent >= 0.0:
-        step = -miss / max(float(weight.mean()), np.finfo(float).tiny)
+        step = -miss / max(float(mobile.mean()), np.finfo(float).tiny)
         descent = float(miss @ step)
     return _Step(step, descent, blind)
 
