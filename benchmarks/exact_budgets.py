@@ -64,7 +64,7 @@ CASES: dict[str, dict[str, Any]] = {
     "large 28000": {
         "problem": LARGE,
         "options": {
-            "keep": 28_000, "max_weight_ratio": 5, "selector": "exchange", "selector_settings": {"seconds": 35},
+            "keep": 28_000, "max_weight_ratio": 5, "selector": "exchange", "selector_settings": {"seconds": 42},
         },
         "reach": {"loss": 0.0748, "ess": 11_500, "seconds": 60},
     },

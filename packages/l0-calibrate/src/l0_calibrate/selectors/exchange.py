@@ -148,7 +148,9 @@ class ExchangeSelector(Selector):
         """Choose exactly ``budget.keep`` records."""
         began = time.perf_counter()
         support, solution, scores = pruned(
-            InnerFits(budget, machine, began + 0.5 * budget.seconds), Pace.cheap(budget.system.columns.nnz), watch
+            InnerFits(budget, machine, began + 0.5 * budget.seconds),
+            Pace.before_search(budget.system.columns.nnz),
+            watch,
         )
         fits = InnerFits(budget, machine, began + budget.seconds)
         solution = fits.floored(support, solution.start(), SETTLE)

@@ -44,16 +44,17 @@ class Pace:
     @staticmethod
     def at(keep: int, targets: int, entries: int) -> Pace:
         """Slower where K is near the number of targets or below (each record then matters), or where it is cheap."""
-        return CAREFUL if keep < 1.5 * targets else Pace.cheap(entries)
+        return CAREFUL if keep < 1.5 * targets or entries < _SMALL else QUICK
 
     @staticmethod
-    def cheap(entries: int) -> Pace:
-        """Careful where that costs next to nothing, quick elsewhere."""
-        return CAREFUL if entries < _SMALL else QUICK
+    def before_search(entries: int) -> Pace:
+        """Careful where that costs next to nothing; elsewhere the time is better spent on the search that follows."""
+        return CAREFUL if entries < _SMALL else BRIEF
 
 
 CAREFUL = Pace(1_500, 150, 0.95)
 QUICK = Pace(600, 120, 0.94)
+BRIEF = Pace(300, 80, 0.93)
 
 
 def contributions(budget: Budget, support: IntArray, u: FloatArray) -> FloatArray:
