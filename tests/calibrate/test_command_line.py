@@ -57,6 +57,17 @@ def test_a_column_that_flags_nothing_is_refused(folder, monkeypatch, capsys, col
     assert not (folder / "run").exists()
 
 
+def test_what_an_earlier_run_left_in_the_folder_is_named(folder, monkeypatch, capsys):
+    run = ("fit", folder / "problem", "--keep", 20, "--out", folder / "run")
+    assert command(monkeypatch, *run) == 0
+    assert "earlier run" not in capsys.readouterr().out
+    (folder / "run" / "report.html").write_text("of the first run")
+    assert command(monkeypatch, *run) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert "of an earlier run, left as it is: " in out
+    assert "report.html" in out.split("earlier run")[1]
+
+
 def test_piped_progress_says_how_each_stage_began_and_ended(capsys):
     def event(stage, fraction, seconds):
         return Progress(stage, 1, fraction, 0.5, None, 9, seconds)

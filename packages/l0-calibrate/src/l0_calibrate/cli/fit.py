@@ -97,3 +97,7 @@ def _show(result: CalibrationResult, written: list[Path]) -> None:
     for note in result.notes:
         screen.print(f"note: {note}")
     screen.print("written: " + ", ".join(str(path) for path in written), soft_wrap=True)
+    beside = [written[0].with_name(name) for name in ("replicates.parquet", "report.html")]
+    old = [str(path) for path in beside if path not in written and path.exists()]
+    if old:
+        screen.print("of an earlier run, left as it is: " + ", ".join(old), soft_wrap=True)
