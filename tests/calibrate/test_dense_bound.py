@@ -68,8 +68,10 @@ def test_the_bound_stands_by_itself_below_the_number_of_targets() -> None:
     asked = problem(2, 8, 12, 0.6)
     assert calibrate(asked, keep=8).dense_bound is None
     assert calibrate(asked, keep=7, dense_bound=False).dense_bound is None
-    result = calibrate(asked, keep=7, max_weight_ratio=2)
+    stages: list[str] = []
+    result = calibrate(asked, keep=7, max_weight_ratio=2, watch=lambda event: stages.append(event.stage))
     assert result.dense_bound is not None
+    assert list(dict.fromkeys(stages)) == ["select", "refit", "bound"]
     assert 0 <= result.dense_bound <= result.loss
     assert all(r.dense_bound is None for r in calibrate_path(asked, [7, 5], Options(max_weight_ratio=2)))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import attrs
 import numpy as np
 
 from l0_calibrate.losses.base import Loss, RowPrice
@@ -52,6 +53,7 @@ def dense_bound(budget: Budget, solver: str, stop: Stop, machine: Machine, watch
         mass=budget.mass,
         areas=budget.areas,
     )
-    bound = choose_solver(solver, task, stop, machine).solver.solve(task, stop, None, machine, watch).bound
+    taken = choose_solver(solver, task, stop, machine).solver
+    bound = taken.solve(task, stop, None, machine, lambda event: watch(attrs.evolve(event, stage="bound"))).bound
     # No price is negative, whatever the solver could show.
     return max(bound, 0.0) / budget.system.targets

@@ -11,10 +11,11 @@ import attrs
 class Progress:
     """One event of a run.
 
-    ``stage`` is ``"select"``, ``"refit"``, ``"fit"`` or ``"exchange"``; ``fraction`` the part of the
-    stage that is done as far as it is known; ``loss`` the mean price of the targets (None before the
-    first evaluation); ``gap`` the certified relative gap where there is one; ``kept`` the number of
-    records in play; ``seconds`` since the run began.
+    ``stage`` is ``"select"``, ``"refit"``, ``"fit"``, ``"exchange"`` or ``"bound"`` (the fit of all records
+    behind a dense bound); ``fraction`` the part of the stage that is done as far as it is known; ``loss`` the
+    mean price of the targets, spread included where a solver speaks (None before the first evaluation); ``gap``
+    the certified relative gap where there is one; ``kept`` the number of records in play; ``seconds`` since
+    the run began.
     """
 
     stage: str
