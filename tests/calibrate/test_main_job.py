@@ -103,7 +103,11 @@ def test_an_interrupted_fit_leaves_nothing_behind(tmp_path):
     matrix = rng.uniform(0.0, 1.0, (400, 6000)) * (rng.uniform(size=(400, 6000)) < 0.1)
     CalibrationProblem(matrix, matrix.sum(axis=1) * rng.uniform(0.5, 2.0, 400)).save(tmp_path / "problem")
     # No tolerance: the fit does not end by itself while this test waits for it.
-    code = "from l0_calibrate.cli import main; main()"
+    # A process begun in the background is begun deaf to interrupts; so that this one hears them, it says so.
+    code = (
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "from l0_calibrate.cli import main; main()"
+    )
     command = [sys.executable, "-c", code, "fit", "problem", "--out", "run", "--tol", "0", "--solver", "primal_dual"]
     with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr.readline().startswith("fit")  # the first plain line: the fit is under way
