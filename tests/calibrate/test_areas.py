@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import scipy.sparse as sp
 from typer.testing import CliRunner
 
 from l0_calibrate import CalibrationProblem, Options, calibrate
@@ -17,6 +16,7 @@ from l0_calibrate.domains import calibrate_domains
 from l0_calibrate.solvers.interior_point import structure
 from l0_calibrate.solvers.interior_point.structure import find_structure
 from l0_core import InputError
+from nested_areas import nested_problem
 
 STATES, DISTRICTS, ITEMS, RECORDS = 4, 3, 50, 60
 
@@ -25,20 +25,11 @@ STATES, DISTRICTS, ITEMS, RECORDS = 4, 3, 50, 60
 def nested() -> CalibrationProblem:
     """Nation, states and districts publish totals of items; districts are numbered anew in each state."""
     rng = np.random.default_rng(0)
-    n = STATES * DISTRICTS * RECORDS
     place = rng.permutation(np.repeat(np.arange(STATES * DISTRICTS), RECORDS))
-    items = np.array([rng.choice(ITEMS, 6, replace=False) for _ in range(n)]).ravel()
-    record, amounts = np.repeat(np.arange(n), 6), rng.lognormal(0.0, 0.7, 6 * n)
-    of = place[record]
-    levels = (items, (1 + of // DISTRICTS) * ITEMS + items, (1 + STATES + of) * ITEMS + items)
-    rows = (1 + STATES + STATES * DISTRICTS) * ITEMS
-    matrix = sp.csr_array((np.tile(amounts, 3), (np.concatenate(levels), np.tile(record, 3))), shape=(rows, n))
-    w = rng.uniform(5.0, 15.0, n)
-    targets = matrix @ (w * np.exp(rng.normal(0.0, 0.4, n))) * rng.lognormal(0.0, 0.05, rows)
     states = np.array([f"S{k}" for k in range(STATES)])[place // DISTRICTS]
     info = pd.DataFrame({"state": states, "district": place % DISTRICTS, "half": (place // DISTRICTS) // 2})
-    info["gap"] = info["state"].where(np.arange(n) != 7)
-    return CalibrationProblem(matrix, targets, initial_weights=w, record_info=info)
+    info["gap"] = info["state"].where(np.arange(place.size) != 7)
+    return nested_problem(rng, place, STATES, ITEMS, 6, info)
 
 
 def structure_by(problem: CalibrationProblem, labels: object) -> structure.Structure:

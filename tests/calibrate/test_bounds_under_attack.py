@@ -10,6 +10,7 @@ import pytest
 import scipy.optimize as so
 import scipy.sparse as sp
 
+from hostile_numbers import exact_objective, hostile_numbers
 from l0_calibrate import CalibrationProblem, calibrate
 from l0_calibrate import system as system_module
 from l0_calibrate.losses import RowPrice
@@ -31,12 +32,8 @@ RESOLUTION = 2e-7
 def hostile_task(seed: int) -> Task:
     """Entries of 1e-9 to 1e12 of both signs, tiny weights, huge and pinching bounds, weights of 0 to 1e6, any price."""
     g = np.random.default_rng(seed)
-    m, n = int(g.integers(1, 9)), int(g.integers(1, 12))
-    sizes = 10.0 ** g.uniform(-9, 12, (m, n) if g.random() < 0.4 else (m, 1))
-    signs = g.choice([1.0, 1.0, -1.0], (m, n) if g.random() < 0.5 else (1, 1))
-    matrix = (g.random((m, n)) < g.choice([0.3, 0.6, 1.0])) * sizes * signs * g.uniform(0.5, 2, (m, n))
-    w = 10.0 ** g.uniform(-6, 3, n) if g.random() < 0.5 else np.ones(n)
-    targets = (matrix @ w) * g.choice([1.0, 2.0, 0.1, 1 + 1e-9], m)
+    matrix, targets, w = hostile_numbers(g)
+    m, n = matrix.shape
     if g.random() < 0.3:
         targets = 10.0 ** g.uniform(-3, 9, m) * g.choice([-1.0, 1.0], m)
     upper = np.full(n, g.choice([np.inf, 1e15, 1e9, 10.0, 1.0]))
@@ -47,26 +44,6 @@ def hostile_task(seed: int) -> Task:
     spread = np.zeros(n) if g.random() < 0.5 else g.choice([0.0, 1e-12, 1e-3, 10.0], n)
     system = build_system(sp.csr_array(matrix), targets, w)
     return Task(system, RowPrice(weights, zone, curvature), None, lower, upper, spread, float(g.integers(2)))
-
-
-def exact_objective(task: Task, u: np.ndarray) -> Fraction:
-    """The objective at a point of the stored numbers, without rounding."""
-    c, price = task.system.columns, task.price
-    residuals = [-Fraction(float(x)) for x in task.system.b]
-    indptr = c.indptr.astype(np.int64)
-    for j in np.flatnonzero(u):
-        for p in range(indptr[j], indptr[j + 1]):
-            residuals[int(c.indices[p])] += Fraction(float(c.values[p])) * Fraction(float(u[j]))
-    total = Fraction(0)
-    for r, cap, zone, bend in zip(residuals, price.cap, price.dead_zone, price.curvature, strict=True):
-        excess, c_i, q = abs(r) - Fraction(float(zone)), Fraction(float(cap)), Fraction(float(bend))
-        if excess > 0:
-            inner = q > 0 and excess <= q * c_i
-            total += excess**2 / (2 * q) if inner else c_i * excess - q * c_i**2 / 2
-    for j in np.flatnonzero(task.spread):
-        distance = Fraction(float(u[j])) - Fraction(float(task.centre))
-        total += Fraction(float(task.spread[j])) * distance**2 / 2
-    return total
 
 
 @pytest.mark.parametrize("block", range(4))

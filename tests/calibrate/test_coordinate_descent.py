@@ -12,6 +12,7 @@ import scipy.sparse as sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hostile_numbers import exact_objective, hostile_numbers
 from l0_calibrate import CalibrationProblem, calibrate
 from l0_calibrate.demo import load_demo
 from l0_calibrate.losses.base import RowPrice
@@ -106,30 +107,11 @@ def test_squared_loss_beside_bounded_least_squares(seed: int, m: int, n: int, ra
     np.testing.assert_allclose(found.y, found.residuals / task.price.curvature, rtol=1e-9, atol=1e-12)
 
 
-def exact_objective(task: Task, u: np.ndarray) -> Fraction:
-    """The objective of a squared or Huber price at a point of the stored numbers, without rounding."""
-    total, a = Fraction(0), dense(task)
-    for i, (cap, q) in enumerate(zip(task.price.cap, task.price.curvature, strict=True)):
-        if cap == 0:
-            continue
-        r = sum((Fraction(x) * Fraction(v) for x, v in zip(a[i].tolist(), u.tolist(), strict=True)), Fraction(0))
-        size, bend = abs(r - Fraction(float(task.system.b[i]))), Fraction(float(q))
-        inner = not np.isfinite(cap) or size <= bend * Fraction(float(cap))
-        total += size**2 / (2 * bend) if inner else Fraction(float(cap)) * (size - bend * Fraction(float(cap)) / 2)
-    for kappa, v in zip(task.spread.tolist(), u.tolist(), strict=True):
-        total += Fraction(kappa) * (Fraction(v) - Fraction(task.centre)) ** 2 / 2
-    return total
-
-
 def hostile_task(seed: int) -> Task:
     """Entries of 1e-9 to 1e12, tiny and huge weights, bounds that pinch or are none, weights of targets of 1e-6 to 1e6."""
     g = np.random.default_rng(seed)
-    m, n = int(g.integers(1, 9)), int(g.integers(1, 12))
-    sizes = 10.0 ** g.uniform(-9, 12, (m, n) if g.random() < 0.4 else (m, 1))
-    signs = g.choice([1.0, 1.0, -1.0], (m, n) if g.random() < 0.5 else (1, 1))
-    matrix = (g.random((m, n)) < g.choice([0.3, 0.6, 1.0])) * sizes * signs * g.uniform(0.5, 2, (m, n))
-    w = 10.0 ** g.uniform(-6, 3, n) if g.random() < 0.5 else np.ones(n)
-    targets = (matrix @ w) * g.choice([1.0, 2.0, 0.1, 1 + 1e-9], m)
+    matrix, targets, w = hostile_numbers(g)
+    m, n = matrix.shape
     problem = CalibrationProblem(
         sp.csr_array(matrix), targets, initial_weights=w, loss_weights=g.choice([1e-6, 1.0, 1e6], m)
     )

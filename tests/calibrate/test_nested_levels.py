@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import scipy.sparse as sp
 
 from l0_calibrate import CalibrationProblem, calibrate
 from l0_calibrate.losses import RowPrice
@@ -14,6 +13,7 @@ from l0_calibrate.solvers.interior_point import InteriorPointSolver
 from l0_calibrate.solvers.interior_point.program import Use
 from l0_calibrate.solvers.interior_point.structure import find_structure
 from l0_calibrate.solvers.primal_dual import PrimalDualSolver
+from nested_areas import nested_problem
 
 STATES, DISTRICTS, ITEMS, RECORDS = 5, 5, 60, 80
 
@@ -21,18 +21,8 @@ STATES, DISTRICTS, ITEMS, RECORDS = 5, 5, 60, 80
 @pytest.fixture(scope="module")
 def nested() -> CalibrationProblem:
     """Every record has a few of many items; nation, its state and its district each publish totals of items."""
-    rng = np.random.default_rng(0)
-    n = STATES * DISTRICTS * RECORDS
     district = np.repeat(np.arange(STATES * DISTRICTS), RECORDS)
-    items = np.array([rng.choice(ITEMS, 8, replace=False) for _ in range(n)]).ravel()
-    record, amounts = np.repeat(np.arange(n), 8), rng.lognormal(0.0, 0.7, 8 * n)
-    place = district[record]
-    levels = (items, (1 + place // DISTRICTS) * ITEMS + items, (1 + STATES + place) * ITEMS + items)
-    rows = (1 + STATES + STATES * DISTRICTS) * ITEMS
-    matrix = sp.csr_array((np.tile(amounts, 3), (np.concatenate(levels), np.tile(record, 3))), shape=(rows, n))
-    w = rng.uniform(5.0, 15.0, n)
-    truth = w * np.exp(rng.normal(0.0, 0.4, n))
-    return CalibrationProblem(matrix, matrix @ truth * rng.lognormal(0.0, 0.05, rows), initial_weights=w)
+    return nested_problem(np.random.default_rng(0), district, STATES, ITEMS, 8)
 
 
 def task_of(asked: CalibrationProblem) -> Task:

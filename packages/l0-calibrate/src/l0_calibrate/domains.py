@@ -25,10 +25,38 @@ from l0_core.selection import share_out
 _GRAVITY = ("optimal", "converged", "stalled", "budget_spent", "infeasible")
 
 
-def _domains(problem: CalibrationProblem, by: str) -> tuple[np.ndarray, np.ndarray]:
-    """(values of the column, the position of each record's value among them)."""
-    codes, values = pd.factorize(record_column(problem, by), sort=True)
-    return np.asarray(values), codes
+@attrs.frozen(eq=False)
+class _Division:
+    """How a problem falls apart.
+
+    Parameters
+    ----------
+    by, values
+        The column of the records, and its values, ascending.
+    of_record, of_row
+        The position of each record's and each target's value among them; -1 for a target without records.
+    share
+        What part of the loss weights each domain has. A part prices its targets with weights that average 1;
+        this is what those weights average in the whole.
+    """
+
+    by: str
+    values: np.ndarray
+    of_record: np.ndarray
+    of_row: np.ndarray
+    share: np.ndarray
+
+    @classmethod
+    def of(cls, problem: CalibrationProblem, by: str) -> _Division:
+        """The domains of a column, each with targets of its own."""
+        codes, found = pd.factorize(record_column(problem, by), sort=True)
+        values, of_row = np.asarray(found), _rows_of_domains(problem, by, codes)
+        empty = np.setdiff1d(np.arange(values.size), of_row)
+        if empty.size:
+            raise InputError(f"no target belongs to {by} = {values[empty[0]]!r}: its records cannot be calibrated")
+        reached = of_row >= 0
+        share = np.bincount(of_row[reached], problem.loss_weights[reached], values.size) / problem.n_targets
+        return cls(by, values, codes, of_row, share)
 
 
 def _rows_of_domains(problem: CalibrationProblem, by: str, codes: np.ndarray) -> np.ndarray:
@@ -112,47 +140,65 @@ def calibrate_domains(
             "groups and by do not go together: counts are shared out over the domains to the record, which whole "
             "groups may not give; calibrate each domain on its own"
         )
-    values, codes = _domains(problem, by)
-    row_domain = _rows_of_domains(problem, by, codes)
+    division = _Division.of(problem, by)
+    plans = _plans(problem, options, division)
+    weights, dual = np.zeros(problem.n_records), np.zeros(problem.n_targets)
+    main = None if replicate_weights is None else checked_replicates(problem, replicate_weights)
+    replicates = None if main is None else np.zeros(main.shape)
+    parts: list[CalibrationResult] = []
+    clock = Shares(options.time_limit, len(plans) * (1 if main is None else 2))
+    for d, plan in enumerate(plans):
+        rows, columns = np.flatnonzero(division.of_row == d), np.flatnonzero(division.of_record == d)
+        part = problem.subset(rows, columns)
+        how = attrs.evolve(plan, time_limit=clock.following())
+        try:
+            result = calibrate(part, how, watch=watch)
+            if main is not None and replicates is not None:
+                again = attrs.evolve(result, options=attrs.evolve(how, time_limit=clock.following()), timings={})
+                replicates[columns] = calibrate_replicates(again, main[columns]).replicates
+        except InputError as error:
+            raise InputError(f"{by} = {division.values[d]!r}: {error}") from error
+        weights[columns] = result.weights
+        if result.dual is not None:
+            dual[rows] = result.dual * division.share[d]
+        parts.append(result)
+    whole = _put_together(problem, options, division, parts, weights)
+    return attrs.evolve(whole, dual=dual, replicates=replicates)
+
+
+def _plans(problem: CalibrationProblem, options: Options, division: _Division) -> list[Options]:
+    """The options of each domain: its count, its flags, its areas."""
     flags = {name: _flags(problem, options, name) for name in ("must_keep", "never_keep")}
     areas = area_numbers(problem, options)
-    keep = options.budget(problem.n_records)
-    counts: tuple[int | None, ...] = (None,) * values.size
+    keep, size = options.budget(problem.n_records), division.values.size
+    counts: tuple[int | None, ...] = (None,) * size
     if keep is not None:
-        counts = _counts(keep, values, codes, flags["must_keep"], flags["never_keep"] | (problem.initial_weights <= 0))
-    weights = np.zeros(problem.n_records)
-    dual = np.zeros(problem.n_targets)
-    values_of = None if replicate_weights is None else checked_replicates(problem, replicate_weights)
-    replicates = None if values_of is None else np.zeros(values_of.shape)
-    parts: list[CalibrationResult] = []
-    # A part prices its targets with weights that average 1; this is what those weights average in the whole.
-    reached = row_domain >= 0
-    share = np.bincount(row_domain[reached], problem.loss_weights[reached], values.size) / problem.n_targets
-    clock = Shares(options.time_limit, values.size * (1 if values_of is None else 2))
-    for d in range(values.size):
-        rows, columns = np.flatnonzero(row_domain == d), np.flatnonzero(codes == d)
-        if rows.size == 0:
-            raise InputError(f"no target belongs to {by} = {values[d]!r}: its records cannot be calibrated")
-        part = problem.subset(rows, columns)
+        never = flags["never_keep"] | (problem.initial_weights <= 0)
+        counts = _counts(keep, division.values, division.of_record, flags["must_keep"], never)
+    plans = []
+    for d in range(size):
+        columns = np.flatnonzero(division.of_record == d)
         own: dict[str, Any] = {name: mask[columns] for name, mask in flags.items() if mask.any()}
         if areas is not None:
             own["areas"] = areas.numbers[:, columns].T
-        how = attrs.evolve(options, keep=counts[d], share=None, time_limit=clock.following(), **own)
-        try:
-            result = calibrate(part, how, watch=watch)
-            if values_of is not None and replicates is not None:
-                again = attrs.evolve(result, options=attrs.evolve(how, time_limit=clock.following()), timings={})
-                replicates[columns] = calibrate_replicates(again, values_of[columns]).replicates
-        except InputError as error:
-            raise InputError(f"{by} = {values[d]!r}: {error}") from error
-        weights[columns] = result.weights
-        if result.dual is not None:
-            dual[rows] = result.dual * share[d]
-        parts.append(result)
+        plans.append(attrs.evolve(options, keep=counts[d], share=None, **own))
+    return plans
+
+
+def _put_together(
+    problem: CalibrationProblem,
+    options: Options,
+    division: _Division,
+    parts: list[CalibrationResult],
+    weights: np.ndarray,
+) -> CalibrationResult:
+    """One result of those of the domains, without duals and replicates."""
+    by, share = division.by, division.share
     # What no record enters is missed by all of its target, whatever the weights.
     loss: Loss = registry().get("loss", options.loss, **options.loss_settings)
     price, residuals = loss.price(problem), problem.relative_errors(weights)
-    lost = (loss.reprice(price, residuals) or price).values(residuals)[~reached].sum() / problem.n_targets
+    costs = (loss.reprice(price, residuals) or price).values(residuals)
+    lost = costs[division.of_row < 0].sum() / problem.n_targets
     spreads = sorted({part.spread for part in parts})
     stages = {stage for part in parts for stage in part.timings}
     return CalibrationResult(
@@ -163,19 +209,22 @@ def calibrate_domains(
         status=max((part.status for part in parts), key=_GRAVITY.index),
         objective=float(sum(part.objective * s for part, s in zip(parts, share, strict=True)) + lost),
         bound=_together([part.bound for part in parts], share, lost),
-        dual=dual,
+        dual=None,
         spread=parts[0].spread,
         timings={stage: sum(part.timings.get(stage, 0.0) for part in parts) for stage in sorted(stages)},
         notes=(
-            f"{values.size} domains of {by} calibrated on their own",
+            f"{len(parts)} domains of {by} calibrated on their own",
             *((f"spread from {spreads[0]:.3g} to {spreads[-1]:.3g}, domain by domain",) if len(spreads) > 1 else ()),
-            *(f"{by} {value}: {note}" for value, part in zip(values, parts, strict=True) for note in part.notes),
+            *(
+                f"{by} {value}: {note}"
+                for value, part in zip(division.values, parts, strict=True)
+                for note in part.notes
+            ),
         ),
         dense_bound=_together([part.dense_bound for part in parts], share, lost),
         abandoned=loss.abandoned(price, residuals),
         solver=", ".join(dict.fromkeys(part.solver for part in parts)),
         solver_reason="domain by domain",
-        replicates=replicates,
         by=by,
     )
 

@@ -71,7 +71,7 @@ def _against_interior_point(
         return f"runs on backend {machine.backend!r}"
     tight = stop.tolerance <= TIGHT
     if start is not None and not tight:
-        return "goes on from the point of the selection"
+        return "goes on from the point that was given"
     if task.system.columns.nnz > LARGE and not tight:
         return "a large matrix: as fast, with less memory"
     refusal = interior.refusal(task)

@@ -31,7 +31,7 @@ from l0_calibrate.solvers.fit import Fit
 from l0_calibrate.solvers.iteration import Iteration, Opening, iterate
 from l0_calibrate.solvers.restarts import RestartRule
 from l0_calibrate.solvers.sparse_map import ColumnMap
-from l0_calibrate.system import Columns, take_columns
+from l0_calibrate.system import Columns, ColumnsCopy
 from l0_calibrate.watch import Watch, unwatched
 
 FloatArray = npt.NDArray[np.float64]
@@ -131,12 +131,13 @@ class DescentIteration(Iteration):
         self._settle()
 
     def step(self) -> float:
-        """A pass; returns ``sqrt(sum_j d_j^2 sum_i |a_ij|)`` of the changes, ``inf`` where only some columns moved.
+        """A pass; returns ``sqrt(sum_j d_j^2 sum_i |a_ij|)`` of the changes, or the fall where only some columns moved.
 
         0 where all targets are met to the digits of the stored entries: the objective would go on to fall for ever.
         """
         self.rule.begin()
         self._product = None
+        self.is_whole = self._play is None or self._play.is_over
         if self._play is None or self._play.is_over:
             self._give_back()
             self._play = None  # its copy of the columns goes before another is made
@@ -146,25 +147,25 @@ class DescentIteration(Iteration):
             self._play = self._in_play()
             met = self._objective(self._whole, self._whole.u, self._rows.residual) <= self._resolution
             return 0.0 if met else math.sqrt(travel)
-        self._partial(self._play)
-        return math.inf
+        return self._partial(self._play)
 
     def _in_play(self) -> _Play | None:
         """The columns that are not held, in a random order; None where there are none."""
         ids = self._rng.permutation(np.flatnonzero(~self._held)).astype(np.int64)
         if ids.size == 0:
             return None
-        columns, _ = take_columns(self._fit.columns, ids)
+        copy = ColumnsCopy.of(self._fit.columns, ids)
+        copy.fill(0, ids.size)
         whole = self._whole
         state = Coordinates(
             whole.u[ids], whole.lower[ids], whole.upper[ids], whole.kappa[ids], whole.curvature[ids], whole.centre
         )
         extrapolation = Extrapolation(state.curvature, COMBINED)
         extrapolation.restart(state.u)
-        return _Play(columns, ids, state, extrapolation)
+        return _Play(copy.columns, ids, state, extrapolation)
 
-    def _partial(self, play: _Play) -> None:
-        """A pass over the columns in play, and where the passes so far lead, if that is better."""
+    def _partial(self, play: _Play) -> float:
+        """A pass over the columns in play, and where the passes so far lead, if that is better; returns its fall."""
         held = np.empty(play.ids.size, dtype=np.bool_)
         fall = descent_pass(play.columns.arrays, play.state, self._rows, self._prices, held)
         play.passes += 1
@@ -177,6 +178,7 @@ class DescentIteration(Iteration):
         still = fall <= STILL * play.first_fall
         # A slow direction alone is left after the first pass, at times: that is what an extrapolation is for.
         play.is_over = play.passes >= MOST_PASSES or (still and play.passes >= COMBINED)
+        return fall
 
     def _move(self, play: _Play, ahead: FloatArray) -> None:
         """Go there if the objective is lower there."""

@@ -21,7 +21,6 @@ from l0_calibrate.solvers.sparse_map import ColumnMap
 from l0_calibrate.system import Room
 
 FloatArray = npt.NDArray[np.float64]
-BoolArray = npt.NDArray[np.bool_]
 IntArray = npt.NDArray[np.int64]
 
 WORTH = 0.8
@@ -105,14 +104,6 @@ class FusedIteration(Iteration):
             self._now = now.without_held(self._room)
         dual, cross = dual_step(self._dual, self._products, self._rows, rule.omega, q)
         return math.sqrt(max(moved / rule.omega + rule.omega * dual - 2.0 * cross, 0.0))
-
-    def held(self) -> BoolArray:
-        """The columns that the last step left where they are, flags of shape (k,)."""
-        out = np.zeros(self._whole.primal.u.size, dtype=np.bool_)
-        if self._now.ids is not None:
-            out[:] = True
-            out[self._now.ids] = False
-        return out
 
     def restart(self) -> None:
         """Go on from (u1, y1)."""

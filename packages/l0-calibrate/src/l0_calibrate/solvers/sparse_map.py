@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import attrs
@@ -12,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from l0_calibrate.solvers.kernels import multiply, multiply_transposed
+from l0_calibrate.solvers.threads import Threads
 from l0_calibrate.system import Columns, ColumnsCopy, Room
 
 FloatArray = npt.NDArray[np.float64]
@@ -60,24 +60,21 @@ class ColumnMap:
 
     columns: Columns
     threads: int = 1
-    _pool: ThreadPoolExecutor | None = None
+    _shared: Threads | None = None
     _moving: BoolArray | None = None
+    _workers: Threads = attrs.field(init=False)
     _ranges: list[tuple[int, int]] = attrs.field(init=False)
     _buffers: list[FloatArray] = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self.threads = threads_for(self.columns, self.threads)
+        self._workers = self._shared or Threads(self.threads)
         self._ranges = _cuts(self.columns, self.threads, self._moving)
         self._buffers = [np.zeros(self.columns.rows) for _ in self._ranges[1:]]
-        if self.threads == 1:
-            self._pool = None
-        elif self._pool is None:
-            self._pool = ThreadPoolExecutor(self.threads - 1)
 
     def close(self) -> None:
         """End the threads."""
-        if self._pool is not None:
-            self._pool.shutdown()
+        self._workers.close()
 
     def restricted(self, chosen: IntArray, moving: BoolArray, room: Room) -> ColumnMap:
         """Some of the columns (ascending), copied close together, on the same threads (which stay this map's).
@@ -85,13 +82,8 @@ class ColumnMap:
         ``moving`` marks those of them that sweeps will work most on; the copy lies in ``room`` until it is used again.
         """
         copy = ColumnsCopy.of(self.columns, chosen, room)
-        part = ColumnMap(copy.columns, self.threads, self._pool, moving)
-        jobs = []
-        if part._pool is not None:
-            jobs = [part._pool.submit(copy.fill, *cut) for cut in part._ranges[1:]]
-        copy.fill(*part._ranges[0])
-        for job in jobs:
-            job.result()
+        part = ColumnMap(copy.columns, self.threads, self._workers, moving)
+        self._workers.all(part.threads, lambda t: copy.fill(*part._ranges[t]))
         return part
 
     def sweep(
@@ -102,20 +94,20 @@ class ColumnMap:
         ``product`` is set to the sum of what the ranges add, and of ``others``; the sum of what the kernel returns
         is returned.
         """
-        c = self.columns
-        arrays = (c.arrays, *arguments)
+        arrays = (self.columns.arrays, *arguments)
         product[:] = 0.0 if others is None else others
-        if self._pool is None:
-            return float(kernel(0, c.count, *arrays, product))
-        jobs = []
-        for (first, last), buffer in zip(self._ranges[1:], self._buffers, strict=True):
-            buffer[:] = 0.0
-            jobs.append(self._pool.submit(kernel, first, last, *arrays, buffer))
-        total = float(kernel(*self._ranges[0], *arrays, product))
-        for job, buffer in zip(jobs, self._buffers, strict=True):
-            total += float(job.result())
+
+        def work(t: int) -> float:
+            sums = product
+            if t > 0:
+                sums = self._buffers[t - 1]
+                sums[:] = 0.0
+            return float(kernel(*self._ranges[t], *arrays, sums))
+
+        total = sum(self._workers.all(self.threads, work))
+        for buffer in self._buffers:
             product += buffer
-        return total
+        return float(total)
 
     def matvec(self, u: FloatArray) -> FloatArray:
         """``A u``, shape (m,)."""
@@ -128,10 +120,5 @@ class ColumnMap:
         c = self.columns
         g = np.empty(c.count)
         # Each thread writes entries of its own: the bits are the same for any number of threads.
-        jobs = []
-        if self._pool is not None:
-            jobs = [self._pool.submit(multiply_transposed, *part, c.arrays, y, g) for part in self._ranges[1:]]
-        multiply_transposed(*self._ranges[0], c.arrays, y, g)
-        for job in jobs:
-            job.result()
+        self._workers.all(self.threads, lambda t: multiply_transposed(*self._ranges[t], c.arrays, y, g))
         return g

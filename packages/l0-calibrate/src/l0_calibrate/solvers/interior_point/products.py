@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import attrs
@@ -11,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from l0_calibrate.solvers.interior_point.ordering import RunArrays, Runs
+from l0_calibrate.solvers.threads import Threads
 from l0_gates.jit import fast_jit
 
 FloatArray = npt.NDArray[np.float64]
@@ -30,35 +30,20 @@ class RunMap:
     threads: int
     ranges: list[tuple[int, int]] = attrs.field(init=False)
     _shares: FloatArray = attrs.field(init=False)
-    _pool: ThreadPoolExecutor | None = attrs.field(init=False, default=None)
+    _workers: Threads = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self.ranges = self.runs.parts(self.threads)
         self._shares = np.zeros((len(self.ranges), self.runs.height))
-        if self.threads > 1:
-            self._pool = ThreadPoolExecutor(self.threads - 1)
+        self._workers = Threads(self.threads)
 
     def close(self) -> None:
         """End the threads."""
-        if self._pool is not None:
-            self._pool.shutdown()
+        self._workers.close()
 
     def all(self, count: int, work: Callable[[int], Any]) -> list[Any]:
         """``work(k)`` for each k below ``count``, shared out to the threads; what they return, in order."""
-        lanes = min(self.threads, count)
-        if self._pool is None or lanes == 1:
-            return [work(k) for k in range(count)]
-        out: list[Any] = [None] * count
-
-        def lane(t: int) -> None:
-            for k in range(t, count, lanes):
-                out[k] = work(k)
-
-        jobs = [self._pool.submit(lane, t) for t in range(1, lanes)]
-        lane(0)
-        for job in jobs:
-            job.result()
-        return out
+        return self._workers.all(count, work)
 
     def over(self, size: int, kernel: Callable[..., Any], *arguments: Any) -> list[Any]:
         """``kernel(first, last, *arguments)`` for each thread's part of ``size`` elements (unsigned, as places are)."""
