@@ -14,7 +14,7 @@ from l0_calibrate import CalibrationProblem, calibrate
 from l0_calibrate.cli.app import app
 from l0_calibrate.demo import load_demo
 from l0_calibrate.losses import RowPrice
-from l0_calibrate.solvers import Machine, Start, Stop, Task
+from l0_calibrate.solvers import Machine, Start, Stop, Task, auto
 from l0_calibrate.solvers.auto import choose_solver
 from l0_calibrate.solvers.interior_point import InteriorPointSolver
 from l0_core import InputError
@@ -92,6 +92,13 @@ def test_the_result_says_which_and_why(asked: dict[str, Any], name: str, reason:
     assert result.summary()["solver"] == name
     if "keep" in asked:
         assert result.kept == 800
+
+
+def test_a_large_matrix_is_gone_on_with_in_less_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(auto, "LARGE", 50_000)  # the problem has 73,924
+    kept, dense = calibrate(load_demo(), keep=800), calibrate(load_demo(), tol=1e-4)
+    assert (kept.solver, kept.solver_reason) == ("primal_dual", "goes on from the point that was given")
+    assert dense.solver == "interior_point"
 
 
 def test_the_command_line_says_it_too(tmp_path) -> None:

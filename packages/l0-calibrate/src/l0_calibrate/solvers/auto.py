@@ -12,7 +12,8 @@ from l0_core.plugins import registry
 TIGHT = 2e-3
 """Certified gaps from here on are the interior point's: a further digit costs it three iterations, the other many."""
 LARGE = 20_000_000
-"""Non-zeros beyond which the two are equally fast to 1 % where measured; the interior point takes more memory."""
+"""Non-zeros beyond which the two are equally fast to 1 % where measured, and from a point near by; the interior point
+takes more memory."""
 EFFORT = 1_500.0
 """Multiplications of a factorisation for each non-zero, beyond which the other solver is faster to 1 %."""
 
@@ -69,10 +70,10 @@ def _against_interior_point(
     """Why the interior point is not taken, or None."""
     if machine.backend != "numpy":
         return f"runs on backend {machine.backend!r}"
-    tight = stop.tolerance <= TIGHT
-    if start is not None and not tight:
+    tight, large = stop.tolerance <= TIGHT, task.system.columns.nnz > LARGE
+    if start is not None and (large or not tight):
         return "goes on from the point that was given"
-    if task.system.columns.nnz > LARGE and not tight:
+    if large and not tight:
         return "a large matrix: as fast, with less memory"
     refusal = interior.refusal(task)
     if refusal is not None:
