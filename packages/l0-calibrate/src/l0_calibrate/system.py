@@ -24,11 +24,22 @@ Entries = npt.NDArray[np.float32] | npt.NDArray[np.float64]
 """Scaled entries: float32, or float64 where what float32 leaves open would be felt (see `build_system`)."""
 
 
+RowNumbers = npt.NDArray[np.uint16] | npt.NDArray[np.uint32]
+"""Row numbers of the entries, in 16 bits where the rows are few enough (see `row_numbers`)."""
+
+_NARROW = 2**16
+
+
+def row_numbers(rows: int, entries: int) -> RowNumbers:
+    """Room for the row numbers of a matrix: 16 bits each up to 65,536 rows. A sweep is as fast as it can read them."""
+    return np.empty(entries, np.uint16) if rows <= _NARROW else np.empty(entries, np.uint32)
+
+
 class ColumnArrays(NamedTuple):
     """`Columns` as compiled kernels take them."""
 
     indptr: npt.NDArray[np.uint64]
-    indices: npt.NDArray[np.uint32]
+    indices: RowNumbers
     values: Entries
 
 
@@ -53,12 +64,12 @@ class _Sums(NamedTuple):
 class Columns:
     """A sparse matrix by columns (CSC) in the types the kernels are fastest with.
 
-    ``indptr`` uint64 of shape (columns + 1,), ``indices`` uint32 and ``values`` float32 (or float64, see
-    `build_system`) of shape (non-zeros,); row indices ascend within a column.
+    ``indptr`` uint64 of shape (columns + 1,), ``indices`` uint16 or uint32 (see `row_numbers`) and ``values`` float32
+    (or float64, see `build_system`) of shape (non-zeros,); row indices ascend within a column.
     """
 
     indptr: npt.NDArray[np.uint64]
-    indices: npt.NDArray[np.uint32]
+    indices: RowNumbers
     values: Entries
     rows: int
 
@@ -133,7 +144,7 @@ def _fill_columns(
     row_factor: FloatArray,
     column_factor: FloatArray,
     fill: IntArray,
-    out_indices: npt.NDArray[np.uint32],
+    out_indices: RowNumbers,
     out_values: Entries,
     sums: _Sums,
 ) -> float:
@@ -188,10 +199,10 @@ def build_system(matrix: Any, targets: FloatArray, reference: FloatArray) -> Sca
 
     Notes
     -----
-    One pass counts, one pass fills: beside the result (8 bytes a non-zero, 4 of value and 4 of row, and
-    the pointers) nothing of the size of the matrix is made. Entries are float32, but float64 (12 bytes a non-zero)
-    where they are few, and where a row is a small difference of large sums (a net income, say): weights that meet the
-    targets of the rounded matrix would miss those of the true one.
+    One pass counts, one pass fills: beside the result (6 bytes a non-zero, 4 of value and 2 of row, or 4 of row above
+    65,536 rows, and the pointers) nothing of the size of the matrix is made. Entries are float32, but float64 (4
+    bytes more) where they are few, and where a row is a small difference of large sums (a net income, say): weights
+    that meet the targets of the rounded matrix would miss those of the true one.
     """
     m, n = matrix.shape
     scale = np.maximum(np.abs(targets), 1.0)
@@ -200,7 +211,7 @@ def build_system(matrix: Any, targets: FloatArray, reference: FloatArray) -> Sca
     rows = _RowArrays(matrix.indptr, matrix.indices, matrix.data)
     _count_columns(rows, reference, counts)
     indptr = np.cumsum(counts)
-    indices = np.empty(int(indptr[-1]), dtype=np.uint32)
+    indices = row_numbers(m, int(indptr[-1]))
 
     def filled(values: Entries) -> tuple[Entries, _Sums, float]:
         sums = _Sums(np.zeros(m), np.zeros(n), np.zeros(m), np.zeros(n))
@@ -248,13 +259,13 @@ def _add_sizes(matrix: ColumnArrays, row_sums: FloatArray) -> None:
 class Room:
     """Memory for copies of columns, used again by each: fresh memory costs more than the copying."""
 
-    indices: npt.NDArray[np.uint32]
+    indices: RowNumbers
     values: npt.NDArray[Any]
 
     @classmethod
     def like(cls, columns: Columns, entries: int) -> Room:
         """Room for so many entries."""
-        return cls(np.empty(entries, columns.indices.dtype), np.empty(entries, columns.values.dtype))
+        return cls(row_numbers(columns.rows, entries), np.empty(entries, columns.values.dtype))
 
 
 @attrs.frozen(eq=False)

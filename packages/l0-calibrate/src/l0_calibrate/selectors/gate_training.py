@@ -146,7 +146,7 @@ def gate_problem(budget: Budget, support: IntArray, backend: Backend, dtype: str
     system = budget.system
     columns = system.columns if support.size == system.records else take_columns(system.columns, support)[0]
     matrix = sp.csc_array(
-        (columns.values, columns.indices.view(np.int32), columns.indptr.astype(np.int64)),
+        (columns.values, columns.indices.astype(np.int32), columns.indptr.astype(np.int64)),
         shape=(columns.rows, columns.count),
     )
     # As if K records of average size were kept: which they are is what is to be learnt.

@@ -13,16 +13,15 @@ at the largest value that the ratio can have in any point no worse than the best
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import scipy.sparse as sp
 
 from l0_calibrate.losses.base import RowPrice
 from l0_calibrate.solvers.fit import Fit
 from l0_calibrate.solvers.kernels import multiply_transposed
-from l0_calibrate.system import ColumnArrays, Entries
+from l0_calibrate.system import ColumnArrays, Entries, RowNumbers
 from l0_gates.jit import jit
 
 FloatArray = npt.NDArray[np.float64]
@@ -42,10 +41,27 @@ class _ByRows(NamedTuple):
     A row does so only where nothing in it can be negative: entries and least ratios are at least 0.
     """
 
-    indptr: npt.NDArray[np.signedinteger[Any]]
-    columns: npt.NDArray[np.signedinteger[Any]]
+    indptr: IntArray
+    columns: npt.NDArray[np.int32]
     values: Entries
     rising: BoolArray
+
+
+@jit
+def _count(numbers: RowNumbers, counts: IntArray) -> None:
+    for i in numbers:
+        counts[i] += 1
+
+
+@jit
+def _turn(matrix: ColumnArrays, fill: IntArray, columns: npt.NDArray[np.int32], values: Entries) -> None:
+    """The matrix by rows; ``fill`` has the place of each row's next entry."""
+    for j in range(matrix.indptr.size - 1):
+        for p in range(np.int64(matrix.indptr[j]), np.int64(matrix.indptr[j + 1])):
+            q = fill[matrix.indices[p]]
+            fill[matrix.indices[p]] = q + 1
+            columns[q] = j
+            values[q] = matrix.values[p]
 
 
 @jit
@@ -163,15 +179,17 @@ class Certificate:
     def _by_rows(self) -> _ByRows:
         if self._rows is None:
             c = self.fit.columns
-            # In the types of the columns: twice the matrix would be felt where it is large.
-            by_rows = sp.csc_array((c.values, c.indices.astype(np.int32), c.indptr.astype(np.int64)), (c.rows, c.count))
-            by_rows = by_rows.tocsr()
+            indptr = np.zeros(c.rows + 1, dtype=np.int64)
+            _count(c.indices, indptr[1:])  # np.bincount would copy the row numbers in eight bytes each
+            np.cumsum(indptr, out=indptr)
+            columns, values = np.empty(c.nnz, dtype=np.int32), np.empty_like(c.values)
+            _turn(c.arrays, indptr[:-1].copy(), columns, values)
             rising = np.ones(c.rows, dtype=bool)
             rising[c.indices[c.values < 0]] = False
             below = self.fit.lower < 0
             if below.any():
                 rising[c.indices[np.repeat(below, np.diff(c.indptr.astype(np.int64)).astype(np.int64))]] = False
-            self._rows = _ByRows(by_rows.indptr, by_rows.indices, by_rows.data, rising)
+            self._rows = _ByRows(indptr, columns, values, rising)
         return self._rows
 
     def _repaired(self, y: FloatArray, g: FloatArray, best: float) -> float:

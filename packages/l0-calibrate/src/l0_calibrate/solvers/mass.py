@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from l0_calibrate.system import Columns
+from l0_calibrate.system import Columns, row_numbers
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -20,7 +20,7 @@ def with_mass_row(columns: Columns, row: FloatArray) -> Columns:
     k = columns.count
     indptr = columns.indptr.astype(np.int64) + np.arange(k + 1)
     at = indptr[1:] - 1
-    indices = np.empty(columns.nnz + k, dtype=np.uint32)
+    indices = row_numbers(columns.rows + 1, columns.nnz + k)
     values = np.empty(columns.nnz + k, dtype=columns.values.dtype)
     inner = np.ones(indices.size, dtype=bool)
     inner[at] = False
