@@ -19,7 +19,8 @@ def effective_sample_size(weights: FloatArray) -> float:
     if peak <= 0.0:
         return 0.0
     scaled = weights / peak  # squares of large weights must not overflow
-    return float(scaled.sum() ** 2 / (scaled @ scaled))
+    # Not a product of BLAS, which splits long vectors by the cores of the machine and keeps them busy for a while.
+    return float(scaled.sum() ** 2 / np.square(scaled).sum())
 
 
 def scale_up_of(weights: FloatArray) -> float:

@@ -77,7 +77,7 @@ CAREFUL = Pace(1_500, 150, 0.95)
 QUICK = Pace(600, 120, 0.94)
 BRIEF = Pace(300, 80, 0.93)
 NESTED = Pace(
-    0, 60, 0.95, last=0, near=Pace(0, 120, 0.95, last=0), below=Pace(0, 40, 0.98, last=0)
+    0, 75, 0.95, last=0, near=Pace(0, 120, 0.95, last=0), below=Pace(0, 40, 0.98, last=0)
 )  # fmt: skip
 """From the fit of a larger budget, which needs no first one. What the fit at K itself would find, the refit finds.
 Below the number of targets many short steps choose better than fewer with more iterations: at K = 1,000 from 1,500 of
@@ -109,7 +109,8 @@ def prune_to(
             stay = _without_zeros(budget, support, solution.u)
             support, solution = support[stay], attrs.evolve(solution, u=solution.u[stay])
         fraction = np.log(from_size / support.size) / np.log(from_size / keep)
-        loss = float(np.abs(solution.residuals).mean()) if solution.residuals.size else 0.0
+        # Without a fit the loss is that of records that were dropped and not yet made up for.
+        loss = float(np.abs(solution.residuals).mean()) if iterations > 0 else None
         report(Progress("select", 0, float(fraction), loss, None, support.size, time.perf_counter() - began))
     return support, solution
 
