@@ -1,8 +1,6 @@
-"""What is built around one fit: domains, replicates, the frontier, checkpoints, a wanted sample size, the report."""
+"""What is built around one fit: domains, replicates, checkpoints, a wanted sample size, the report."""
 
 from __future__ import annotations
-
-import itertools
 
 import numpy as np
 import pandas as pd
@@ -13,7 +11,6 @@ from l0_calibrate import CalibrationProblem, calibrate
 from l0_calibrate.checkpoint import Checkpoint
 from l0_calibrate.demo import load_demo
 from l0_calibrate.domains import calibrate_domains
-from l0_calibrate.frontier import calibrate_path, path_frame
 from l0_calibrate.options import Options
 from l0_calibrate.replicates import calibrate_replicates, read_replicates
 from l0_calibrate.result.report import report_of_folder
@@ -89,18 +86,6 @@ def test_domains_bring_their_bounds_and_what_they_gave_up():
     assert given_up.abandoned is not None
     assert np.array_equal(given_up.abandoned, np.abs(problem.relative_errors(given_up.weights)) > 0.01)
     assert given_up.solver
-
-
-def test_the_frontier_is_nested_exact_and_in_order(problem):
-    results = calibrate_path(problem, [250, 500, 1000], Options(max_weight_ratio=5))
-    assert [r.kept for r in results] == [1000, 500, 250]
-    for wide, narrow in itertools.pairwise(results):
-        assert set(narrow.selection.indices) <= set(wide.selection.indices)
-    frame = path_frame(results)
-    assert list(frame["keep"]) == [250, 500, 1000]
-    assert (frame["ess"].diff().dropna() > 0).all()
-    with pytest.raises(InputError, match="twice"):
-        calibrate_path(problem, [250, 250], Options())
 
 
 def test_replicates_follow_the_main_fit(problem, tmp_path):

@@ -13,6 +13,7 @@ import pytest
 
 from l0_calibrate import CalibrationProblem, calibrate
 from l0_calibrate.demo import load_demo
+from l0_calibrate.result.tables import RunTables
 from l0_core import InputError, UnknownPluginError
 
 
@@ -42,6 +43,16 @@ def test_a_budget_is_met_exactly_within_its_bound_and_repeats_bit_for_bit(proble
     again = calibrate(problem, keep=300, max_weight_ratio=5)
     assert again.fingerprint == result.fingerprint
     assert (np.random.get_state()[1] == before).all()
+
+
+def test_the_largest_ratio_of_a_dense_fit_is_in_the_terms_of_its_bound(problem):
+    """Weights of a dense fit may end at 0; the others are not scaled down for it, and one reaches the bound."""
+    result = calibrate(problem, max_weight_ratio=3, loss="squared", solver="coordinate_descent")
+    plain = result.weights / problem.initial_weights
+    assert result.kept < 0.9 * problem.n_records
+    assert plain.max() == pytest.approx(3.0)
+    assert result.max_ratio == plain.max() == RunTables.of(result).diagnostics.max_ratio
+    np.testing.assert_array_equal(result.to_frame()["ratio"], plain)
 
 
 def test_the_mass_is_held_exactly(problem):

@@ -34,6 +34,19 @@ def test_a_sound_problem_has_nothing_but_its_size() -> None:
     assert list(findings(full())) == ["memory"]
 
 
+@pytest.mark.parametrize(("records", "net", "bytes_"), [(4_000, 0.0, 12), (60_000, 0.0, 8), (60_000, 1e3, 12)])
+def test_the_size_is_that_of_the_system_that_is_built(records: int, net: float, bytes_: int) -> None:
+    """Few entries, and those of a row that is a small difference of large sums, are stored in float64."""
+    matrix = np.random.default_rng(0).uniform(1.0, 2.0, (10, records))
+    targets = matrix.sum(axis=1)
+    matrix[0] *= np.where(np.arange(records) % 2, 1.0 + net, 1.0 - net) if net else 1.0
+    problem = CalibrationProblem(matrix, targets)
+    columns = problem.system.columns
+    stored = columns.values.nbytes + columns.indices.nbytes + columns.indptr.nbytes
+    assert stored == bytes_ * matrix.size + 8 * (records + 1)
+    assert f"the scaled system {stored / 1e6:,.0f}," in findings(problem)["memory"].message
+
+
 def test_targets_without_records() -> None:
     matrix = np.vstack([np.ones((1, 6)), np.zeros((2, 6)), [[1, 0, 0, 0, 0, 0]]])
     problem = CalibrationProblem(matrix, [6, 5, 0, 1], initial_weights=[0, 1, 1, 1, 1, 1])

@@ -11,7 +11,8 @@ import scipy.sparse as sp
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from l0_calibrate import CalibrationProblem, CalibrationResult, calibrate
+from l0_calibrate import CalibrationProblem, CalibrationResult, Options, calibrate
+from l0_calibrate.frontier import calibrate_path
 from l0_core import InputError
 
 ATTACK = settings(max_examples=250, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
@@ -137,3 +138,21 @@ def test_every_selection_is_valid_and_no_bound_is_above_what_brute_force_finds(s
     ]
     best = min(least_loss(asked, records, how) for records in every)
     assert result.dense_bound is None or result.dense_bound <= best * (1 + 1e-12) + 1e-12
+
+
+@settings(ATTACK, max_examples=100)
+@given(st.integers(0, 2**32 - 1))
+def test_every_path_is_nested_and_each_of_its_selections_valid(seed: int) -> None:
+    g = np.random.default_rng(seed)
+    asked = ugly(g)
+    how = options(g, asked)
+    largest = how["keep"]
+    counts = sorted({largest, *(int(k) for k in g.integers(1, largest + 1, 2))}, reverse=True)
+    try:
+        results = calibrate_path(asked, counts, Options(**how))
+    except InputError:
+        return
+    for keep, result in zip(counts, results, strict=True):
+        check_valid(asked, {**how, "keep": keep}, result)
+    for wide, narrow in itertools.pairwise(results):
+        assert (wide.weights[narrow.weights > 0] > 0).all()

@@ -87,6 +87,7 @@ class _Run:
     watch: Watch
     groups: IntArray | None
     areas: Areas | None
+    history: list[Progress]
     choices: list[Choice] = attrs.field(factory=list)
 
     def stop(self, iterations: int = 100_000) -> Stop:
@@ -101,6 +102,18 @@ class _Run:
     @property
     def mass(self) -> float | None:
         return float(self.problem.initial_weights.sum()) if self.options.conserve_mass else None
+
+    def finished(self, result: CalibrationResult) -> CalibrationResult:
+        timings = {**self.clock.stages, "total": self.clock.elapsed}
+        return attrs.evolve(result, history=tuple(self.history), timings=timings)
+
+
+@attrs.frozen(eq=False)
+class Fitted:
+    """The result of a budget, and where its fit ended: ratios of all n records and duals."""
+
+    result: CalibrationResult
+    end: Start
 
 
 def calibrate(
@@ -144,13 +157,6 @@ def calibrate(
     if options is not None and fields:
         raise InputError("give options or keyword arguments, not both")
     options = options or options_from(dict(fields))
-    history: list[Progress] = []
-    outer = watch or unwatched
-
-    def record(event: Progress) -> None:
-        history.append(event)
-        outer(event)
-
     keep = options.budget(problem.n_records)
     if keep is None and checkpoint is not None:
         raise InputError("a checkpoint keeps a selection, and a dense fit makes none: give keep or share, or leave it")
@@ -159,9 +165,20 @@ def calibrate(
     if checkpoint is not None:
         checkpoint.check()
     _check_warm(problem, warm)
-    run = _prepare(problem, options, record)
-    result = _dense(run, warm) if keep is None else _budgeted(run, keep, checkpoint, warm)
-    return attrs.evolve(result, history=tuple(history), timings={**run.clock.stages, "total": run.clock.elapsed})
+    run = _prepare(problem, options, watch or unwatched)
+    return run.finished(_dense(run, warm) if keep is None else _budgeted(run, keep, checkpoint, warm).result)
+
+
+def calibrate_within(
+    problem: CalibrationProblem, keep: int, options: Options, larger: Fitted | None, watch: Watch = unwatched
+) -> Fitted:
+    """`calibrate` at a budget whose records are chosen from those of a larger one (of all where None).
+
+    Fits begin at the larger one's weights and duals.
+    """
+    run = _prepare(problem, attrs.evolve(options, keep=keep, share=None), watch)
+    fitted = _budgeted(run, keep, None, None, larger)
+    return attrs.evolve(fitted, result=run.finished(fitted.result))
 
 
 def _check_warm(problem: CalibrationProblem, warm: Start | None) -> None:
@@ -198,7 +215,13 @@ def _prepare(problem: CalibrationProblem, options: Options, watch: Watch) -> _Ru
     bounds = bounds_of(problem, options)
     clock.timed("scale", lambda: problem.system)
     machine = Machine(threads=options.threads, backend=options.backend, seed=options.seed)
-    return _Run(problem, options, bounds, loss, loss.price(problem), machine, clock, watch, groups, areas)
+    history: list[Progress] = []
+
+    def record(event: Progress) -> None:
+        history.append(event)
+        watch(event)
+
+    return _Run(problem, options, bounds, loss, loss.price(problem), machine, clock, record, groups, areas, history)
 
 
 # ---------------------------------------------------------------------- dense
@@ -264,11 +287,15 @@ def _whole(run: _Run, flags: BoolArray | None) -> BoolArray | None:
     return flags if flags is None or run.groups is None else whole(run.groups, flags)
 
 
-def _budgeted(run: _Run, keep: int, checkpoint: Checkpoint | None, warm: Start | None) -> CalibrationResult:
+def _budgeted(
+    run: _Run, keep: int, checkpoint: Checkpoint | None, warm: Start | None, larger: Fitted | None = None
+) -> Fitted:
     """Select exactly ``keep`` records, then fit the weights on them."""
     options = run.options
     mu = BUDGET_SPREAD if options.spread is None else options.spread
     budget = attrs.evolve(_budget(run, keep, mu), warm=warm)
+    if larger is not None:
+        budget = attrs.evolve(budget, warm=larger.end, nested=True, never_keep=~larger.result.selection.mask)
     if options.dense_bound:
         refuse_without_convexity(run.loss, run.price)
     selected: Selected | None = checkpoint.load(run.problem, options) if checkpoint is not None else None
@@ -299,13 +326,14 @@ def _budgeted(run: _Run, keep: int, checkpoint: Checkpoint | None, warm: Start |
 
     solution, mu = run.clock.timed("refit", work)
     support = selected.selection.indices
-    weights = np.zeros(run.problem.n_records)
-    weights[support] = solution.u * run.problem.system.reference[support]
-    result = _result(run, weights, selected.selection, solution, mu, selected.notes)
+    ratios = np.zeros(run.problem.n_records)
+    ratios[support] = solution.u
+    result = _result(run, ratios * run.problem.system.reference, selected.selection, solution, mu, selected.notes)
     wanted = options.dense_bound
     if wanted is None:
         wanted = keep < run.problem.n_targets and is_convex(run.loss, run.price) and run.clock.left > 0.0
-    return _bounded(run, result, budget) if wanted else result
+    end = Start(ratios, solution.y, solution.mass_dual)
+    return Fitted(_bounded(run, result, budget) if wanted else result, end)
 
 
 def _bounded(run: _Run, result: CalibrationResult, budget: Budget) -> CalibrationResult:

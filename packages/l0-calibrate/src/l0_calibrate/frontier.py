@@ -8,12 +8,11 @@ import attrs
 import numpy as np
 import pandas as pd
 
-from l0_calibrate.calibrate import calibrate
+from l0_calibrate.calibrate import Fitted, calibrate_within
 from l0_calibrate.options import Options
 from l0_calibrate.problem import CalibrationProblem
 from l0_calibrate.result.result import CalibrationResult
-from l0_calibrate.solvers.base import Start
-from l0_calibrate.watch import Watch
+from l0_calibrate.watch import Watch, unwatched
 from l0_core import InputError
 
 
@@ -22,10 +21,11 @@ def calibrate_path(
 ) -> list[CalibrationResult]:
     """One result for each count, largest first to smallest: each count is pruned from the records of the one before.
 
-    The selections are nested and each fit begins at the weights and duals of the one before, so a further
-    count costs a few fits on the records kept, not on all. A count chosen on its
-    own may be somewhat better, its records being free. A dense bound is made for each count where the options
-    ask for one, not by itself: it would cost a fit of all records each time.
+    The selections are nested. A further count needs no first fit, as the one before is its fit on all records that
+    are left: records are dropped from there in short steps, and the weights fitted again. A count chosen on its own
+    may be somewhat better or worse, its records being free. Other selectors than `prune` and `exchange` choose anew,
+    among the records that are left. A dense bound is made for each count where the options ask for one, not by
+    itself: it would cost a fit of all records each time. ``keep`` and ``share`` of the options are not used.
 
     Raises
     ------
@@ -36,18 +36,12 @@ def calibrate_path(
         raise InputError("give at least one number of records to keep")
     if len(set(counts)) != len(counts):
         raise InputError(f"a number of records appears twice in {list(counts)}")
-    results: list[CalibrationResult] = []
-    never, warm = options.never_keep, None
     options = attrs.evolve(options, dense_bound=bool(options.dense_bound))
+    results: list[CalibrationResult] = []
+    larger: Fitted | None = None
     for keep in sorted(counts, reverse=True):
-        result = calibrate(
-            problem, attrs.evolve(options, keep=keep, share=None, never_keep=never), watch=watch, warm=warm
-        )
-        results.append(result)
-        never = ~result.selection.mask
-        w0 = problem.initial_weights
-        ratios = np.divide(result.weights, w0, out=np.zeros(w0.size), where=w0 > 0)
-        warm = Start(ratios, None if result.dual is None else result.dual * problem.n_targets)
+        larger = calibrate_within(problem, keep, options, larger, watch or unwatched)
+        results.append(larger.result)
     return results
 
 

@@ -62,7 +62,7 @@ class Weights:
     """The weights wanted."""
 
     max_weight_ratio: Annotated[
-        float | None, typer.Option(help="Largest weight / (initial weight x records/kept).")
+        float | None, typer.Option(help="Largest weight / (initial weight x records/kept); dense: / initial weight.")
     ] = None
     min_weight_ratio: Annotated[float | None, typer.Option(help="Smallest such ratio of a kept record.")] = None
     max_weight: Annotated[float | None, typer.Option(help="Largest weight.")] = None

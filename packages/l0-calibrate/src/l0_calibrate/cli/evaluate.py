@@ -19,7 +19,7 @@ def evaluate(
     source: Source,
     json_: JsonOption = False,
 ) -> None:
-    """Score a weight file against a problem, whoever made it.
+    """Score a weight file against a problem, whoever made it; weights of 0 count as dropped in the largest ratio.
 
     Example: l0-calibrate evaluate run/weights.parquet problem_dir
     """

@@ -1,4 +1,4 @@
-"""What linear least squares could reach, target by target, and which rows others determine."""
+"""What linear least squares could reach, target by target."""
 
 from __future__ import annotations
 
@@ -76,24 +76,3 @@ def assess_analytical_solution(columns: Any, targets: FloatArray, names: list[An
             total += float(vector @ goal) ** 2
         squares[k] = total / (k + 1)
     return pd.DataFrame({"target_added": names, "loss": squares, "delta_loss": np.diff(squares, prepend=np.nan)})
-
-
-def determined_rows(gram: FloatArray, kept: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-    """Which of the rows that are not kept are combinations of kept ones, by their Gram matrix; shape (rows,).
-
-    A pivoted Cholesky factor of the kept rows, each taken with length 1, finds a basis of what they span (LAPACK
-    ``dpstrf``); a row is a combination where its squared distance from that span is nothing. A row of zeros is one.
-    """
-    inside, outside = np.flatnonzero(kept), np.flatnonzero(~kept)
-    found = np.zeros(kept.size, dtype=bool)
-    lengths = np.sqrt(np.diag(gram))
-    lengths[lengths == 0.0] = 1.0
-    inner = gram[np.ix_(inside, inside)] / np.outer(lengths[inside], lengths[inside])
-    factor, pivots, rank, _ = scipy.linalg.lapack.dpstrf(inner, tol=_DEPENDENT, lower=1, overwrite_a=1)
-    basis = inside[pivots[:rank] - 1]
-    cross = gram[np.ix_(basis, outside)] / np.outer(lengths[basis], lengths[outside])
-    parts = scipy.linalg.solve_triangular(factor[:rank, :rank], cross, lower=True) if rank else cross
-    rest = np.diag(gram)[outside] / lengths[outside] ** 2 - np.square(parts).sum(axis=0)
-    # What was left out of the basis lies within that distance of it, and a combination adds such distances up.
-    found[outside] = rest <= 1e3 * _DEPENDENT
-    return found

@@ -9,7 +9,7 @@ import attrs
 import numpy as np
 import numpy.typing as npt
 
-from l0_calibrate.microcalibrate.analytical import determined_rows, scaled_gram
+from l0_calibrate.microcalibrate.dependence import determined_rows
 from l0_calibrate.microcalibrate.metrics import pct_close
 from l0_core import InputError
 
@@ -93,7 +93,6 @@ def holdout_sets(
     if names.size < 2:
         raise InputError("hold-outs need targets of at least two families")
     columns = calibration.columns
-    gram = None if columns is None else scaled_gram(columns, calibration.named.values)[0]
     rng = np.random.default_rng([calibration.training.seed, stream])
     sets = []
     for _ in range(count):
@@ -102,7 +101,7 @@ def holdout_sets(
             held_out = held_out | ((labels == name) & included)
             if held_out.sum() < fraction * included.sum():
                 continue
-            leaking = np.zeros(total, dtype=bool) if gram is None else determined_rows(gram, included & ~held_out)
+            leaking = np.zeros(total, bool) if columns is None else determined_rows(columns, included & ~held_out)
             scored = held_out & ~leaking
             if scored.any():
                 break

@@ -13,6 +13,8 @@ from l0_calibrate.problem.labels import naming
 from l0_calibrate.problem.matrices import row_blocks, times, times_transposed
 from l0_calibrate.problem.problem import CalibrationProblem
 from l0_calibrate.problem.totals import disagreeing_totals
+from l0_calibrate.system import _CANCELS as CANCELS
+from l0_calibrate.system import _WHOLE as WHOLE
 from l0_core import InputError
 
 FloatArray = npt.NDArray[np.float64]
@@ -53,7 +55,7 @@ def preflight(
         *disagreeing_totals(problem),
         *_copied_targets(problem),
         *_records(problem),
-        _memory(problem),
+        _memory(problem, sums),
     ]
     gravity = {"error": 0, "warning": 1, "info": 2}
     return sorted(found, key=lambda finding: gravity[finding.severity])
@@ -236,10 +238,13 @@ def _some_records(code: str, ids: Sequence[object], total: int, what: str, remed
         yield Finding(code, "info", tuple(map(str, ids)), message, remedy)
 
 
-def _memory(problem: CalibrationProblem) -> Finding:
+def _memory(problem: CalibrationProblem, sums: _Sums) -> Finding:
     matrix = problem.matrix
     held = matrix.data.nbytes + matrix.indices.nbytes + matrix.indptr.nbytes
-    scaled = 8 * matrix.nnz + 8 * (problem.n_records + 1)
+    # Rows of 4 bytes; values of 4, or of 8 where `build_system` keeps them whole.
+    cancels = (np.minimum(sums.positive, -sums.negative) / problem.scale > CANCELS).any()
+    entry = 12 if cancels or matrix.nnz <= WHOLE else 8
+    scaled = entry * matrix.nnz + 8 * (problem.n_records + 1)
     vectors = 8 * 12 * (problem.n_records + problem.n_targets)
     message = (
         f"about {(held + scaled + vectors) / 1e6:,.0f} MB: the matrix {held / 1e6:,.0f}, "

@@ -19,18 +19,24 @@ def effective_sample_size(weights: FloatArray) -> float:
     if peak <= 0.0:
         return 0.0
     scaled = weights / peak  # squares of large weights must not overflow
-    return float(scaled.sum() ** 2 / (scaled @ scaled))
+    # Not a product of BLAS, which splits long vectors by the cores of the machine and keeps them busy for a while.
+    return float(scaled.sum() ** 2 / np.square(scaled).sum())
 
 
-def weight_ratios(weights: FloatArray, reference: FloatArray) -> FloatArray:
-    """Weight over reference weight scaled up by records / kept, shape (records,).
-
-    The scaling makes 1 the ratio of a file whose kept records share the weight of all in the
-    proportion of their reference weights, and makes ratios comparable with ``max_weight_ratio``.
-    0 where the weight is 0, ``inf`` where only the reference is.
-    """
+def scale_up_of(weights: FloatArray) -> float:
+    """Records / kept: with reference weights so many times as large, the kept records stand for all; 1 without any."""
     kept = int(np.count_nonzero(weights))
-    scale_up = reference.size / kept if kept else 1.0
+    return weights.size / kept if kept else 1.0
+
+
+def weight_ratios(weights: FloatArray, reference: FloatArray, scale_up: float) -> FloatArray:
+    """Weight over reference weight, shape (records,), in the terms in which ``max_weight_ratio`` bounds it.
+
+    With a budget the reference weight is scaled up by records / kept (`scale_up_of`): 1 is then the ratio of a file
+    whose kept records share the weight of all in the proportion of their reference weights. A dense fit keeps all
+    records, some perhaps at zero, and has a ``scale_up`` of 1. 0 where the weight is 0, ``inf`` where only the
+    reference is.
+    """
     ratios = np.where(weights > 0, np.inf, 0.0)
     np.divide(weights, reference * scale_up, out=ratios, where=reference > 0)
     return ratios
@@ -47,7 +53,8 @@ class Diagnostics:
 
     ``loss`` is the mean of |relative error| over the targets, ``loss_capped`` the same with each error
     capped at 1, ``within_10_percent`` the share of targets whose error is at most 0.1; ``design_effect``
-    is kept / ESS; ``top_share`` is the part of the total weight on the heaviest 1 % of the kept records.
+    is kept / ESS, ``max_ratio`` the largest of `weight_ratios`; ``top_share`` is the part of the total weight on
+    the heaviest 1 % of the kept records.
     """
 
     loss: float
@@ -62,18 +69,24 @@ class Diagnostics:
     top_share: float
 
 
-def diagnose(problem: CalibrationProblem, weights: FloatArray) -> Diagnostics:
-    """Score weights of shape (records,) from the problem's own matrix, independently of any solver."""
-    return diagnostics_of(problem.relative_errors(weights), weights, problem.initial_weights)
+def diagnose(problem: CalibrationProblem, weights: FloatArray, scale_up: float | None = None) -> Diagnostics:
+    """Score weights of shape (records,) from the problem's own matrix, independently of any solver.
+
+    ``scale_up`` as in `weight_ratios`; None where it is not known whether zeros were dropped: they are taken for such.
+    """
+    return diagnostics_of(problem.relative_errors(weights), weights, problem.initial_weights, scale_up)
 
 
-def diagnostics_of(relative_errors: FloatArray, weights: FloatArray, reference: FloatArray) -> Diagnostics:
+def diagnostics_of(
+    relative_errors: FloatArray, weights: FloatArray, reference: FloatArray, scale_up: float | None = None
+) -> Diagnostics:
     """The same from the errors, shape (targets,), the weights and the reference weights, shape (records,)."""
     errors = np.abs(relative_errors)
     kept = int(np.count_nonzero(weights))
     ess = effective_sample_size(weights)
     total = float(weights.sum())
     top = max(1, kept // 100)
+    ratios = weight_ratios(weights, reference, scale_up_of(weights) if scale_up is None else scale_up)
     return Diagnostics(
         loss=float(errors.mean()),
         loss_capped=float(np.minimum(errors, 1.0).mean()),
@@ -83,6 +96,6 @@ def diagnostics_of(relative_errors: FloatArray, weights: FloatArray, reference: 
         total_weight=total,
         ess=ess,
         design_effect=kept / ess if ess > 0 else float("nan"),
-        max_ratio=float(weight_ratios(weights, reference).max()),
+        max_ratio=float(ratios.max()),
         top_share=float(np.sort(weights)[-top:].sum() / total) if total > 0 else float("nan"),
     )

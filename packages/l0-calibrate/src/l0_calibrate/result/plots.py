@@ -44,7 +44,7 @@ def _sorted_errors(axes: Axes, before: np.ndarray, after: np.ndarray) -> None:
     axes.legend(loc="upper left", frameon=False)
 
 
-def _ratios(axes: Axes, ratios: np.ndarray, bound: float | None) -> None:
+def _ratios(axes: Axes, ratios: np.ndarray, bound: float | None, label: str) -> None:
     low = max(float(ratios.min()), 1e-3)
     high = max(float(ratios.max()), low * 1.01, bound or 0.0)
     edges = np.geomspace(low * 0.98, high * 1.02, 40)
@@ -54,7 +54,7 @@ def _ratios(axes: Axes, ratios: np.ndarray, bound: float | None) -> None:
         axes.axvline(bound, color=_GUIDE, lw=1, ls="--", label=f"bound {bound:g}")
         axes.legend(frameon=False)
     axes.set(xscale="log")
-    axes.set_xlabel("weight / (initial weight x records / kept)")
+    axes.set_xlabel(label)
     axes.set_ylabel("kept records")
     axes.set_title(f"Weight ratios of {ratios.size:,} records")
 
@@ -69,7 +69,8 @@ def overview_figure(run: RunTables) -> Figure:
     left, middle, right = figure.subplots(1, 3)
     _errors(left, before, after)
     _sorted_errors(middle, before, after)
-    _ratios(right, ratios[(ratios > 0) & np.isfinite(ratios)], run.summary["options"].get("max_weight_ratio"))
+    bound = run.summary["options"].get("max_weight_ratio")
+    _ratios(right, ratios[(ratios > 0) & np.isfinite(ratios)], bound, run.ratio)
     figure.suptitle(
         f"{d.kept:,} of {ratios.size:,} records, {after.size:,} targets: "
         f"loss {d.loss:.4f}, ESS {d.ess:,.0f}, largest ratio {d.max_ratio:.3g}"

@@ -16,7 +16,7 @@ import pandas as pd
 
 from l0_calibrate.options import Options
 from l0_calibrate.problem import CalibrationProblem
-from l0_calibrate.result.diagnostics import Diagnostics, diagnose, fingerprint, weight_ratios
+from l0_calibrate.result.diagnostics import Diagnostics, diagnose, fingerprint, scale_up_of, weight_ratios
 from l0_calibrate.watch import Progress
 from l0_core import Selection
 
@@ -126,7 +126,7 @@ class CalibrationResult:
 
     def __attrs_post_init__(self) -> None:
         self.weights.setflags(write=False)
-        object.__setattr__(self, "_diagnostics", diagnose(self.problem, self.weights))
+        object.__setattr__(self, "_diagnostics", diagnose(self.problem, self.weights, self.scale_up))
 
     # ------------------------------------------------------------------ numbers
 
@@ -168,8 +168,13 @@ class CalibrationResult:
         return self._diagnostics.design_effect
 
     @property
+    def scale_up(self) -> float:
+        """What reference weights are multiplied by in ratios: records / kept with a budget, 1 in a dense fit."""
+        return 1.0 if self.options.budget(self.problem.n_records) is None else scale_up_of(self.weights)
+
+    @property
     def max_ratio(self) -> float:
-        """Largest ratio of weight to reference weight, the reference scaled up by records / kept."""
+        """Largest ratio of weight to reference weight, scaled up by records / kept where a budget was asked for."""
         return self._diagnostics.max_ratio
 
     @property
@@ -195,7 +200,7 @@ class CalibrationResult:
                 "initial_weight": self.problem.initial_weights,
                 "weight": self.weights,
                 "kept": self.weights > 0,
-                "ratio": weight_ratios(self.weights, self.problem.initial_weights),
+                "ratio": weight_ratios(self.weights, self.problem.initial_weights, self.scale_up),
             }
         )
 

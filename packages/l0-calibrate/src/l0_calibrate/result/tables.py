@@ -76,7 +76,18 @@ class RunTables:
     def diagnostics(self) -> Diagnostics:
         """Of the calibrated weights."""
         weights = self.records["weight"].to_numpy(np.float64)
-        return diagnostics_of(self.errors_after, weights, self.records["initial_weight"].to_numpy(np.float64))
+        reference = self.records["initial_weight"].to_numpy(np.float64)
+        return diagnostics_of(self.errors_after, weights, reference, None if self._has_budget else 1.0)
+
+    @property
+    def ratio(self) -> str:
+        """What a ratio of this run is, in words (see `weight_ratios`)."""
+        return "weight / " + ("(initial weight x records / kept)" if self._has_budget else "initial weight")
+
+    @property
+    def _has_budget(self) -> bool:
+        options = self.summary["options"]
+        return options["keep"] is not None or options["share"] is not None
 
     def groups(self) -> dict[str, pd.DataFrame]:
         """For each column that groups the targets, by value: ``targets``, ``before``, ``after``, ``within``, ``share``.

@@ -59,8 +59,10 @@ class Budget:
     areas
         Areas of the records, for the solver (see `l0_calibrate.solvers.base.Task`), or None.
     warm
-        Where the fits may begin: ratios of all n records and duals, such as those of a larger budget; None for a
-        cold start.
+        Where the fits may begin: ratios of all n records and duals; None for a cold start.
+    nested
+        Whether ``warm`` is the fit of a larger budget, all of whose other records ``never_keep`` rules out: there is
+        then nothing to fit before the first records are dropped.
     seconds
         Wall-clock limit for the selection; ``inf`` for none.
     settings
@@ -82,6 +84,7 @@ class Budget:
     mass: float | None = None
     areas: Areas | None = None
     warm: Start | None = None
+    nested: bool = False
     seconds: float = float("inf")
     settings: dict[str, object] = attrs.field(factory=dict)
 

@@ -149,7 +149,7 @@ class ExchangeSelector(Selector):
         began = time.perf_counter()
         support, solution, scores = pruned(
             InnerFits(budget, machine, began + 0.5 * budget.seconds),
-            Pace.before_search(budget.system.columns.nnz),
+            Pace.of(budget) if budget.nested else Pace.before_search(budget),
             watch,
         )
         fits = InnerFits(budget, machine, began + budget.seconds)

@@ -12,6 +12,7 @@ from l0_calibrate.selectors.base import Budget, Selected
 from l0_calibrate.solvers.base import Machine, Solution, Start, Stop, Task
 from l0_calibrate.solvers.primal_dual import PrimalDualSolver
 from l0_calibrate.solvers.sparse_map import ColumnMap
+from l0_calibrate.system import take_columns
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -28,14 +29,13 @@ whose reference weights are large could ask for more than all of it."""
 
 def largest_entries(budget: Budget, support: IntArray) -> FloatArray:
     """``max_i |a_ij|`` of each column of a support; 0 for an empty one."""
-    columns = budget.system.columns
+    columns, _ = take_columns(budget.system.columns, support)
     indptr = columns.indptr.astype(np.int64)
     filled = np.flatnonzero(np.diff(indptr))
     out = np.zeros(columns.count)
     if filled.size:
         out[filled] = np.maximum.reduceat(np.abs(columns.values), indptr[filled])
-    chosen: FloatArray = out[support]
-    return chosen
+    return out
 
 
 def floors(budget: Budget, support: IntArray) -> FloatArray:

@@ -26,6 +26,9 @@ _SMALL = 500_000
 _LARGE = 5_000_000
 """Non-zeros from which more care is too dear: at 37 M it took three quarters more time, and the loss was no lower."""
 
+_NEAR = 1.5
+"""Records for each target up to which K is near the number of targets."""
+
 _NEARLY = 0.97
 """Part of the effective sample size wanted that a selection should have; the refit finds the rest."""
 _GROWTH, _TRIALS = 2.0, 7
@@ -36,30 +39,48 @@ _GROWTH, _TRIALS = 2.0, 7
 class Pace:
     """How a pruning goes: iterations of the first fit and of each later one, the part kept in a step.
 
-    ``sweep`` tells whether records that end a fit at zero are dropped at once.
+    ``last`` are those of the fit at K itself, as many as of each other where None; ``sweep`` tells whether records
+    that end a fit at zero are dropped at once. ``near`` and ``below`` are the paces instead of this one while the
+    support is near the number of targets, and below it; None for no other.
     """
 
     first: int
     each: int
     part: float
+    last: int | None = None
     sweep: bool = True
+    near: Pace | None = None
+    below: Pace | None = None
+
+    def at(self, size: int, targets: int) -> Pace:
+        """The pace of a step from a support of that size."""
+        other = self.below if size < targets else self.near if size < _NEAR * targets else None
+        return other or self
 
     @staticmethod
-    def at(keep: int, targets: int, entries: int) -> Pace:
+    def of(budget: Budget) -> Pace:
         """Slower where K is near the number of targets or below (each record then matters), and the cheaper it is."""
-        if keep < 1.5 * targets or entries < _SMALL:
+        if budget.nested:
+            return NESTED
+        entries = budget.system.columns.nnz
+        if budget.keep < _NEAR * budget.system.targets or entries < _SMALL:
             return CAREFUL
         return QUICK if entries < _LARGE else BRIEF
 
     @staticmethod
-    def before_search(entries: int) -> Pace:
+    def before_search(budget: Budget) -> Pace:
         """Careful where that costs next to nothing; elsewhere the time is better spent on the search that follows."""
-        return CAREFUL if entries < _SMALL else BRIEF
+        return CAREFUL if budget.system.columns.nnz < _SMALL else BRIEF
 
 
 CAREFUL = Pace(1_500, 150, 0.95)
 QUICK = Pace(600, 120, 0.94)
 BRIEF = Pace(300, 80, 0.93)
+NESTED = Pace(0, 75, 0.95, last=0, near=Pace(0, 120, 0.95, last=0), below=Pace(0, 40, 0.98))
+"""From the fit of a larger budget, which needs no first one. What a fit at K itself would find, the refit finds; only
+below the number of targets does it take longer without. There many short steps choose better than fewer with more
+iterations: at K = 1,000 from 1,500 of `us_state_soi_medium` the objective was 3 % lower than by `CAREFUL`, in three
+quarters of the work. Steps of 10 % lost records that matter, whatever the iterations."""
 
 
 def contributions(budget: Budget, support: IntArray, u: FloatArray) -> FloatArray:
@@ -77,15 +98,18 @@ def prune_to(
     budget, keep, began = fits.budget, fits.budget.keep, time.perf_counter()
     from_size = support.size
     while support.size > keep:
-        size = keep if fits.late else max(keep, int(pace.part * support.size))
+        step = pace.at(support.size, budget.system.targets)
+        size = keep if fits.late else max(keep, int(step.part * support.size))
         stay = _largest(budget, support, contributions(budget, support, solution.u), size)
         support = support[stay]
-        solution = fits.free(support, _restricted(solution, stay), pace.each)
-        if pace.sweep and support.size > keep and budget.groups is None:
+        iterations = step.last if step.last is not None and support.size == keep else step.each
+        solution = fits.free(support, _restricted(solution, stay), iterations)
+        if step.sweep and support.size > keep and budget.groups is None:
             stay = _without_zeros(budget, support, solution.u)
             support, solution = support[stay], attrs.evolve(solution, u=solution.u[stay])
         fraction = np.log(from_size / support.size) / np.log(from_size / keep)
-        loss = float(np.abs(solution.residuals).mean()) if solution.residuals.size else 0.0
+        # Without a fit the loss is that of records that were dropped and not yet made up for.
+        loss = float(np.abs(solution.residuals).mean()) if iterations > 0 else None
         report(Progress("select", 0, float(fraction), loss, None, support.size, time.perf_counter() - began))
     return support, solution
 
@@ -132,7 +156,7 @@ def pruned(fits: InnerFits, pace: Pace, watch: Watch = unwatched) -> tuple[IntAr
     watch(Progress("select", 0, 0.0, None, None, support.size, 0.0))
     if budget.warm is not None and budget.warm.u is not None:
         start = Start(budget.warm.u[support], budget.warm.y, budget.warm.mass_dual)
-        solution = fits.free(support, start, pace.each)
+        solution = fits.free(support, start, pace.first if budget.nested else pace.each)
     else:
         start = Start(np.minimum(np.ones(support.size), budget.upper(support)), np.zeros(system.targets))
         solution = fits.free(support, start, pace.first)
@@ -159,7 +183,7 @@ class PruneSelector(Selector):
         it: records chosen under a small price on unequal weights cannot be made even afterwards.
         """
         deadline = time.perf_counter() + budget.seconds
-        pace = Pace.at(budget.keep, budget.system.targets, budget.system.columns.nnz)
+        pace = Pace.of(budget)
         best: Selected | None = None
         most = -1.0
         for _ in range(_TRIALS):
