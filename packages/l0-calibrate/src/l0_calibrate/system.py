@@ -182,6 +182,18 @@ _CANCELS = 100.0
 it leaves open of them (6e-8) would be felt."""
 
 
+def _cancel(positive: FloatArray, negative: FloatArray) -> bool:
+    return bool((np.minimum(positive, negative) > _CANCELS).any())
+
+
+def bytes_of_entry(rows: int, entries: int, positive: FloatArray, negative: FloatArray) -> int:
+    """What `build_system` takes for each entry, from the sums of a row's positive and of its negative scaled entries.
+
+    The sums, both of shape (rows,), are those of absolute values.
+    """
+    return (2 if rows <= _NARROW else 4) + (8 if entries <= _WHOLE or _cancel(positive, negative) else 4)
+
+
 def build_system(matrix: Any, targets: FloatArray, reference: FloatArray) -> ScaledSystem:
     """Scale a problem once: rows by ``1 / max(|t|, 1)``, columns by the reference weights.
 
@@ -221,7 +233,7 @@ def build_system(matrix: Any, targets: FloatArray, reference: FloatArray) -> Sca
     whole = indices.size <= _WHOLE
     values, sums, largest = filled(np.empty(indices.size, np.float64) if whole else np.empty(indices.size, np.float32))
     row_sums = sums.rows
-    if not whole and largest <= _LARGEST and (np.minimum(sums.positive, row_sums - sums.positive) > _CANCELS).any():
+    if not whole and largest <= _LARGEST and _cancel(sums.positive, row_sums - sums.positive):
         values, sums, largest = filled(np.empty(indices.size, dtype=np.float64))
     if not largest <= _LARGEST:
         i = int(np.argmax(row_sums))

@@ -13,8 +13,7 @@ from l0_calibrate.problem.labels import naming
 from l0_calibrate.problem.matrices import row_blocks, times, times_transposed
 from l0_calibrate.problem.problem import CalibrationProblem
 from l0_calibrate.problem.totals import disagreeing_totals
-from l0_calibrate.system import _CANCELS as CANCELS
-from l0_calibrate.system import _WHOLE as WHOLE
+from l0_calibrate.system import bytes_of_entry
 from l0_core import InputError
 
 FloatArray = npt.NDArray[np.float64]
@@ -241,9 +240,8 @@ def _some_records(code: str, ids: Sequence[object], total: int, what: str, remed
 def _memory(problem: CalibrationProblem, sums: _Sums) -> Finding:
     matrix = problem.matrix
     held = matrix.data.nbytes + matrix.indices.nbytes + matrix.indptr.nbytes
-    # Rows of 4 bytes; values of 4, or of 8 where `build_system` keeps them whole.
-    cancels = (np.minimum(sums.positive, -sums.negative) / problem.scale > CANCELS).any()
-    entry = 12 if cancels or matrix.nnz <= WHOLE else 8
+    scale = problem.scale
+    entry = bytes_of_entry(problem.n_targets, matrix.nnz, sums.positive / scale, -sums.negative / scale)
     scaled = entry * matrix.nnz + 8 * (problem.n_records + 1)
     vectors = 8 * 12 * (problem.n_records + problem.n_targets)
     message = (
