@@ -16,15 +16,16 @@ import attrs
 import numpy as np
 import numpy.typing as npt
 
+from l0_calibrate.solvers.interior_point.bundles import BundleArrays, Bundles
 from l0_calibrate.solvers.interior_point.lapack import cholesky, downdate, solve_rows
 from l0_calibrate.solvers.interior_point.numbering import Structure, block_cost
-from l0_calibrate.solvers.interior_point.ordering import RunArrays, Runs
 from l0_calibrate.solvers.interior_point.products import extent
 from l0_calibrate.solvers.interior_point.substitution import Panels, backward, forward
 from l0_gates.jit import fast_jit
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
+UintArray = npt.NDArray[np.uint64]
 
 _NUDGE = 1e-13
 """Relative to the largest diagonal entry of a block: what its diagonal is raised by when rounding has made
@@ -36,7 +37,9 @@ take more than a sixteenth of the matrix."""
 
 
 _ABREAST = 4
-"""Columns with the same rows that are multiplied at a time."""
+"""Columns with values on the same lines that are multiplied at a time."""
+_SCATTERED = 10.0
+"""What a multiplication costs whose product is added to a place of its own, beside one in a factorisation."""
 _NONE, _ONE = np.uint64(0), np.uint64(1)
 
 
@@ -55,12 +58,10 @@ class _Places:
 class BlockFactor:
     """The factor of S for one matrix and structure; ``factor`` anew in each iteration, then ``solve``."""
 
-    def __init__(self, structure: Structure, runs: Runs, threads: int) -> None:
-        """``runs`` of the structure's columns, in its order."""
+    def __init__(self, structure: Structure, bundles: Bundles, threads: int) -> None:
+        """``bundles`` of the structure's columns."""
         self._blocks = structure.blocks
-        self._matrix = runs.arrays
-        self._rows = runs.height
-        self._longest = runs.longest
+        self._bundles = bundles
         self._panels = Panels.of(structure)
         self._up = [self._places(k) for k in range(len(self._blocks))]
         self._children: list[list[int]] = [[] for _ in self._blocks]
@@ -99,12 +100,12 @@ class BlockFactor:
             if self._blocks[k].parent != last:
                 branch_of[k] = branch_of[self._blocks[k].parent]
         work = np.zeros(len(self._blocks))
+        gathering = np.diff(self._bundles.work[self._bundles.of_blocks])
         for k in range(last):
             block = self._blocks[k]
-            entries = float(self._matrix.starts[block.runs[1]] - self._matrix.starts[block.runs[0]])
-            work[branch_of[k]] += block_cost(block.own, block.above.size) + self._longest * entries
+            work[branch_of[k]] += block_cost(block.own, block.above.size) + _SCATTERED * gathering[k]
         branches = np.flatnonzero(work)
-        room = int(self._matrix.values.size // max(16 * self._blocks[-1].own ** 2, 1))
+        room = int(self._bundles.size // max(16 * self._blocks[-1].own ** 2, 1))
         groups = min(max(min(_GROUPS, room), 2), branches.size)
         group_of, load = np.full(len(self._blocks), -1), np.zeros(groups)
         for branch in branches[np.argsort(-work[branches], kind="stable")]:
@@ -153,11 +154,12 @@ class BlockFactor:
         """Gather a block's own columns into its front and factor it."""
         block, panel = self._blocks[k], self._panels.panel(k)
         n = block.own
-        if block.runs[1] > block.runs[0]:
-            local = np.empty(self._rows, dtype=np.int64)
+        first, last = self._bundles.of_blocks[k : k + 2]
+        if last > first:
+            local = np.empty(self._bundles.height, dtype=np.int64)
             local[block.rows[0] : block.rows[1]] = np.arange(n)
             local[block.above] = n + np.arange(block.above.size)
-            _gather(*block.runs, self._matrix, local, weights, panel, above, self._longest)
+            _gather(first, last, self._bundles.arrays, local, weights, panel, above)
         own, across = panel[:, :n], panel[:, n:]
         own[np.diag_indices(n)] += diagonal[block.rows[0] : block.rows[1]]
         if not _factored(own):
@@ -216,68 +218,99 @@ def _extend(rest: FloatArray, places: IntArray, panel: FloatArray, above: FloatA
 def _gather(
     first: int,
     last: int,
-    runs: RunArrays,
+    bundles: BundleArrays,
     local: IntArray,
     weights: FloatArray,
     panel: FloatArray,
     above: FloatArray,
-    longest: int,
 ) -> None:
-    """Add ``d_j a_j a_j'`` of the columns of some runs to a front; ``local`` maps rows to places in it, own rows first.
+    """Add ``d_j a_j a_j'`` of the columns of some bundles to a front; ``local`` maps rows to places, own rows first.
 
-    Products of the columns of a run are summed in a small dense square first and scattered once.
+    Products of the columns of a bundle are summed in a small dense square of its lines first.
     """
-    n = panel.shape[0]
-    # Unsigned places, in the panel and in what lies above: signed ones are tested for wrapping around at each use.
-    inside, outside = np.empty(longest, dtype=np.uint64), np.empty(longest, dtype=np.uint64)
-    entries = np.zeros((_ABREAST, longest))
-    square = np.zeros((longest, longest))
-    for r in range(first, last):
-        edge, length, count, start = extent(runs, r)
-        column = np.uint64(runs.columns[r])
-        split = _NONE
+    lines, rows = 1, 1
+    for b in range(first, last):
+        lines = max(lines, bundles.lines[b])
+        rows = max(rows, bundles.row_edges[b + 1] - bundles.row_edges[b])
+    square = np.empty((lines, lines))
+    entries = np.zeros((_ABREAST, lines))
+    # Unsigned places: signed ones are tested for wrapping around at each use.
+    places, near = np.empty(rows, dtype=np.uint64), np.empty(rows)
+    for b in range(first, last):
+        count = np.uint64(bundles.lines[b])
+        square[:count, :count] = 0.0
+        for r in range(bundles.run_edges[b], bundles.run_edges[b + 1]):
+            _add_products(r, bundles, weights, entries, square)
+        for q in range(count):
+            for p in range(q):
+                square[q, p] = square[p, q]
+        _spread(b, bundles, local, square, places, near, panel, above)
+
+
+@fast_jit
+def _add_products(r: int, bundles: BundleArrays, weights: FloatArray, entries: FloatArray, square: FloatArray) -> None:
+    """Add the products of the columns of a run to the upper triangle of the square, a few at a time."""
+    edge, length, count, start = extent(bundles, r)
+    column = np.uint64(bundles.columns[r])
+    if count == _ONE:
         for k in range(length):
-            place = local[runs.rows[edge + k]]
-            inside[k] = np.uint64(place)
-            if place < n:
-                split += _ONE
-            else:
-                outside[k] = np.uint64(place - n)
-        if count == _ONE:
-            for k in range(length):
-                entries[0, k] = runs.values[start + k]
-            for q in range(length):
-                scaled = weights[column] * entries[0, q]
-                if q < split:
-                    for p in range(q, length):
-                        panel[inside[q], inside[p]] += scaled * entries[0, p]
-                else:
-                    for p in range(q, length):
-                        above[outside[q], outside[p]] += scaled * entries[0, p]
-            continue
-        done = _NONE
-        while done < count:
-            for c in range(_ABREAST):
-                # Past the last column, what is in the room counts nothing.
-                root = np.sqrt(weights[column + done]) if done < count else 0.0
-                for k in range(length):
-                    entries[c, k] = root * runs.values[start + k]
-                if done < count:
-                    done += _ONE
-                    if done < count:
-                        start += length
-            for q in range(length):
-                e0, e1, e2, e3 = entries[0, q], entries[1, q], entries[2, q], entries[3, q]
-                for p in range(q, length):
-                    square[q, p] += (e0 * entries[0, p] + e1 * entries[1, p]) + (
-                        e2 * entries[2, p] + e3 * entries[3, p]
-                    )
+            entries[0, k] = bundles.values[start + k]
         for q in range(length):
-            if q < split:
-                for p in range(q, length):
-                    panel[inside[q], inside[p]] += square[q, p]
-                    square[q, p] = 0.0
-            else:
-                for p in range(q, length):
-                    above[outside[q], outside[p]] += square[q, p]
-                    square[q, p] = 0.0
+            scaled = weights[column] * entries[0, q]
+            at = bundles.touched[edge + q]
+            for p in range(q, length):
+                square[at, bundles.touched[edge + p]] += scaled * entries[0, p]
+        return
+    done = _NONE
+    while done < count:
+        for c in range(_ABREAST):
+            # Past the last column, what is in the room counts nothing.
+            root = np.sqrt(weights[column + done]) if done < count else 0.0
+            for k in range(length):
+                entries[c, k] = root * bundles.values[start + k]
+            if done < count:
+                done += _ONE
+                if done < count:
+                    start += length
+        for q in range(length):
+            at = bundles.touched[edge + q]
+            e0, e1, e2, e3 = entries[0, q], entries[1, q], entries[2, q], entries[3, q]
+            for p in range(q, length):
+                square[at, bundles.touched[edge + p]] += (e0 * entries[0, p] + e1 * entries[1, p]) + (
+                    e2 * entries[2, p] + e3 * entries[3, p]
+                )
+
+
+@fast_jit
+def _spread(
+    b: int,
+    bundles: BundleArrays,
+    local: IntArray,
+    square: FloatArray,
+    places: UintArray,
+    near: FloatArray,
+    panel: FloatArray,
+    above: FloatArray,
+) -> None:
+    """Add the products of the lines of a bundle to the places of its rows, the upper triangle."""
+    n = panel.shape[0]
+    edge = np.uint64(bundles.row_edges[b])
+    rows = np.uint64(bundles.row_edges[b + 1]) - edge
+    own = _NONE
+    for k in range(rows):
+        place = local[bundles.rows[edge + k]]
+        own += np.uint64(place < n)
+        places[k] = np.uint64(place if place < n else place - n)
+    for q in range(rows):
+        at, line = places[q], bundles.line[edge + q]
+        multiple = np.float64(bundles.multiple[edge + q])
+        for p in range(q, rows):
+            near[p] = multiple * bundles.multiple[edge + p] * square[line, bundles.line[edge + p]]
+        if q < own:
+            for p in range(q, own):
+                panel[at, places[p]] += near[p]
+            for p in range(max(q, own), rows):
+                panel[at, np.uint64(n) + places[p]] += near[p]
+        else:
+            for p in range(q, rows):
+                above[at, places[p]] += near[p]
