@@ -33,7 +33,7 @@ it indefinite. Multiplied by 100 until it is enough."""
 _NUDGES = 6
 _GROUPS = 8
 """Most groups of branches: enough for threads to be equally busy; fewer where their copies of the root's part would
-take more than a sixteenth of the matrix."""
+take more than an eighth of the factor."""
 
 
 _ABREAST = 4
@@ -105,7 +105,7 @@ class BlockFactor:
             block = self._blocks[k]
             work[branch_of[k]] += block_cost(block.own, block.above.size) + _SCATTERED * gathering[k]
         branches = np.flatnonzero(work)
-        room = int(self._bundles.size // max(16 * self._blocks[-1].own ** 2, 1))
+        room = int(self._panels.arrays.values.size // max(8 * self._blocks[-1].own ** 2, 1))
         groups = min(max(min(_GROUPS, room), 2), branches.size)
         group_of, load = np.full(len(self._blocks), -1), np.zeros(groups)
         for branch in branches[np.argsort(-work[branches], kind="stable")]:
@@ -293,7 +293,7 @@ def _spread(
     above: FloatArray,
 ) -> None:
     """Add the products of the lines of a bundle to the places of its rows, the upper triangle."""
-    n = panel.shape[0]
+    n, width = panel.shape[0], np.uint64(panel.shape[0])
     edge = np.uint64(bundles.row_edges[b])
     rows = np.uint64(bundles.row_edges[b + 1]) - edge
     own = _NONE
@@ -309,8 +309,8 @@ def _spread(
         if q < own:
             for p in range(q, own):
                 panel[at, places[p]] += near[p]
-            for p in range(max(q, own), rows):
-                panel[at, np.uint64(n) + places[p]] += near[p]
+            for p in range(own, rows):
+                panel[at, width + places[p]] += near[p]
         else:
             for p in range(q, rows):
                 above[at, places[p]] += near[p]

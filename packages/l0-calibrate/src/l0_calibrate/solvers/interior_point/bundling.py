@@ -24,7 +24,7 @@ IntArray = npt.NDArray[np.int64]
 
 _ALIKE = 4.0
 """Roundings of an entry (units of its type) by which multiples may differ: two values, a factor and a scale."""
-_AT_A_TIME = 2**17
+_AT_A_TIME = 2**16
 """Entries that are looked at together, about: more make memory, not better bundles."""
 _CANDIDATES = 8
 """Key rows tried, those with most records in the sample;"""
@@ -107,24 +107,22 @@ def bundled(columns: Columns, structure: Structure, scale: FloatArray, threads: 
     order = structure.column_order
     block_edges = np.array([0, *(block.columns[1] for block in structure.blocks)])
     block = np.repeat(np.arange(block_edges.size - 1), np.diff(block_edges))
-    key_row = _key_row(maker, order, block)
+    workers = Threads(threads)
+    key_row = _key_row(maker, order, block, workers)
     ends = np.concatenate(([0], np.cumsum(maker.entries(order))))
     shares = np.linspace(0, ends[-1], threads + 1)[1:-1]
     edges = np.unique([0, *block_edges[np.searchsorted(ends[block_edges], shares)], order.size])
-    workers = Threads(threads)
-    try:
-        parts = workers.all(
-            edges.size - 1,
-            lambda t: maker.make(order[edges[t] : edges[t + 1]], block[edges[t] : edges[t + 1]], key_row),
-        )
-    finally:
-        workers.close()
+    parts = workers.all(
+        edges.size - 1,
+        lambda t: maker.make(order[edges[t] : edges[t + 1]], block[edges[t] : edges[t + 1]], key_row),
+    )
+    workers.close()
     arrays = _joined([made for _, made in parts])
     new_order = np.concatenate([new for new, _ in parts])
     return Bundles(arrays, maker.height, new_order, np.searchsorted(arrays.columns[arrays.run_edges], block_edges))
 
 
-def _key_row(maker: _Maker, order: IntArray, block: IntArray) -> int:
+def _key_row(maker: _Maker, order: IntArray, block: IntArray, workers: Threads) -> int:
     """The row that makes the best bundles of a sample of the columns; `_NO_ROW` for runs of the same rows."""
     windows: list[tuple[int, int]] = []
     for start in np.linspace(0, order.size, _WINDOWS, endpoint=False).astype(int).tolist():
@@ -136,14 +134,14 @@ def _key_row(maker: _Maker, order: IntArray, block: IntArray) -> int:
     sample, blocks = order[chosen], block[chosen]
     records = np.zeros(maker.source.place.size, dtype=np.int64)
     count_records(maker.source, sample, records)
-    candidates = np.argsort(-records, kind="stable")[:_CANDIDATES]
-    best, least = _NO_ROW, np.inf
-    for row in (_NO_ROW, *candidates[records[candidates] > 1].tolist()):
-        new, arrays = maker.make(sample, blocks, row)
-        work = float(Bundles(arrays, maker.height, new, np.empty(0, dtype=np.int64)).work[-1])
-        if work < least:
-            best, least = row, work
-    return best
+    frequent = np.argsort(-records, kind="stable")[:_CANDIDATES]
+    candidates = [_NO_ROW, *frequent[records[frequent] > 1].tolist()]
+
+    def work(k: int) -> float:
+        new, arrays = maker.make(sample, blocks, candidates[k])
+        return float(Bundles(arrays, maker.height, new, np.empty(0, dtype=np.int64)).work[-1])
+
+    return int(candidates[int(np.argmin(workers.all(len(candidates), work)))])
 
 
 def _filled(out: BundleArrays, bundles: int, rows: int, runs: int, touched: int) -> BundleArrays:
@@ -156,6 +154,7 @@ def _filled(out: BundleArrays, bundles: int, rows: int, runs: int, touched: int)
 
 
 _EDGES = {"row_edges", "run_edges", "columns", "touched_edges", "starts"}
+"""Arrays that go on from one part to the next; the others stand for themselves."""
 
 
 def _joined(parts: list[BundleArrays]) -> BundleArrays:
@@ -168,7 +167,8 @@ def _joined(parts: list[BundleArrays]) -> BundleArrays:
             end = int(pieces[-1][-1]) if pieces[-1].size else end
         return np.concatenate(pieces)
 
-    return BundleArrays(*(
-        edges(name) if name in _EDGES else np.concatenate([getattr(part, name) for part in parts])
+    joined: dict[str, Any] = {
+        name: edges(name) if name in _EDGES else np.concatenate([getattr(part, name) for part in parts])
         for name in BundleArrays._fields
-    ))  # fmt: skip
+    }
+    return BundleArrays(**joined)

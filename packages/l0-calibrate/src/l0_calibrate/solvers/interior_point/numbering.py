@@ -121,10 +121,10 @@ def numbered(pattern: Pattern, tree: Node, by_areas: bool = False) -> Structure:
     blocks: list[Block] = []
     touched: list[list[IntArray]] = [[] for _ in nodes]
     for k, (_, parent) in enumerate(nodes):
-        first, last = int(block_edges[k]), int(block_edges[k + 1])
+        start, stop = int(block_edges[k]), int(block_edges[k + 1])
         rows = (int(row_edges[k]), int(row_edges[k + 1]))
         marked = np.zeros(row_order.size, dtype=bool)
-        _mark(pattern.by_patterns, order[first:last], place, marked)
+        _mark(pattern.by_patterns, order[start:stop], place, marked)
         marked = marked[place[pattern.like[row_order]]]  # ... and the rows that those marked stand for
         for part in touched[k]:
             marked[part] = True
@@ -133,7 +133,7 @@ def numbered(pattern: Pattern, tree: Node, by_areas: bool = False) -> Structure:
         above_number = position[id(parent)] if isinstance(parent, Node) else -1
         if above_number >= 0:
             touched[above_number].append(above)
-        columns = (int(column_edges[first]), int(column_edges[last]))
+        columns = (int(column_edges[start]), int(column_edges[stop]))
         blocks.append(Block(rows, columns, above_number, above))
     return Structure(row_order, column_order, tuple(blocks), by_areas)
 

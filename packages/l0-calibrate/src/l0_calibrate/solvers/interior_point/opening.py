@@ -32,8 +32,8 @@ _ROUGH = 1e-3
 _PARTS = 4
 """Parts of the columns that are moved side by side, whatever the threads, so that results depend on them in rounding
 only; more slow the passes down, for each holds back where rows are shared."""
-_WORTH_PARTS = 600_000
-"""Entries from which on there are parts."""
+_WORTH_PARTS = 200_000
+"""Values from which on there are parts."""
 _HALVINGS = 60
 """Of an interval of duals: to the last bits of a double."""
 

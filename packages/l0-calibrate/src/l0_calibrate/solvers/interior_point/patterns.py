@@ -109,10 +109,22 @@ def _taken(columns: Columns, use_rows: BoolArray, firsts: IntArray) -> tuple[Int
 
 
 def _only(edges: IntArray, members: Int32Array, heft: IntArray) -> Lists:
-    """Lists without the rows that another stands for."""
-    stays = heft[members] > 0
-    before = np.concatenate(([0], np.cumsum(stays)))
-    return Lists(before[edges], members[stays])
+    """Lists without the rows that another stands for, in the place of all."""
+    _drop(edges, members, heft)
+    return Lists(edges, members[: int(edges[-1])].copy() if edges[-1] < members.size else members)
+
+
+@jit
+def _drop(edges: IntArray, members: Int32Array, heft: IntArray) -> None:
+    at = first = edges[0]
+    for k in range(edges.size - 1):
+        last = edges[k + 1]
+        for p in range(first, last):
+            if heft[members[p]] > 0:
+                members[at] = members[p]
+                at += 1
+        edges[k + 1] = at
+        first = last
 
 
 @jit

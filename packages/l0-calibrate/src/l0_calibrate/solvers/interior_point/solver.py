@@ -215,12 +215,12 @@ class _Run:
             if closed is None:
                 return False
             u = closed
-        self._take(u, self._map.matvec(u))
+        product = self._map.matvec(u)
+        self._take(u, product, fit.objective(u, product))
         return True
 
-    def _take(self, u: FloatArray, product: FloatArray) -> None:
+    def _take(self, u: FloatArray, product: FloatArray, objective: float) -> None:
         """Keep a point if it is the best so far."""
-        objective = self._fit.objective(u, product)
         if objective < self._objective:
             self._u, self._product, self._objective = u.copy(), product, objective
 
@@ -287,14 +287,14 @@ class _Run:
         # By the bundles, and rows that cost nothing left out: to a few roundings of what is stored.
         product = np.zeros(fit.columns.rows)
         product[rows] = state.product + (fit.b[rows] - state.program.b)
-        objective = min(self._objective, fit.objective(u, product))
-        rough = state.complementarity / max(objective, 1e-300)
+        objective = fit.objective(u, product)
+        rough = state.complementarity / max(min(self._objective, objective), 1e-300)
         reach = _NEAR_CHEAP if self._certificate.is_cheap else _NEAR
         self._is_certified = stop.tolerance <= 0 or rough <= reach * stop.tolerance or rough < 1e-6
         if self._is_certified or fit.mass is not None:
             self._evaluate(u)
         else:
-            self._take(u, product)
+            self._take(u, product, objective)
         if self._is_certified:
             self._certify_at(state)
         self._report(rough)
@@ -323,6 +323,9 @@ class _Run:
             # Once more from the matrix itself: on the way, rows that cost nothing were left out.
             self._product = self._map.matvec(self._u)
             self._objective = fit.objective(self._u, self._product)
+            if self._stop.certify:
+                # Where all targets are met nothing was certified on the way: no price is negative, and that is enough.
+                self._bound = max(self._bound, 0.0)
         if status != "infeasible" and self.gap is not None and self.gap <= self._stop.tolerance:
             status = "optimal"
         m = fit.targets
