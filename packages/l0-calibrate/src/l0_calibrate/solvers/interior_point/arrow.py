@@ -64,10 +64,6 @@ class BlockFactor:
         self._bundles = bundles
         self._panels = Panels.of(structure)
         self._up = [self._places(k) for k in range(len(self._blocks))]
-        self._children: list[list[int]] = [[] for _ in self._blocks]
-        for k, block in enumerate(self._blocks):
-            if block.parent >= 0:
-                self._children[block.parent].append(k)
         self._groups = self._grouped()
         root = self._blocks[-1]
         self._sums = [np.empty((root.own, root.own)) for _ in self._groups]
@@ -125,13 +121,18 @@ class BlockFactor:
 
         def work(g: int) -> None:
             self._sums[g][:] = 0.0
-            rests: dict[int, FloatArray] = {}
+            # What is left for a parent is added to it at once: many children side by side would take much memory.
+            begun: dict[int, FloatArray] = {}
             for k in self._groups[g].tolist():
-                rest = self._eliminate(k, weights, diagonal, rests)
-                if self._blocks[k].parent == root:
-                    _extend(rest, self._up[k].places, self._sums[g], _NOTHING)
+                rest = begun.pop(k) if k in begun else self._begun(k)
+                self._close(k, weights, diagonal, rest)
+                parent, places = self._up[k].parent, self._up[k].places
+                if parent == root:
+                    _extend(rest, places, self._sums[g], _NOTHING)
                 else:
-                    rests[k] = rest
+                    if parent not in begun:
+                        begun[parent] = self._begun(parent)
+                    _extend(rest, places, self._panels.panel(parent), begun[parent])
 
         self._each_group(work)
         panel = self._panels.panel(root)
@@ -140,15 +141,11 @@ class BlockFactor:
             panel += part
         self._close(root, weights, diagonal, _NOTHING)
 
-    def _eliminate(self, k: int, weights: FloatArray, diagonal: FloatArray, rests: dict[int, FloatArray]) -> FloatArray:
-        """Factor a block; what it leaves for the rows above it."""
+    def _begun(self, k: int) -> FloatArray:
+        """An empty front: the block's panel, in place, and what it will leave for the rows above it."""
+        self._panels.panel(k)[:] = 0.0
         size = self._blocks[k].above.size
-        panel, above = self._panels.panel(k), np.zeros((size, size))
-        panel[:] = 0.0
-        for child in self._children[k]:
-            _extend(rests.pop(child), self._up[child].places, panel, above)
-        self._close(k, weights, diagonal, above)
-        return above
+        return np.zeros((size, size))
 
     def _close(self, k: int, weights: FloatArray, diagonal: FloatArray, above: FloatArray) -> None:
         """Gather a block's own columns into its front and factor it."""

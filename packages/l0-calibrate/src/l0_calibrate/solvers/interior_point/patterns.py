@@ -111,7 +111,7 @@ def _taken(columns: Columns, use_rows: BoolArray, firsts: IntArray) -> tuple[Int
 def _only(edges: IntArray, members: Int32Array, heft: IntArray) -> Lists:
     """Lists without the rows that another stands for, in the place of all."""
     _drop(edges, members, heft)
-    return Lists(edges, members[: int(edges[-1])].copy() if edges[-1] < members.size else members)
+    return Lists(edges, members[: int(edges[-1])])
 
 
 @jit
