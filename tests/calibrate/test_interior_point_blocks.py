@@ -295,3 +295,17 @@ def test_a_semidefinite_block_is_nudged() -> None:
     x = factor.solve(np.array([1.0, 1.0]))
     assert np.isfinite(x).all()
     assert x.sum() == pytest.approx(0.2, rel=1e-3)
+
+
+def test_a_large_semidefinite_block_is_nudged_from_what_it_was() -> None:
+    rng = np.random.default_rng(2)
+    matrix = np.repeat(rng.normal(size=(60, 200)), 2, axis=0)
+    columns = columns_of(sp.csc_array(matrix))
+    found = structure_of(columns)
+    bundles = bundles_of(columns, found)
+    factor = BlockFactor(found, bundles, 1)
+    factor.factor(np.ones(200), np.zeros(120))
+    a = dense(bundles)
+    wanted = rng.normal(size=200)
+    x = factor.solve(a @ wanted)
+    assert a @ (a.T @ x) == pytest.approx(a @ wanted, rel=1e-4, abs=1e-4)

@@ -31,6 +31,7 @@ _NUDGE = 1e-13
 """Relative to the largest diagonal entry of a block: what its diagonal is raised by when rounding has made
 it indefinite. Multiplied by 100 until it is enough."""
 _NUDGES = 6
+_TILE = 32
 _GROUPS = 8
 """Most groups of branches: enough for threads to be equally busy; fewer where their copies of the root's part would
 take more than an eighth of the factor."""
@@ -69,11 +70,6 @@ class BlockFactor:
         self._sums = [np.empty((root.own, root.own)) for _ in self._groups]
         self._shares = np.zeros((len(self._groups), root.own))
         self._pool = ThreadPoolExecutor(threads) if threads > 1 and len(self._groups) > 1 else None
-
-    @property
-    def runs_in_threads(self) -> bool:
-        """Whether blocks are factored side by side (a single block leaves the threads to BLAS)."""
-        return self._pool is not None
 
     def close(self) -> None:
         """End the threads."""
@@ -182,19 +178,44 @@ _NOTHING: Any = np.empty((0, 0))
 
 
 def _factored(own: FloatArray) -> bool:
-    """Cholesky in place, with a nudge where rounding has spoilt it; False where no nudge is enough."""
+    """Cholesky of the upper triangle, in place, with a nudge where rounding has spoilt it; False where none is enough.
+
+    What is factored is kept in the lower triangle, which nobody reads: a dense block may be half of all memory.
+    """
     n = own.shape[0]
     if not n:
         return True
-    kept = own.copy()
-    nudge = _NUDGE * max(float(np.diagonal(own).max()), np.finfo(np.float64).tiny)
+    diagonal = np.diagonal(own).copy()
+    _mirror(own)
+    nudge = _NUDGE * max(float(diagonal.max()), np.finfo(np.float64).tiny)
     for _ in range(_NUDGES):
         if np.isfinite(nudge) and cholesky(own) == 0 and np.isfinite(own[-1, -1]):
             return True
-        own[:] = kept
-        own[np.diag_indices(n)] += nudge
+        diagonal += nudge
+        _restore(own, diagonal)
         nudge *= 100.0
     return False
+
+
+@fast_jit
+def _mirror(own: FloatArray) -> None:
+    """Copy the upper triangle to the lower one, by tiles: along whole rows every store would miss the cache."""
+    n = own.shape[0]
+    for first in range(0, n, _TILE):
+        for second in range(first, n, _TILE):
+            for j in range(second, min(second + _TILE, n)):
+                for i in range(first, min(first + _TILE, j)):
+                    own[j, i] = own[i, j]
+
+
+@fast_jit
+def _restore(own: FloatArray, diagonal: FloatArray) -> None:
+    """Copy the lower triangle back to the upper one."""
+    n = own.shape[0]
+    for i in range(n):
+        own[i, i] = diagonal[i]
+        for j in range(i + 1, n):
+            own[i, j] = own[j, i]
 
 
 @fast_jit

@@ -199,7 +199,7 @@ def _lowest(tilt: float, h: float, barrier: float, width: float) -> float:
         high = width
         x = min(x, 0.5 * high)
         for _ in range(12):
-            room = high_edge(width, x)
+            room = _room_below(width, x)
             value = tilt + h * x - barrier / x + barrier / room
             if value > 0.0:
                 high = x
@@ -215,8 +215,8 @@ def _lowest(tilt: float, h: float, barrier: float, width: float) -> float:
 
 
 @fast_jit
-def high_edge(width: float, x: float) -> float:
-    """Room below the upper bound, never quite nothing."""
+def _room_below(width: float, x: float) -> float:
+    """From x up to the upper bound, never quite nothing."""
     room: float = max(width - x, 1e-12 * width)
     return room
 
