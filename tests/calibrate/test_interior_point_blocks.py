@@ -9,6 +9,7 @@ import scipy.sparse as sp
 from l0_calibrate.solvers.interior_point.arrow import BlockFactor
 from l0_calibrate.solvers.interior_point.bundles import Bundles
 from l0_calibrate.solvers.interior_point.bundling import bundled
+from l0_calibrate.solvers.interior_point.lapack import cholesky, downdate, solve_rows
 from l0_calibrate.solvers.interior_point.numbering import Structure
 from l0_calibrate.solvers.interior_point.products import BundleMap
 from l0_calibrate.solvers.interior_point.structure import find_structure
@@ -309,3 +310,20 @@ def test_a_large_semidefinite_block_is_nudged_from_what_it_was() -> None:
     wanted = rng.normal(size=200)
     x = factor.solve(a @ wanted)
     assert a @ (a.T @ x) == pytest.approx(a @ wanted, rel=1e-4, abs=1e-4)
+
+
+@pytest.mark.parametrize(("own", "above"), [(1, 1), (64, 5), (65, 1), (200, 70), (331, 40)])
+def test_a_front_is_eliminated_in_place(own: int, above: int) -> None:
+    rng = np.random.default_rng(own)
+    half = rng.normal(size=(own + above, own + above))
+    whole = half @ half.T + np.eye(own + above)
+    panel, rest = whole[:own].copy(), whole[own:, own:].copy()
+    panel[:, :own] = np.triu(panel[:, :own])
+    assert cholesky(panel[:, :own]) == 0
+    solve_rows(panel[:, :own], panel[:, own:])
+    downdate(panel[:, own:], rest)
+    upper = np.linalg.cholesky(whole[:own, :own]).T
+    assert panel[:, :own] == pytest.approx(upper, rel=1e-9, abs=1e-9)
+    assert panel[:, own:] == pytest.approx(np.linalg.solve(upper.T, whole[:own, own:]), rel=1e-7, abs=1e-7)
+    left = whole[own:, own:] - whole[own:, :own] @ np.linalg.solve(whole[:own, :own], whole[:own, own:])
+    assert np.triu(rest) == pytest.approx(np.triu(left), rel=1e-6, abs=1e-6)
