@@ -57,8 +57,7 @@ class InteriorPointSolver(Solver):
 
     Notes
     -----
-    Memory: the values once more, in the order of the blocks (4 bytes an entry, and the rows of each run of like
-    columns once), and the factor.
+    Memory: the values once more, in bundles (`bundled`; at most 4 bytes an entry, and the rows of each), and the factor.
     Rows are put into areas by `find_structure`, by the areas of the task where it has some; without any, one dense
     block serves up to about 8,000 rows.
     """
