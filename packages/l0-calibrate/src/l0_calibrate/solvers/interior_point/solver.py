@@ -57,7 +57,8 @@ class InteriorPointSolver(Solver):
 
     Notes
     -----
-    Memory: the values once more, in bundles (`bundled`; at most 4 bytes an entry, and the rows of each), and the factor.
+    Memory: the entries once more, in bundles (`bundled`; 8 bytes an entry at most, a fraction where rows are alike),
+    and the factor.
     Rows are put into areas by `find_structure`, by the areas of the task where it has some; without any, one dense
     block serves up to about 8,000 rows.
     """
