@@ -301,6 +301,16 @@ def test_nothing_to_decide() -> None:
     assert InteriorPointSolver().solve(unpriced, TIGHT).objective == 0.0
 
 
+@pytest.mark.parametrize("weight", [0.0, 1.0])
+def test_targets_that_are_met_already_are_certified_to_be(weight: float) -> None:
+    matrix = np.array([[1.0, 1.0], [2.0, 0.0]])
+    task = small_task(matrix, matrix @ np.ones(2), price=RowPrice.absolute(np.full(2, weight)))
+    solution = InteriorPointSolver().solve(task, TIGHT)
+    assert (solution.objective, solution.bound, solution.gap, solution.status) == (0.0, 0.0, 0.0, "optimal")
+    unasked = InteriorPointSolver().solve(task, attrs.evolve(TIGHT, certify=False))
+    assert unasked.gap is None
+
+
 def test_untouched_records_keep_their_weight_or_go_to_the_centre() -> None:
     matrix, targets = np.array([[1.0, 0.0]]), np.array([4.0])
     solution = InteriorPointSolver().solve(small_task(matrix, targets), TIGHT)

@@ -7,9 +7,11 @@ import pytest
 import scipy.sparse as sp
 
 from l0_calibrate.solvers.interior_point.arrow import BlockFactor
+from l0_calibrate.solvers.interior_point.bundles import Bundles
+from l0_calibrate.solvers.interior_point.bundling import bundled
+from l0_calibrate.solvers.interior_point.lapack import cholesky, downdate, solve_rows
 from l0_calibrate.solvers.interior_point.numbering import Structure
-from l0_calibrate.solvers.interior_point.ordering import Runs, ordered_runs
-from l0_calibrate.solvers.interior_point.products import RunMap
+from l0_calibrate.solvers.interior_point.products import BundleMap
 from l0_calibrate.solvers.interior_point.structure import find_structure
 from l0_calibrate.system import Columns
 
@@ -26,14 +28,27 @@ def structure_of(columns: Columns) -> Structure:
     return find_structure(columns, np.ones(columns.rows, dtype=bool), np.diff(columns.indptr.astype(np.int64)) > 0)
 
 
-def dense(runs: Runs) -> np.ndarray:
-    """What some runs hold, column by column."""
-    a, out = runs.arrays, np.zeros((runs.height, runs.count))
-    for r in range(a.columns.size - 1):
-        rows = a.rows[a.row_edges[r] : a.row_edges[r + 1]]
-        values = a.values[a.starts[r] : a.starts[r + 1]].reshape(-1, rows.size)
-        out[np.ix_(rows, np.arange(a.columns[r], a.columns[r + 1]))] = values.T
+def bundles_of(columns: Columns, structure: Structure, threads: int = 1) -> Bundles:
+    return bundled(columns, structure, np.ones(columns.rows), threads)
+
+
+def dense(bundles: Bundles) -> np.ndarray:
+    """What some bundles hold, column by column."""
+    a, out = bundles.arrays, np.zeros((bundles.height, bundles.count))
+    for b in range(a.lines.size):
+        span = slice(a.row_edges[b], a.row_edges[b + 1])
+        for r in range(a.run_edges[b], a.run_edges[b + 1]):
+            touched = a.touched[a.touched_edges[r] : a.touched_edges[r + 1]]
+            values = a.values[a.starts[r] : a.starts[r + 1]].reshape(-1, touched.size)
+            lines = np.zeros((a.lines[b], values.shape[0]))
+            lines[touched] = values.T
+            rows = a.multiple[span].astype(float)[:, None] * lines[a.line[span]]
+            out[a.rows[span], a.columns[r] : a.columns[r + 1]] = rows
     return out
+
+
+def in_order(matrix: sp.csc_array, structure: Structure, bundles: Bundles) -> np.ndarray:
+    return matrix.toarray()[structure.row_order][:, bundles.order].astype(np.float32)
 
 
 def nested(seed: int, states: int, districts: int, rows: int, records: int) -> tuple[sp.csc_array, np.ndarray]:
@@ -60,12 +75,14 @@ def test_every_row_and_used_column_is_placed_once_and_columns_stay_on_one_path()
     found = structure_of(columns)
     assert np.sort(found.row_order).tolist() == list(range(columns.rows))
     assert np.unique(found.column_order).size == found.column_order.size
-    runs = ordered_runs(columns, found).arrays
-    for block in found.blocks:
-        assert block.columns == (runs.columns[block.runs[0]], runs.columns[block.runs[1]])
+    bundles = bundles_of(columns, found)
+    a = bundles.arrays
+    for k, block in enumerate(found.blocks):
+        first, last = bundles.of_blocks[k : k + 2]
+        assert block.columns == (a.columns[a.run_edges[first]], a.columns[a.run_edges[last]])
         allowed = np.concatenate((np.arange(*block.rows), block.above))
-        for r in range(*block.runs):
-            rows = runs.rows[runs.row_edges[r] : runs.row_edges[r + 1]].astype(np.int64)
+        for b in range(first, last):
+            rows = a.rows[a.row_edges[b] : a.row_edges[b + 1]].astype(np.int64)
             assert np.isin(rows, allowed).all()
             assert (np.diff(rows) > 0).all()
 
@@ -100,32 +117,103 @@ def repeated(seed: int) -> tuple[sp.csc_array, np.ndarray]:
     return matrix, rng.permutation(matrix.shape[0]) % 4 > 0
 
 
-def test_columns_with_the_same_rows_lie_in_one_run_and_nothing_is_lost() -> None:
+def test_columns_with_the_same_rows_lie_beside_one_another_and_nothing_is_lost() -> None:
     matrix, use_rows = repeated(11)
     columns = columns_of(matrix)
     touched = np.diff(sp.csc_array(matrix[use_rows]).indptr) > 0
     found = find_structure(columns, use_rows, touched)
     assert np.sort(found.row_order).tolist() == np.flatnonzero(use_rows).tolist()
     assert np.sort(found.column_order).tolist() == np.flatnonzero(touched).tolist()
-    runs = ordered_runs(columns, found)
-    want = matrix.toarray()[found.row_order][:, found.column_order].astype(np.float32)
-    assert (dense(runs) == want).all()
+    bundles = bundles_of(columns, found)
+    assert np.sort(bundles.order).tolist() == np.flatnonzero(touched).tolist()
+    want = in_order(matrix, found, bundles)
+    assert dense(bundles) == pytest.approx(want, rel=1e-6, abs=0.0)
     patterns = {tuple(np.flatnonzero(column)) for column in want.T}
-    assert runs.arrays.columns.size - 1 == len(patterns) < runs.count / 2
+    assert bundles.arrays.columns.size - 1 == len(patterns) < bundles.count / 2
+
+
+def published(seed: int, levels: bool = True) -> tuple[sp.csc_array, np.ndarray]:
+    """Totals of items in all and by class, of the nation and of states, amounts and counts, by random units."""
+    rng = np.random.default_rng(seed)
+    records, items, classes, states = 600, 12, 5, 4
+    amounts = rng.lognormal(size=(items, records)) * (rng.random((items, records)) < 0.6)
+    amounts[0] = rng.lognormal(size=records)
+    if not levels:
+        amounts = np.repeat(amounts[:, None], 2, axis=1).reshape(-1, records)  # never the same as another row
+        amounts *= rng.uniform(0.5, 2.0, amounts.shape)
+    amounts = np.vstack([amounts, amounts != 0])
+    kind, state = rng.integers(classes, size=records), rng.integers(states, size=records)
+    places = [np.ones(records), *(state == s for s in range(states))] if levels else [np.ones(records)]
+    cells = [place * group for place in places for group in (np.ones(records), *(kind == c for c in range(classes)))]
+    raw = np.vstack([amounts * cell for cell in (cells if levels else cells[:1])])
+    raw = raw[rng.permutation(raw.shape[0])]
+    scale = rng.lognormal(0, 3, raw.shape[0])
+    return sp.csc_array(raw * rng.lognormal(size=records) / scale[:, None]), scale
+
+
+def test_rows_that_are_multiples_on_a_bundle_are_kept_once() -> None:
+    matrix, scale = published(3)
+    columns = columns_of(matrix)
+    found = structure_of(columns)
+    bundles = bundled(columns, found, scale, 1)
+    # One bundle for each class of each state; each item in four totals there, amount and count.
+    assert bundles.arrays.lines.size == 5 * 4
+    assert (bundles.arrays.lines == 24).all()
+    assert bundles.size * 4 == matrix.nnz
+    assert dense(bundles) == pytest.approx(in_order(matrix, found, bundles), rel=1e-6, abs=0.0)
+
+
+def test_rows_that_are_nearly_multiples_are_kept_apart() -> None:
+    matrix, scale = published(3)
+    matrix.data *= 1.0 + 2e-6 * np.random.default_rng(0).normal(size=matrix.nnz)
+    columns = columns_of(matrix)
+    found = structure_of(columns)
+    bundles = bundled(columns, found, scale, 1)
+    assert dense(bundles) == pytest.approx(in_order(matrix, found, bundles), rel=1e-6, abs=0.0)
+
+
+def test_a_matrix_without_multiples_is_kept_as_it_is() -> None:
+    matrix, scale = published(4, levels=False)
+    columns = columns_of(matrix)
+    found = structure_of(columns)
+    bundles = bundled(columns, found, scale, 1)
+    assert dense(bundles) == pytest.approx(in_order(matrix, found, bundles), rel=1e-6, abs=0.0)
+    assert bundles.work[-1] <= 1.1 * sum(0.5 * n**2 + 16 * n for n in np.diff(matrix.indptr))
+
+
+def test_entries_that_vanish_in_float32_are_none() -> None:
+    matrix = sp.csc_array(np.array([[1.0, 1e-60, 2.0], [1e-60, 1e-60, 1e-60], [3.0, 1.0, 6.0]]))
+    columns = columns_of(matrix)
+    found = structure_of(columns)
+    bundles = bundles_of(columns, found)
+    assert dense(bundles) == pytest.approx(in_order(matrix, found, bundles), rel=1e-6, abs=0.0)
+
+
+def test_bundles_are_the_same_for_any_number_of_threads() -> None:
+    matrix, _ = nested(9, 5, 3, 50, 90)
+    columns = columns_of(matrix)
+    found = structure_of(columns)
+    once, twice = (bundles_of(columns, found, threads) for threads in (1, 3))
+    assert (once.order == twice.order).all()
+    assert (once.of_blocks == twice.of_blocks).all()
+    for got, want in zip(once.arrays, twice.arrays, strict=True):
+        assert got.dtype == want.dtype
+        assert (got == want).all()
 
 
 @pytest.mark.parametrize("threads", [1, 3])
-def test_products_of_runs_are_those_of_the_matrix(threads: int) -> None:
-    matrix, use_rows = repeated(12)
+@pytest.mark.parametrize("which", ["repeated", "published"])
+def test_products_of_bundles_are_those_of_the_matrix(which: str, threads: int) -> None:
+    matrix, use_rows = repeated(12) if which == "repeated" else (published(5)[0], np.ones(720, dtype=bool))
     columns = columns_of(matrix)
     found = find_structure(columns, use_rows, np.diff(sp.csc_array(matrix[use_rows]).indptr) > 0)
-    runs = ordered_runs(columns, found)
-    a, rng = dense(runs), np.random.default_rng(0)
-    u, y = rng.random(runs.count), rng.normal(size=runs.height)
-    work = RunMap(runs, threads)
+    bundles = bundles_of(columns, found)
+    a, rng = dense(bundles), np.random.default_rng(0)
+    u, y = rng.random(bundles.count), rng.normal(size=bundles.height)
+    work = BundleMap(bundles, threads)
     try:
         assert work.matvec(u) == pytest.approx(a @ u, rel=1e-12)
-        assert work.rmatvec(y) == pytest.approx(a.T @ y, rel=1e-9, abs=1e-12)
+        assert work.rmatvec(y) == pytest.approx(a.T @ y, rel=1e-9, abs=1e-12 * np.abs(a.T @ y).max())
         assert (work.matvec(u) == work.matvec(u)).all()
     finally:
         work.close()
@@ -136,9 +224,9 @@ def test_empty_rows_and_a_matrix_of_one_pattern() -> None:
     columns = columns_of(matrix)
     found = structure_of(columns)
     assert np.sort(found.row_order).tolist() == list(range(203))
-    runs = ordered_runs(columns, found)
-    assert runs.arrays.columns.tolist() == [0, 5]
-    assert (dense(runs) == matrix.toarray()[found.row_order]).all()
+    bundles = bundles_of(columns, found)
+    assert bundles.arrays.lines.tolist() == [1]
+    assert (dense(bundles) == in_order(matrix, found, bundles)).all()
 
 
 def test_without_areas_there_is_one_block() -> None:
@@ -157,8 +245,8 @@ def test_rows_and_columns_left_out_are_in_no_block() -> None:
     found = find_structure(columns, rows, used)
     assert np.sort(found.row_order).tolist() == np.flatnonzero(rows).tolist()
     assert np.sort(found.column_order).tolist() == np.flatnonzero(used).tolist()
-    got = dense(ordered_runs(columns, found))
-    assert (got == matrix.toarray()[found.row_order][:, found.column_order].astype(np.float32)).all()
+    bundles = bundles_of(columns, found)
+    assert dense(bundles) == pytest.approx(in_order(matrix, found, bundles), rel=1e-6, abs=0.0)
 
 
 @pytest.mark.parametrize("threads", [1, 2])
@@ -167,7 +255,7 @@ def test_solves_what_a_dense_matrix_solves(threads: int, shape: tuple[int, int])
     matrix, _ = nested(7, *shape, 55, 100)
     columns = columns_of(matrix)
     found = structure_of(columns)
-    ordered = ordered_runs(columns, found)
+    ordered = bundles_of(columns, found)
     rng = np.random.default_rng(8)
     weights, diagonal = rng.lognormal(0, 3, ordered.count), rng.lognormal(0, 2, ordered.height)
     factor = BlockFactor(found, ordered, threads)
@@ -187,7 +275,7 @@ def test_threads_of_blocks_give_the_same_bits() -> None:
     matrix, _ = nested(9, 5, 3, 50, 90)
     columns = columns_of(matrix)
     found = structure_of(columns)
-    ordered = ordered_runs(columns, found)
+    ordered = bundles_of(columns, found)
     rhs = np.random.default_rng(1).normal(size=ordered.height)
     results = []
     for threads in (1, 2, 3):
@@ -203,8 +291,39 @@ def test_a_semidefinite_block_is_nudged() -> None:
     twice = sp.csc_array(np.array([[1.0, 2.0], [1.0, 2.0]]))
     columns = columns_of(twice)
     found = structure_of(columns)
-    factor = BlockFactor(found, ordered_runs(columns, found), 1)
+    factor = BlockFactor(found, bundles_of(columns, found), 1)
     factor.factor(np.ones(2), np.zeros(2))
     x = factor.solve(np.array([1.0, 1.0]))
     assert np.isfinite(x).all()
     assert x.sum() == pytest.approx(0.2, rel=1e-3)
+
+
+def test_a_large_semidefinite_block_is_nudged_from_what_it_was() -> None:
+    rng = np.random.default_rng(2)
+    matrix = np.repeat(rng.normal(size=(60, 200)), 2, axis=0)
+    columns = columns_of(sp.csc_array(matrix))
+    found = structure_of(columns)
+    bundles = bundles_of(columns, found)
+    factor = BlockFactor(found, bundles, 1)
+    factor.factor(np.ones(200), np.zeros(120))
+    a = dense(bundles)
+    wanted = rng.normal(size=200)
+    x = factor.solve(a @ wanted)
+    assert a @ (a.T @ x) == pytest.approx(a @ wanted, rel=1e-4, abs=1e-4)
+
+
+@pytest.mark.parametrize(("own", "above"), [(1, 1), (64, 5), (65, 1), (200, 70), (331, 40)])
+def test_a_front_is_eliminated_in_place(own: int, above: int) -> None:
+    rng = np.random.default_rng(own)
+    half = rng.normal(size=(own + above, own + above))
+    whole = half @ half.T + np.eye(own + above)
+    panel, rest = whole[:own].copy(), whole[own:, own:].copy()
+    panel[:, :own] = np.triu(panel[:, :own])
+    assert cholesky(panel[:, :own]) == 0
+    solve_rows(panel[:, :own], panel[:, own:])
+    downdate(panel[:, own:], rest)
+    upper = np.linalg.cholesky(whole[:own, :own]).T
+    assert panel[:, :own] == pytest.approx(upper, rel=1e-9, abs=1e-9)
+    assert panel[:, own:] == pytest.approx(np.linalg.solve(upper.T, whole[:own, own:]), rel=1e-7, abs=1e-7)
+    left = whole[own:, own:] - whole[own:, :own] @ np.linalg.solve(whole[:own, :own], whole[:own, own:])
+    assert np.triu(rest) == pytest.approx(np.triu(left), rel=1e-6, abs=1e-6)

@@ -16,27 +16,31 @@ import attrs
 import numpy as np
 import numpy.typing as npt
 
+from l0_calibrate.solvers.interior_point.bundles import BundleArrays, Bundles
 from l0_calibrate.solvers.interior_point.lapack import cholesky, downdate, solve_rows
 from l0_calibrate.solvers.interior_point.numbering import Structure, block_cost
-from l0_calibrate.solvers.interior_point.ordering import RunArrays, Runs
 from l0_calibrate.solvers.interior_point.products import extent
 from l0_calibrate.solvers.interior_point.substitution import Panels, backward, forward
 from l0_gates.jit import fast_jit
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
+UintArray = npt.NDArray[np.uint64]
 
 _NUDGE = 1e-13
 """Relative to the largest diagonal entry of a block: what its diagonal is raised by when rounding has made
 it indefinite. Multiplied by 100 until it is enough."""
 _NUDGES = 6
+_TILE = 32
 _GROUPS = 8
 """Most groups of branches: enough for threads to be equally busy; fewer where their copies of the root's part would
-take more than a sixteenth of the matrix."""
+take more than an eighth of the factor."""
 
 
 _ABREAST = 4
-"""Columns with the same rows that are multiplied at a time."""
+"""Columns with values on the same lines that are multiplied at a time."""
+_SCATTERED = 10.0
+"""What a multiplication costs whose product is added to a place of its own, beside one in a factorisation."""
 _NONE, _ONE = np.uint64(0), np.uint64(1)
 
 
@@ -55,28 +59,17 @@ class _Places:
 class BlockFactor:
     """The factor of S for one matrix and structure; ``factor`` anew in each iteration, then ``solve``."""
 
-    def __init__(self, structure: Structure, runs: Runs, threads: int) -> None:
-        """``runs`` of the structure's columns, in its order."""
+    def __init__(self, structure: Structure, bundles: Bundles, threads: int) -> None:
+        """``bundles`` of the structure's columns."""
         self._blocks = structure.blocks
-        self._matrix = runs.arrays
-        self._rows = runs.height
-        self._longest = runs.longest
+        self._bundles = bundles
         self._panels = Panels.of(structure)
         self._up = [self._places(k) for k in range(len(self._blocks))]
-        self._children: list[list[int]] = [[] for _ in self._blocks]
-        for k, block in enumerate(self._blocks):
-            if block.parent >= 0:
-                self._children[block.parent].append(k)
         self._groups = self._grouped()
         root = self._blocks[-1]
         self._sums = [np.empty((root.own, root.own)) for _ in self._groups]
         self._shares = np.zeros((len(self._groups), root.own))
         self._pool = ThreadPoolExecutor(threads) if threads > 1 and len(self._groups) > 1 else None
-
-    @property
-    def runs_in_threads(self) -> bool:
-        """Whether blocks are factored side by side (a single block leaves the threads to BLAS)."""
-        return self._pool is not None
 
     def close(self) -> None:
         """End the threads."""
@@ -99,12 +92,12 @@ class BlockFactor:
             if self._blocks[k].parent != last:
                 branch_of[k] = branch_of[self._blocks[k].parent]
         work = np.zeros(len(self._blocks))
+        gathering = np.diff(self._bundles.work[self._bundles.of_blocks])
         for k in range(last):
             block = self._blocks[k]
-            entries = float(self._matrix.starts[block.runs[1]] - self._matrix.starts[block.runs[0]])
-            work[branch_of[k]] += block_cost(block.own, block.above.size) + self._longest * entries
+            work[branch_of[k]] += block_cost(block.own, block.above.size) + _SCATTERED * gathering[k]
         branches = np.flatnonzero(work)
-        room = int(self._matrix.values.size // max(16 * self._blocks[-1].own ** 2, 1))
+        room = int(self._panels.arrays.values.size // max(8 * self._blocks[-1].own ** 2, 1))
         groups = min(max(min(_GROUPS, room), 2), branches.size)
         group_of, load = np.full(len(self._blocks), -1), np.zeros(groups)
         for branch in branches[np.argsort(-work[branches], kind="stable")]:
@@ -124,13 +117,18 @@ class BlockFactor:
 
         def work(g: int) -> None:
             self._sums[g][:] = 0.0
-            rests: dict[int, FloatArray] = {}
+            # What is left for a parent is added to it at once: many children side by side would take much memory.
+            begun: dict[int, FloatArray] = {}
             for k in self._groups[g].tolist():
-                rest = self._eliminate(k, weights, diagonal, rests)
-                if self._blocks[k].parent == root:
-                    _extend(rest, self._up[k].places, self._sums[g], _NOTHING)
+                rest = begun.pop(k) if k in begun else self._begun(k)
+                self._close(k, weights, diagonal, rest)
+                parent, places = self._up[k].parent, self._up[k].places
+                if parent == root:
+                    _extend(rest, places, self._sums[g], _NOTHING)
                 else:
-                    rests[k] = rest
+                    if parent not in begun:
+                        begun[parent] = self._begun(parent)
+                    _extend(rest, places, self._panels.panel(parent), begun[parent])
 
         self._each_group(work)
         panel = self._panels.panel(root)
@@ -139,25 +137,22 @@ class BlockFactor:
             panel += part
         self._close(root, weights, diagonal, _NOTHING)
 
-    def _eliminate(self, k: int, weights: FloatArray, diagonal: FloatArray, rests: dict[int, FloatArray]) -> FloatArray:
-        """Factor a block; what it leaves for the rows above it."""
+    def _begun(self, k: int) -> FloatArray:
+        """An empty front: the block's panel, in place, and what it will leave for the rows above it."""
+        self._panels.panel(k)[:] = 0.0
         size = self._blocks[k].above.size
-        panel, above = self._panels.panel(k), np.zeros((size, size))
-        panel[:] = 0.0
-        for child in self._children[k]:
-            _extend(rests.pop(child), self._up[child].places, panel, above)
-        self._close(k, weights, diagonal, above)
-        return above
+        return np.zeros((size, size))
 
     def _close(self, k: int, weights: FloatArray, diagonal: FloatArray, above: FloatArray) -> None:
         """Gather a block's own columns into its front and factor it."""
         block, panel = self._blocks[k], self._panels.panel(k)
         n = block.own
-        if block.runs[1] > block.runs[0]:
-            local = np.empty(self._rows, dtype=np.int64)
+        first, last = self._bundles.of_blocks[k : k + 2]
+        if last > first:
+            local = np.empty(self._bundles.height, dtype=np.int64)
             local[block.rows[0] : block.rows[1]] = np.arange(n)
             local[block.above] = n + np.arange(block.above.size)
-            _gather(*block.runs, self._matrix, local, weights, panel, above, self._longest)
+            _gather(first, last, self._bundles.arrays, local, weights, panel, above)
         own, across = panel[:, :n], panel[:, n:]
         own[np.diag_indices(n)] += diagonal[block.rows[0] : block.rows[1]]
         if not _factored(own):
@@ -183,19 +178,44 @@ _NOTHING: Any = np.empty((0, 0))
 
 
 def _factored(own: FloatArray) -> bool:
-    """Cholesky in place, with a nudge where rounding has spoilt it; False where no nudge is enough."""
+    """Cholesky of the upper triangle, in place, with a nudge where rounding has spoilt it; False where none is enough.
+
+    What is factored is kept in the lower triangle, which nobody reads: a dense block may be half of all memory.
+    """
     n = own.shape[0]
     if not n:
         return True
-    kept = own.copy()
-    nudge = _NUDGE * max(float(np.diagonal(own).max()), np.finfo(np.float64).tiny)
+    diagonal = np.diagonal(own).copy()
+    _mirror(own)
+    nudge = _NUDGE * max(float(diagonal.max()), np.finfo(np.float64).tiny)
     for _ in range(_NUDGES):
         if np.isfinite(nudge) and cholesky(own) == 0 and np.isfinite(own[-1, -1]):
             return True
-        own[:] = kept
-        own[np.diag_indices(n)] += nudge
+        diagonal += nudge
+        _restore(own, diagonal)
         nudge *= 100.0
     return False
+
+
+@fast_jit
+def _mirror(own: FloatArray) -> None:
+    """Copy the upper triangle to the lower one, by tiles: along whole rows every store would miss the cache."""
+    n = own.shape[0]
+    for first in range(0, n, _TILE):
+        for second in range(first, n, _TILE):
+            for j in range(second, min(second + _TILE, n)):
+                for i in range(first, min(first + _TILE, j)):
+                    own[j, i] = own[i, j]
+
+
+@fast_jit
+def _restore(own: FloatArray, diagonal: FloatArray) -> None:
+    """Copy the lower triangle back to the upper one."""
+    n = own.shape[0]
+    for i in range(n):
+        own[i, i] = diagonal[i]
+        for j in range(i + 1, n):
+            own[i, j] = own[j, i]
 
 
 @fast_jit
@@ -216,68 +236,99 @@ def _extend(rest: FloatArray, places: IntArray, panel: FloatArray, above: FloatA
 def _gather(
     first: int,
     last: int,
-    runs: RunArrays,
+    bundles: BundleArrays,
     local: IntArray,
     weights: FloatArray,
     panel: FloatArray,
     above: FloatArray,
-    longest: int,
 ) -> None:
-    """Add ``d_j a_j a_j'`` of the columns of some runs to a front; ``local`` maps rows to places in it, own rows first.
+    """Add ``d_j a_j a_j'`` of the columns of some bundles to a front; ``local`` maps rows to places, own rows first.
 
-    Products of the columns of a run are summed in a small dense square first and scattered once.
+    Products of the columns of a bundle are summed in a small dense square of its lines first.
     """
-    n = panel.shape[0]
-    # Unsigned places, in the panel and in what lies above: signed ones are tested for wrapping around at each use.
-    inside, outside = np.empty(longest, dtype=np.uint64), np.empty(longest, dtype=np.uint64)
-    entries = np.zeros((_ABREAST, longest))
-    square = np.zeros((longest, longest))
-    for r in range(first, last):
-        edge, length, count, start = extent(runs, r)
-        column = np.uint64(runs.columns[r])
-        split = _NONE
+    lines, rows = 1, 1
+    for b in range(first, last):
+        lines = max(lines, bundles.lines[b])
+        rows = max(rows, bundles.row_edges[b + 1] - bundles.row_edges[b])
+    square = np.empty((lines, lines))
+    entries = np.zeros((_ABREAST, lines))
+    # Unsigned places: signed ones are tested for wrapping around at each use.
+    places, near = np.empty(rows, dtype=np.uint64), np.empty(rows)
+    for b in range(first, last):
+        count = np.uint64(bundles.lines[b])
+        square[:count, :count] = 0.0
+        for r in range(bundles.run_edges[b], bundles.run_edges[b + 1]):
+            _add_products(r, bundles, weights, entries, square)
+        for q in range(count):
+            for p in range(q):
+                square[q, p] = square[p, q]
+        _spread(b, bundles, local, square, places, near, panel, above)
+
+
+@fast_jit
+def _add_products(r: int, bundles: BundleArrays, weights: FloatArray, entries: FloatArray, square: FloatArray) -> None:
+    """Add the products of the columns of a run to the upper triangle of the square, a few at a time."""
+    edge, length, count, start = extent(bundles, r)
+    column = np.uint64(bundles.columns[r])
+    if count == _ONE:
         for k in range(length):
-            place = local[runs.rows[edge + k]]
-            inside[k] = np.uint64(place)
-            if place < n:
-                split += _ONE
-            else:
-                outside[k] = np.uint64(place - n)
-        if count == _ONE:
-            for k in range(length):
-                entries[0, k] = runs.values[start + k]
-            for q in range(length):
-                scaled = weights[column] * entries[0, q]
-                if q < split:
-                    for p in range(q, length):
-                        panel[inside[q], inside[p]] += scaled * entries[0, p]
-                else:
-                    for p in range(q, length):
-                        above[outside[q], outside[p]] += scaled * entries[0, p]
-            continue
-        done = _NONE
-        while done < count:
-            for c in range(_ABREAST):
-                # Past the last column, what is in the room counts nothing.
-                root = np.sqrt(weights[column + done]) if done < count else 0.0
-                for k in range(length):
-                    entries[c, k] = root * runs.values[start + k]
-                if done < count:
-                    done += _ONE
-                    if done < count:
-                        start += length
-            for q in range(length):
-                e0, e1, e2, e3 = entries[0, q], entries[1, q], entries[2, q], entries[3, q]
-                for p in range(q, length):
-                    square[q, p] += (e0 * entries[0, p] + e1 * entries[1, p]) + (
-                        e2 * entries[2, p] + e3 * entries[3, p]
-                    )
+            entries[0, k] = bundles.values[start + k]
         for q in range(length):
-            if q < split:
-                for p in range(q, length):
-                    panel[inside[q], inside[p]] += square[q, p]
-                    square[q, p] = 0.0
-            else:
-                for p in range(q, length):
-                    above[outside[q], outside[p]] += square[q, p]
-                    square[q, p] = 0.0
+            scaled = weights[column] * entries[0, q]
+            at = bundles.touched[edge + q]
+            for p in range(q, length):
+                square[at, bundles.touched[edge + p]] += scaled * entries[0, p]
+        return
+    done = _NONE
+    while done < count:
+        for c in range(_ABREAST):
+            # Past the last column, what is in the room counts nothing.
+            root = np.sqrt(weights[column + done]) if done < count else 0.0
+            for k in range(length):
+                entries[c, k] = root * bundles.values[start + k]
+            if done < count:
+                done += _ONE
+                if done < count:
+                    start += length
+        for q in range(length):
+            at = bundles.touched[edge + q]
+            e0, e1, e2, e3 = entries[0, q], entries[1, q], entries[2, q], entries[3, q]
+            for p in range(q, length):
+                square[at, bundles.touched[edge + p]] += (e0 * entries[0, p] + e1 * entries[1, p]) + (
+                    e2 * entries[2, p] + e3 * entries[3, p]
+                )
+
+
+@fast_jit
+def _spread(
+    b: int,
+    bundles: BundleArrays,
+    local: IntArray,
+    square: FloatArray,
+    places: UintArray,
+    near: FloatArray,
+    panel: FloatArray,
+    above: FloatArray,
+) -> None:
+    """Add the products of the lines of a bundle to the places of its rows, the upper triangle."""
+    n, width = panel.shape[0], np.uint64(panel.shape[0])
+    edge = np.uint64(bundles.row_edges[b])
+    rows = np.uint64(bundles.row_edges[b + 1]) - edge
+    own = _NONE
+    for k in range(rows):
+        place = local[bundles.rows[edge + k]]
+        own += np.uint64(place < n)
+        places[k] = np.uint64(place if place < n else place - n)
+    for q in range(rows):
+        at, line = places[q], bundles.line[edge + q]
+        multiple = np.float64(bundles.multiple[edge + q])
+        for p in range(q, rows):
+            near[p] = multiple * bundles.multiple[edge + p] * square[line, bundles.line[edge + p]]
+        if q < own:
+            for p in range(q, own):
+                panel[at, places[p]] += near[p]
+            for p in range(own, rows):
+                panel[at, width + places[p]] += near[p]
+        else:
+            for p in range(q, rows):
+                above[at, places[p]] += near[p]

@@ -25,9 +25,14 @@ def _routine(module: str, name: str, arguments: int) -> Any:
 _potrf = _routine("cython_lapack", "dpotrf", 5)
 _trsm = _routine("cython_blas", "dtrsm", 11)
 _syrk = _routine("cython_blas", "dsyrk", 10)
+_gemm = _routine("cython_blas", "dgemm", 13)
 
 _LOWER, _NO, _YES, _RIGHT = (ctypes.byref(ctypes.c_char(flag)) for flag in (b"L", b"N", b"T", b"R"))
 _ONE, _MINUS_ONE = (ctypes.byref(ctypes.c_double(value)) for value in (1.0, -1.0))
+
+
+_FEW_ROWS = 64
+"""Rows up to which a triangular solve is left to LAPACK."""
 
 
 def _int(value: int) -> Any:
@@ -52,13 +57,26 @@ def cholesky(block: FloatArray) -> int:
 
 
 def solve_rows(factor: FloatArray, block: FloatArray) -> None:
-    """``block <- U'^{-1} block`` for the factor of `cholesky`, shapes (n, n) and (n, a)."""
+    """``block <- U'^{-1} block`` for the factor of `cholesky`, shapes (n, n) and (n, a).
+
+    In halves, down to few rows: products of matrices are faster than triangular solves.
+    """
     n, a = block.shape
-    if n and a:
-        _trsm(
-            _RIGHT, _LOWER, _YES, _NO, _int(a), _int(n), _ONE,
-            factor.ctypes.data, _stride(factor), block.ctypes.data, _stride(block),
+    if not n or not a:
+        return
+    if n > _FEW_ROWS:
+        half = n // 2
+        solve_rows(factor[:half, :half], block[:half])
+        _gemm(
+            _NO, _YES, _int(a), _int(n - half), _int(half), _MINUS_ONE, block.ctypes.data, _stride(block),
+            factor[:half, half:].ctypes.data, _stride(factor), _ONE, block[half:].ctypes.data, _stride(block),
         )  # fmt: skip
+        solve_rows(factor[half:, half:], block[half:])
+        return
+    _trsm(
+        _RIGHT, _LOWER, _YES, _NO, _int(a), _int(n), _ONE,
+        factor.ctypes.data, _stride(factor), block.ctypes.data, _stride(block),
+    )  # fmt: skip
 
 
 def downdate(block: FloatArray, target: FloatArray) -> None:

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from l0_calibrate.solvers.interior_point.arrow import BlockFactor
 from l0_calibrate.solvers.interior_point.opening import Opened, central_rows
-from l0_calibrate.solvers.interior_point.products import RunMap
+from l0_calibrate.solvers.interior_point.products import BundleMap
 from l0_calibrate.solvers.interior_point.program import Program, Terms
 from l0_gates.jit import fast_jit
 
@@ -123,11 +123,11 @@ class State:
     zone: FloatArray
     product: FloatArray
     gradient: FloatArray
-    columns: RunMap
+    columns: BundleMap
     room: Room
 
     @classmethod
-    def of(cls, program: Program, columns: RunMap, start: Opened) -> State:
+    def of(cls, program: Program, columns: BundleMap, start: Opened) -> State:
         """Duals and multipliers on the central path of the opening's barrier."""
         layout = Layout.of(program)
         rows = central_rows(program, start.residuals, start.barrier)
@@ -142,7 +142,7 @@ class State:
         multipliers[:] = start.barrier / slacks
         state = cls(
             program, layout, slacks, multipliers, rows.y, rows.zone, start.residuals + program.b,
-            columns.rmatvec(rows.y), columns, Room.of(layout, columns.runs.count),
+            columns.rmatvec(rows.y), columns, Room.of(layout, columns.bundles.count),
         )  # fmt: skip
         state.close_rows()
         state.close_columns()

@@ -27,14 +27,13 @@ def block_cost(own: float, above: float) -> float:
 class Block:
     """One node of the tree.
 
-    ``rows`` and ``columns`` are ranges in the new order, ``runs`` the range of runs that the columns are,
-    ``parent`` the number of the block above (-1 for the root), ``above`` those rows of the blocks above,
-    ascending, in the new order, that its columns or those of the blocks below it touch.
+    ``rows`` and ``columns`` are ranges in the new order, ``parent`` the number of the block above (-1 for the root),
+    ``above`` those rows of the blocks above, ascending, in the new order, that its columns or those of the blocks
+    below it touch.
     """
 
     rows: tuple[int, int]
     columns: tuple[int, int]
-    runs: tuple[int, int]
     parent: int
     above: IntArray
 
@@ -49,14 +48,12 @@ class Structure:
     """An order of rows and columns, and the blocks in it, children before parents.
 
     ``row_order`` and ``column_order`` hold the old number of each new one; rows and columns left out
-    (those that a fit has no use for) are in neither. Columns with the same rows are beside one another: those
-    of run r are ``run_edges[r]`` to ``run_edges[r + 1]`` in the new order, and ``blocks`` have whole runs.
+    (those that a fit has no use for) are in neither. Columns with the same rows are beside one another.
     ``by_areas``: the blocks are those of areas that were given, not found.
     """
 
     row_order: IntArray
     column_order: IntArray
-    run_edges: IntArray
     blocks: tuple[Block, ...]
     by_areas: bool = False
 
@@ -117,17 +114,17 @@ def numbered(pattern: Pattern, tree: Node, by_areas: bool = False) -> Structure:
     rank = np.empty(pattern.count, dtype=np.int64)
     rank[order] = np.arange(order.size)
     used = np.flatnonzero(pattern.of_column >= 0)
-    run_of = rank[pattern.of_column[used]]
-    column_order = used[np.argsort(run_of, kind="stable")]
-    run_edges = np.concatenate(([0], np.cumsum(np.bincount(run_of, minlength=order.size))))
+    like = rank[pattern.of_column[used]]
+    column_order = used[np.argsort(like, kind="stable")]
+    column_edges = np.concatenate(([0], np.cumsum(np.bincount(like, minlength=order.size))))
     block_edges = np.searchsorted(block_of[order], np.arange(len(nodes) + 1))
     blocks: list[Block] = []
     touched: list[list[IntArray]] = [[] for _ in nodes]
     for k, (_, parent) in enumerate(nodes):
-        runs = (int(block_edges[k]), int(block_edges[k + 1]))
+        start, stop = int(block_edges[k]), int(block_edges[k + 1])
         rows = (int(row_edges[k]), int(row_edges[k + 1]))
         marked = np.zeros(row_order.size, dtype=bool)
-        _mark(pattern.by_patterns, order[runs[0] : runs[1]], place, marked)
+        _mark(pattern.by_patterns, order[start:stop], place, marked)
         marked = marked[place[pattern.like[row_order]]]  # ... and the rows that those marked stand for
         for part in touched[k]:
             marked[part] = True
@@ -136,9 +133,9 @@ def numbered(pattern: Pattern, tree: Node, by_areas: bool = False) -> Structure:
         above_number = position[id(parent)] if isinstance(parent, Node) else -1
         if above_number >= 0:
             touched[above_number].append(above)
-        columns = (int(run_edges[runs[0]]), int(run_edges[runs[1]]))
-        blocks.append(Block(rows, columns, runs, above_number, above))
-    return Structure(row_order, column_order, run_edges, tuple(blocks), by_areas)
+        columns = (int(column_edges[start]), int(column_edges[stop]))
+        blocks.append(Block(rows, columns, above_number, above))
+    return Structure(row_order, column_order, tuple(blocks), by_areas)
 
 
 def _post_order(tree: Node, parent: object) -> Iterator[tuple[Node, object]]:

@@ -15,8 +15,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from l0_calibrate.solvers.interior_point.ordering import RunArrays, Runs
-from l0_calibrate.solvers.interior_point.products import RunMap, extent
+from l0_calibrate.solvers.interior_point.bundles import BundleArrays, Bundles
+from l0_calibrate.solvers.interior_point.products import BundleMap, extent
 from l0_calibrate.solvers.interior_point.program import Program
 from l0_calibrate.solvers.mass import project_mass
 from l0_gates.jit import fast_jit
@@ -32,8 +32,8 @@ _ROUGH = 1e-3
 _PARTS = 4
 """Parts of the columns that are moved side by side, whatever the threads, so that results depend on them in rounding
 only; more slow the passes down, for each holds back where rows are shared."""
-_WORTH_PARTS = 600_000
-"""Entries from which on there are parts."""
+_WORTH_PARTS = 200_000
+"""Values from which on there are parts."""
 _HALVINGS = 60
 """Of an interval of duals: to the last bits of a double."""
 
@@ -46,7 +46,7 @@ class Opened(NamedTuple):
     barrier: float
 
 
-def opened(program: Program, columns: RunMap, warm: FloatArray | None) -> Opened:
+def opened(program: Program, columns: BundleMap, warm: FloatArray | None) -> Opened:
     """Run the passes; ``warm`` are ratios to begin from, None for ratios of 1."""
     first, passes, share = (FIRST_BARRIER, COLD_PASSES, 0.1) if warm is None else (WARM_BARRIER, WARM_PASSES, 0.01)
     start = cautious(program, columns, warm, share)
@@ -56,8 +56,8 @@ def opened(program: Program, columns: RunMap, warm: FloatArray | None) -> Opened
     box = _Box(program.lower, program.width, program.spread, program.centre)
     # Where residuals are large, so are the slacks that pay for them, and so must the barrier be.
     barriers = np.geomspace(first, LAST_BARRIER, passes) * max(1.0, float(np.abs(residuals).mean()))
-    parts = columns.runs.parts(_PARTS if columns.runs.size >= _WORTH_PARTS else 1)
-    shared = _shared(columns.runs, parts)
+    parts = columns.bundles.parts(_PARTS if columns.bundles.size >= _WORTH_PARTS else 1)
+    shared = _shared(columns.bundles, parts)
     for barrier in barriers:
         curvature = _majoriser(program, residuals, float(barrier), steep)
         _pass(columns, parts, curvature * shared, curvature * residuals, above, box, float(barrier))
@@ -66,7 +66,7 @@ def opened(program: Program, columns: RunMap, warm: FloatArray | None) -> Opened
     return Opened(above, columns.matvec(program.lower + above) - program.b, float(barriers[-1]))
 
 
-def cautious(program: Program, columns: RunMap, warm: FloatArray | None = None, share: float = 0.1) -> Opened:
+def cautious(program: Program, columns: BundleMap, warm: FloatArray | None = None, share: float = 0.1) -> Opened:
     """The start without a pass: ratios of 1 (or the warm ones) moved inside, a barrier of the size of the residuals."""
     u = np.ones(program.lower.size) if warm is None else warm
     above = _with_mass(program, _inside(u - program.lower, program.width, share))
@@ -105,19 +105,19 @@ class _Box(NamedTuple):
     centre: float
 
 
-def _shared(runs: Runs, parts: list[tuple[int, int]]) -> FloatArray:
+def _shared(bundles: Bundles, parts: list[tuple[int, int]]) -> FloatArray:
     """How many parts touch each row, at least 1."""
-    shared = np.zeros(runs.height)
+    shared = np.zeros(bundles.height)
     for first, last in parts:
-        edges = runs.arrays.row_edges
+        edges = bundles.arrays.row_edges
         touched = np.zeros(shared.size, dtype=bool)
-        touched[runs.arrays.rows[edges[first] : edges[last]]] = True
+        touched[bundles.arrays.rows[edges[first] : edges[last]]] = True
         shared += touched
     return np.maximum(shared, 1.0)
 
 
 def _pass(
-    columns: RunMap,
+    columns: BundleMap,
     parts: list[tuple[int, int]],
     curvature: FloatArray,
     slopes: FloatArray,
@@ -128,7 +128,7 @@ def _pass(
     """Move each ratio once, the parts side by side."""
     columns.all(
         len(parts),
-        lambda k: _descend(*parts[k], columns.runs.arrays, curvature, slopes.copy(), above, box, barrier),
+        lambda k: _descend(*parts[k], columns.bundles.arrays, curvature, slopes.copy(), above, box, barrier),
     )
 
 
@@ -136,39 +136,55 @@ def _pass(
 def _descend(
     first: int,
     last: int,
-    runs: RunArrays,
+    bundles: BundleArrays,
     curvature: FloatArray,
     slopes: FloatArray,
     above: FloatArray,
     box: _Box,
     barrier: float,
 ) -> None:
-    """One pass over the ratios of some runs; ``slopes`` (curvature times residual) and ``above`` are kept current."""
+    """One pass over the ratios of some bundles; ``slopes`` (curvature times residual) and ``above`` are kept current.
+
+    A change moves the slopes of all rows of a line together, so within a bundle only those of the lines are kept.
+    """
     lower, width, spread, centre = box
-    slope, curve = np.empty(slopes.size), np.empty(slopes.size)
-    for r in range(first, last):
-        edge, length, count, start = extent(runs, r)
-        column = np.uint64(runs.columns[r])
-        for k in range(length):
-            slope[k] = slopes[runs.rows[edge + k]]
-            curve[k] = curvature[runs.rows[edge + k]]
-        for c in range(count):
-            j = column + c
-            g = spread[j] * (lower[j] + above[j] - centre)
-            h = spread[j]
-            for k in range(length):
-                a = np.float64(runs.values[start + k])
-                g += a * slope[k]
-                h += a * a * curve[k]
-            x = _lowest(g - h * above[j], h, barrier, width[j])
-            change = x - above[j]
-            if h > 0.0 and abs(change) < np.inf and x > 0.0:
-                above[j] = x
+    most = 1
+    for b in range(first, last):
+        most = max(most, bundles.lines[b])
+    slope, curve, moved = np.empty(most), np.empty(most), np.empty(most)
+    for b in range(first, last):
+        lines = np.uint64(bundles.lines[b])
+        rows = (np.uint64(bundles.row_edges[b]), np.uint64(bundles.row_edges[b + 1]))
+        slope[:lines] = 0.0
+        curve[:lines] = 0.0
+        moved[:lines] = 0.0
+        for k in range(*rows):
+            line, row, multiple = bundles.line[k], bundles.rows[k], np.float64(bundles.multiple[k])
+            slope[line] += multiple * slopes[row]
+            curve[line] += multiple * multiple * curvature[row]
+        for r in range(bundles.run_edges[b], bundles.run_edges[b + 1]):
+            edge, length, count, start = extent(bundles, r)
+            column = np.uint64(bundles.columns[r])
+            for c in range(count):
+                j = column + c
+                g = spread[j] * (lower[j] + above[j] - centre)
+                h = spread[j]
                 for k in range(length):
-                    slope[k] += curve[k] * change * runs.values[start + k]
-            start += length
-        for k in range(length):
-            slopes[runs.rows[edge + k]] = slope[k]
+                    a, line = np.float64(bundles.values[start + k]), bundles.touched[edge + k]
+                    g += a * slope[line]
+                    h += a * a * curve[line]
+                x = _lowest(g - h * above[j], h, barrier, width[j])
+                change = x - above[j]
+                if h > 0.0 and abs(change) < np.inf and x > 0.0:
+                    above[j] = x
+                    for k in range(length):
+                        a, line = np.float64(bundles.values[start + k]), bundles.touched[edge + k]
+                        slope[line] += curve[line] * change * a
+                        moved[line] += change * a
+                start += length
+        for k in range(*rows):
+            row = bundles.rows[k]
+            slopes[row] += curvature[row] * bundles.multiple[k] * moved[bundles.line[k]]
 
 
 @fast_jit
@@ -183,7 +199,7 @@ def _lowest(tilt: float, h: float, barrier: float, width: float) -> float:
         high = width
         x = min(x, 0.5 * high)
         for _ in range(12):
-            room = high_edge(width, x)
+            room = _room_below(width, x)
             value = tilt + h * x - barrier / x + barrier / room
             if value > 0.0:
                 high = x
@@ -199,8 +215,8 @@ def _lowest(tilt: float, h: float, barrier: float, width: float) -> float:
 
 
 @fast_jit
-def high_edge(width: float, x: float) -> float:
-    """Room below the upper bound, never quite nothing."""
+def _room_below(width: float, x: float) -> float:
+    """From x up to the upper bound, never quite nothing."""
     room: float = max(width - x, 1e-12 * width)
     return room
 

@@ -109,14 +109,26 @@ def _taken(columns: Columns, use_rows: BoolArray, firsts: IntArray) -> tuple[Int
 
 
 def _only(edges: IntArray, members: Int32Array, heft: IntArray) -> Lists:
-    """Lists without the rows that another stands for."""
-    stays = heft[members] > 0
-    before = np.concatenate(([0], np.cumsum(stays)))
-    return Lists(before[edges], members[stays])
+    """Lists without the rows that another stands for, in the place of all."""
+    _drop(edges, members, heft)
+    return Lists(edges, members[: int(edges[-1])])
 
 
 @jit
-def _mixed(seed: np.uint64) -> np.uint64:
+def _drop(edges: IntArray, members: Int32Array, heft: IntArray) -> None:
+    at = first = edges[0]
+    for k in range(edges.size - 1):
+        last = edges[k + 1]
+        for p in range(first, last):
+            if heft[members[p]] > 0:
+                members[at] = members[p]
+                at += 1
+        edges[k + 1] = at
+        first = last
+
+
+@jit
+def mixed(seed: np.uint64) -> np.uint64:
     """A well-mixed number (splitmix64)."""
     x = seed + np.uint64(0x9E3779B97F4A7C15)
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
@@ -158,26 +170,26 @@ def _distinct(
     for j in range(of_column.size):
         if not use_columns[j]:
             continue
-        mixed = np.uint64(1469598103934665603)  # FNV-1a
+        hashed = np.uint64(1469598103934665603)  # FNV-1a
         empty = True
         for p in range(np.int64(matrix.indptr[j]), np.int64(matrix.indptr[j + 1])):
             row = matrix.indices[p]
             if use_rows[row]:
-                mixed = (mixed ^ np.uint64(row)) * np.uint64(1099511628211)
+                hashed = (hashed ^ np.uint64(row)) * np.uint64(1099511628211)
                 empty = False
         if empty:
             continue
-        slot = _mixed(mixed) & last
+        slot = mixed(hashed) & last
         while True:
             found = table[slot]
             if found < 0:
                 table[slot] = count
-                hashes[slot] = mixed
+                hashes[slot] = hashed
                 firsts[count] = j
                 of_column[j] = count
                 count += 1
                 break
-            if hashes[slot] == mixed and _same(matrix, use_rows, firsts[found], j):
+            if hashes[slot] == hashed and _same(matrix, use_rows, firsts[found], j):
                 of_column[j] = found
                 break
             slot = (slot + np.uint64(1)) & last
@@ -209,7 +221,7 @@ def _weigh(
 ) -> None:
     """Patterns and records of each row, and a number that is the same for rows with the same patterns."""
     for k in range(edges.size - 1):
-        key = _mixed(np.uint64(k))
+        key = mixed(np.uint64(k))
         for p in range(edges[k], edges[k + 1]):
             row = members[p]
             row_edges[row + 1] += 1

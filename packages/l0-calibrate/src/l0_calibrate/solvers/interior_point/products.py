@@ -1,4 +1,4 @@
-"""Products with runs of columns, and other passes over them, on one thread or several."""
+"""Products with bundles of columns, and other passes over them, on one thread or several."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import attrs
 import numpy as np
 import numpy.typing as npt
 
-from l0_calibrate.solvers.interior_point.ordering import RunArrays, Runs
+from l0_calibrate.solvers.interior_point.bundles import BundleArrays, Bundles
 from l0_calibrate.solvers.threads import Threads
 from l0_gates.jit import fast_jit
 
@@ -20,21 +20,21 @@ _ONE = np.uint64(1)
 
 
 @attrs.define(eq=False)
-class RunMap:
-    """A matrix by runs, with a fixed share of it for each of some threads.
+class BundleMap:
+    """A matrix by bundles, with a fixed share of it for each of some threads.
 
     What threads add up is added in their order, so results are bit-equal for equal numbers of threads.
     """
 
-    runs: Runs
+    bundles: Bundles
     threads: int
     ranges: list[tuple[int, int]] = attrs.field(init=False)
     _shares: FloatArray = attrs.field(init=False)
     _workers: Threads = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.ranges = self.runs.parts(self.threads)
-        self._shares = np.zeros((len(self.ranges), self.runs.height))
+        self.ranges = self.bundles.parts(self.threads)
+        self._shares = np.zeros((len(self.ranges), self.bundles.height))
         self._workers = Threads(self.threads)
 
     def close(self) -> None:
@@ -58,7 +58,7 @@ class RunMap:
                 before(*self._columns(t))
             share = self._shares[t]
             share[:] = 0.0
-            multiply(*self.ranges[t], self.runs.arrays, u, share)
+            multiply(*self.ranges[t], self.bundles.arrays, u, share)
 
         self.all(self.threads, work)
         product: FloatArray = self._shares[0].copy()
@@ -73,10 +73,10 @@ class RunMap:
 
         ``after(first, last)`` takes up a thread's own part of it.
         """
-        g = np.empty(self.runs.count) if out is None else out
+        g = np.empty(self.bundles.count) if out is None else out
 
         def work(t: int) -> None:
-            multiply_transposed(*self.ranges[t], self.runs.arrays, y, g)
+            multiply_transposed(*self.ranges[t], self.bundles.arrays, y, g)
             if after is not None:
                 after(*self._columns(t))
 
@@ -86,57 +86,78 @@ class RunMap:
     def _columns(self, t: int) -> tuple[Any, Any]:
         """First and last column of a thread (unsigned)."""
         first, last = self.ranges[t]
-        edges = self.runs.arrays.columns
-        return np.uint64(edges[first]), np.uint64(edges[last])
+        a = self.bundles.arrays
+        return np.uint64(a.columns[a.run_edges[first]]), np.uint64(a.columns[a.run_edges[last]])
 
 
 @fast_jit
-def multiply(first: int, last: int, runs: RunArrays, u: FloatArray, product: FloatArray) -> None:
-    """``A u`` of some runs added to ``product``.
+def multiply(first: int, last: int, bundles: BundleArrays, u: FloatArray, product: FloatArray) -> None:
+    """``A u`` of some bundles added to ``product``.
 
     Places are unsigned: signed ones are tested for wrapping around at each use.
     """
-    total = np.empty(product.size)
-    for r in range(first, last):
-        edge, length, count, start = extent(runs, r)
-        column = np.uint64(runs.columns[r])
-        weight = u[column]
-        if count == _ONE:
+    room = _room(first, last, bundles)
+    near, total = np.empty(room), np.empty(room)
+    for b in range(first, last):
+        for k in range(np.uint64(bundles.lines[b])):
+            near[k] = 0.0
+        for r in range(bundles.run_edges[b], bundles.run_edges[b + 1]):
+            edge, length, count, start = extent(bundles, r)
+            column = np.uint64(bundles.columns[r])
+            weight = u[column]
+            if count == _ONE:
+                for k in range(length):
+                    near[bundles.touched[edge + k]] += bundles.values[start + k] * weight
+                continue
             for k in range(length):
-                product[runs.rows[edge + k]] += runs.values[start + k] * weight
-            continue
-        for k in range(length):
-            total[k] = runs.values[start + k] * weight
-        for c in range(_ONE, count):
-            start += length
-            weight = u[column + c]
+                total[k] = bundles.values[start + k] * weight
+            for c in range(_ONE, count):
+                start += length
+                weight = u[column + c]
+                for k in range(length):
+                    total[k] += bundles.values[start + k] * weight
             for k in range(length):
-                total[k] += runs.values[start + k] * weight
-        for k in range(length):
-            product[runs.rows[edge + k]] += total[k]
+                near[bundles.touched[edge + k]] += total[k]
+        for k in range(np.uint64(bundles.row_edges[b]), np.uint64(bundles.row_edges[b + 1])):
+            product[bundles.rows[k]] += bundles.multiple[k] * near[bundles.line[k]]
 
 
 @fast_jit
-def multiply_transposed(first: int, last: int, runs: RunArrays, y: FloatArray, g: FloatArray) -> None:
-    """``a_j'y`` of the columns of some runs."""
-    near = np.empty(y.size)
-    for r in range(first, last):
-        edge, length, count, start = extent(runs, r)
-        column = np.uint64(runs.columns[r])
-        for k in range(length):
-            near[k] = y[runs.rows[edge + k]]
-        for c in range(count):
-            total = 0.0
+def multiply_transposed(first: int, last: int, bundles: BundleArrays, y: FloatArray, g: FloatArray) -> None:
+    """``a_j'y`` of the columns of some bundles."""
+    room = _room(first, last, bundles)
+    near, beside = np.empty(room), np.empty(room)
+    for b in range(first, last):
+        for k in range(np.uint64(bundles.lines[b])):
+            near[k] = 0.0
+        for k in range(np.uint64(bundles.row_edges[b]), np.uint64(bundles.row_edges[b + 1])):
+            near[bundles.line[k]] += bundles.multiple[k] * y[bundles.rows[k]]
+        for r in range(bundles.run_edges[b], bundles.run_edges[b + 1]):
+            edge, length, count, start = extent(bundles, r)
+            column = np.uint64(bundles.columns[r])
             for k in range(length):
-                total += runs.values[start + k] * near[k]
-            g[column + c] = total
-            start += length
+                beside[k] = near[bundles.touched[edge + k]]
+            for c in range(count):
+                total = 0.0
+                for k in range(length):
+                    total += bundles.values[start + k] * beside[k]
+                g[column + c] = total
+                start += length
 
 
 @fast_jit
-def extent(runs: RunArrays, r: int) -> tuple[np.uint64, np.uint64, np.uint64, np.uint64]:
-    """First of the row numbers of a run, how many, how many columns, and the first of its values."""
-    edge = np.uint64(runs.row_edges[r])
-    length = np.uint64(runs.row_edges[r + 1]) - edge
-    count = np.uint64(runs.columns[r + 1]) - np.uint64(runs.columns[r])
-    return edge, length, count, np.uint64(runs.starts[r])
+def _room(first: int, last: int, bundles: BundleArrays) -> int:
+    """The most lines of some bundles."""
+    most = 1
+    for b in range(first, last):
+        most = max(most, bundles.lines[b])
+    return most
+
+
+@fast_jit
+def extent(bundles: BundleArrays, r: int) -> tuple[np.uint64, np.uint64, np.uint64, np.uint64]:
+    """First of the touched lines of a run, how many, how many columns, and the first of its values."""
+    edge = np.uint64(bundles.touched_edges[r])
+    length = np.uint64(bundles.touched_edges[r + 1]) - edge
+    count = np.uint64(bundles.columns[r + 1]) - np.uint64(bundles.columns[r])
+    return edge, length, count, np.uint64(bundles.starts[r])

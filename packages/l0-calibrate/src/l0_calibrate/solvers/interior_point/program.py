@@ -9,8 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from l0_calibrate.solvers.fit import Fit
+from l0_calibrate.solvers.interior_point.bundles import Bundles
+from l0_calibrate.solvers.interior_point.bundling import bundled
 from l0_calibrate.solvers.interior_point.numbering import Structure
-from l0_calibrate.solvers.interior_point.ordering import Runs, ordered_runs
 from l0_calibrate.solvers.interior_point.structure import find_structure
 from l0_calibrate.solvers.kernels import multiply
 from l0_calibrate.system import ColumnArrays, Columns
@@ -26,14 +27,12 @@ class Use:
     """Which rows and columns of a fit there is something to decide about.
 
     A row that costs nothing is left out, and so is a column that no row in use touches, or whose bounds
-    leave it one value (``settled``, shape (k,), holds the ratios of all columns left out). ``only_untouched``: all
-    columns left out are of the first kind.
+    leave it one value (``settled``, shape (k,), holds the ratios of all columns left out).
     """
 
     rows: BoolArray
     columns: BoolArray
     settled: FloatArray
-    only_untouched: bool
 
     @classmethod
     def of(cls, fit: Fit) -> Use:
@@ -46,7 +45,7 @@ class Use:
         # An untouched ratio costs nothing, or is best at the centre; 1 keeps the reference weight.
         rest = np.where(fit.spread > 0, fit.centre, 1.0)
         settled = np.where(pinched, fit.lower, np.clip(rest, fit.lower, fit.upper))
-        return cls(rows, ~(pinched | empty), settled, not (pinched & ~empty).any())
+        return cls(rows, ~(pinched | empty), settled)
 
     def structure(self, columns: Columns, areas: IntArray | None) -> Structure:
         """Blocks of what is in use; ``areas`` of shape (levels, columns) or None."""
@@ -95,7 +94,7 @@ class Program:
     """
 
     structure: Structure
-    runs: Runs
+    bundles: Bundles
     b: FloatArray
     cap: FloatArray
     zone: FloatArray
@@ -110,9 +109,15 @@ class Program:
     mass: Mass | None
 
     @classmethod
-    def of(cls, fit: Fit, use: Use, structure: Structure) -> Program:
-        """Take the rows and columns in use; the settled columns move into ``b``."""
-        rows, order = structure.row_order, structure.column_order
+    def of(cls, fit: Fit, use: Use, structure: Structure, scale: FloatArray, threads: int) -> Program:
+        """Take the rows and columns in use; the settled columns move into ``b``.
+
+        ``scale`` of the targets as in `ScaledSystem`: what entries were divided by.
+        """
+        if fit.mass is not None:
+            scale = np.append(scale, fit.mass)
+        bundles = bundled(fit.columns, structure, scale, threads)
+        rows, order = structure.row_order, bundles.order
         b = fit.b
         left_out = ~use.columns
         if (use.settled[left_out] != 0).any():
@@ -126,7 +131,7 @@ class Program:
         width = (fit.upper - fit.lower)[order]
         return cls(
             structure=structure,
-            runs=ordered_runs(fit.columns, structure),
+            bundles=bundles,
             b=b[rows],
             cap=np.where(np.isfinite(cap), cap, 1.0),
             zone=fit.price.dead_zone[rows],

@@ -20,7 +20,7 @@ from l0_calibrate.solvers.interior_point.arrow import BlockFactor, NotPositiveDe
 from l0_calibrate.solvers.interior_point.newton import Newton, State
 from l0_calibrate.solvers.interior_point.numbering import Structure
 from l0_calibrate.solvers.interior_point.opening import cautious, opened
-from l0_calibrate.solvers.interior_point.products import RunMap
+from l0_calibrate.solvers.interior_point.products import BundleMap
 from l0_calibrate.solvers.interior_point.program import Program, Use
 from l0_calibrate.solvers.interior_point.steps import choose_step
 from l0_calibrate.solvers.mass import project_mass
@@ -57,8 +57,8 @@ class InteriorPointSolver(Solver):
 
     Notes
     -----
-    Memory: the values once more, in the order of the blocks (4 bytes an entry, and the rows of each run of like
-    columns once), and the factor.
+    Memory: the entries once more, in bundles (`bundled`; 8 bytes an entry at most, a fraction where rows are alike),
+    and the factor.
     Rows are put into areas by `find_structure`, by the areas of the task where it has some; without any, one dense
     block serves up to about 8,000 rows.
     """
@@ -88,7 +88,7 @@ class InteriorPointSolver(Solver):
             if not use.columns.any() or not use.rows.any():
                 return run.solution("converged")
             structure = self._structure(task, fit, use)
-            program = Program.of(fit, use, structure)
+            program = Program.of(fit, use, structure, task.system.scale, threads_for(fit.columns, threads))
             with _blas_threads(threads if len(structure.blocks) == 1 else 1):
                 status = run.iterate(program, self.correctors, start)
             return run.solution(status)
@@ -215,29 +215,28 @@ class _Run:
             if closed is None:
                 return False
             u = closed
-        self._take(u, self._map.matvec(u))
+        product = self._map.matvec(u)
+        self._take(u, product, fit.objective(u, product))
         return True
 
-    def _take(self, u: FloatArray, product: FloatArray) -> None:
+    def _take(self, u: FloatArray, product: FloatArray, objective: float) -> None:
         """Keep a point if it is the best so far."""
-        objective = self._fit.objective(u, product)
         if objective < self._objective:
             self._u, self._product, self._objective = u.copy(), product, objective
 
-    def _certify(self, y: FloatArray, gradient: FloatArray | None = None) -> None:
+    def _certify(self, y: FloatArray) -> None:
         if not self._stop.certify:
             return
-        gradient = self._map.rmatvec(y) if gradient is None else gradient
         # No price is negative, so neither is the optimum.
-        bound = max(0.0, self._certificate.bound(y, gradient, self._objective))
+        bound = max(0.0, self._certificate.bound(y, self._map.rmatvec(y), self._objective))
         if bound >= self._bound:
             self._bound, self._y = bound, y
 
     def iterate(self, program: Program, correctors: int, start: Start | None) -> str:
         """Iterate until the gap is closed, or nothing moves, or the budget is spent."""
-        order = program.structure.column_order
-        columns = RunMap(program.runs, threads_for(self._fit.columns, self._threads))
-        factor = BlockFactor(program.structure, program.runs, self._threads)
+        order = program.bundles.order
+        columns = BundleMap(program.bundles, threads_for(self._fit.columns, self._threads))
+        factor = BlockFactor(program.structure, program.bundles, self._threads)
         try:
             warm = None if start is None or start.u is None else np.asarray(start.u, dtype=np.float64)[order]
             state = State.of(program, columns, opened(program, columns, warm))
@@ -281,33 +280,31 @@ class _Run:
     def _record(self, state: State) -> float:
         """Take up a point; returns the relative gap that its complementarity suggests."""
         fit, stop = self._fit, self._stop
-        rows, order = state.program.structure.row_order, state.program.structure.column_order
+        rows = state.program.structure.row_order
         u = self._use.settled.copy()
-        u[order] = state.ratios
+        u[state.program.bundles.order] = state.ratios
         np.clip(u, fit.lower, fit.upper, out=u)
-        if fit.mass is None:
-            # Rows that cost nothing are left for the end.
-            product = np.zeros(fit.columns.rows)
-            product[rows] = state.product + (fit.b[rows] - state.program.b)
-            self._take(u, product)
-        else:
-            self._evaluate(u)
-        rough = state.complementarity / max(self._objective, 1e-300)
+        # By the bundles, and rows that cost nothing left out: to a few roundings of what is stored.
+        product = np.zeros(fit.columns.rows)
+        product[rows] = state.product + (fit.b[rows] - state.program.b)
+        objective = fit.objective(u, product)
+        rough = state.complementarity / max(min(self._objective, objective), 1e-300)
         reach = _NEAR_CHEAP if self._certificate.is_cheap else _NEAR
         self._is_certified = stop.tolerance <= 0 or rough <= reach * stop.tolerance or rough < 1e-6
+        if self._is_certified or fit.mass is not None:
+            self._evaluate(u)
+        else:
+            self._take(u, product, objective)
         if self._is_certified:
             self._certify_at(state)
         self._report(rough)
         return rough
 
     def _certify_at(self, state: State) -> None:
-        fit, rows, order = self._fit, state.program.structure.row_order, state.program.structure.column_order
-        y, gradient = np.zeros(fit.columns.rows), None
-        y[rows] = state.y
-        if self._use.only_untouched:
-            gradient = np.zeros(fit.columns.count)
-            gradient[order] = state.gradient
-        self._certify(np.clip(y, -fit.price.cap, fit.price.cap), gradient)
+        fit = self._fit
+        y = np.zeros(fit.columns.rows)
+        y[state.program.structure.row_order] = state.y
+        self._certify(np.clip(y, -fit.price.cap, fit.price.cap))
 
     def _report(self, rough: float) -> None:
         fit, tolerance = self._fit, self._stop.tolerance
@@ -326,6 +323,9 @@ class _Run:
             # Once more from the matrix itself: on the way, rows that cost nothing were left out.
             self._product = self._map.matvec(self._u)
             self._objective = fit.objective(self._u, self._product)
+            if self._stop.certify:
+                # Where all targets are met nothing was certified on the way: no price is negative, and that is enough.
+                self._bound = max(self._bound, 0.0)
         if status != "infeasible" and self.gap is not None and self.gap <= self._stop.tolerance:
             status = "optimal"
         m = fit.targets

@@ -86,12 +86,14 @@ def splits(splitter: Splitter, rows: IntArray) -> Iterator[Split]:
             continue
         forest[rows] = rows
         _clear(by_rows, rows, owner)
+        joined = np.zeros(rows.size, dtype=bool)
         before, done = 0, 0
         for cut in cuts:
-            _join(by_rows, ordered[done:cut][records[done:cut] >= solid], forest, owner)
+            joined[done:cut] = records[done:cut] >= solid
+            _join(by_rows, ordered[done:cut][joined[done:cut]], forest, owner)
             done = int(cut)
             area_of = np.full(rows.size, BORDER, dtype=np.int64)
-            _assign(by_rows, ordered, forest, owner, late, area_of)
+            _assign(by_rows, ordered, joined, forest, owner, late, area_of)
             labels, inverse = np.unique(area_of, return_inverse=True)
             has_border = labels.size > 0 and labels[0] == BORDER
             if labels.size - has_border in (0, 1, before):
@@ -166,14 +168,24 @@ def _clear(by_rows: Lists, rows: IntArray, of_pattern: IntArray) -> None:
 
 @jit
 def _assign(
-    by_rows: Lists, rows: IntArray, forest: IntArray, owner: IntArray, late: IntArray, area_of: IntArray
+    by_rows: Lists,
+    rows: IntArray,
+    joined: BoolArray,
+    forest: IntArray,
+    owner: IntArray,
+    late: IntArray,
+    area_of: IntArray,
 ) -> None:
     """The area of each row, in the order given: the one that its patterns are in, or the border.
 
-    Patterns that are in no area yet join (in ``late``, which is left clean) the area of the first row that has but one.
+    Rows that were joined have theirs. Patterns that are in no area yet join (in ``late``, which is left clean) the area
+    of the first row that has but one.
     """
     for k in range(rows.size):
         i = rows[k]
+        if joined[k]:
+            area_of[k] = _root(forest, i)
+            continue
         first, last = by_rows.edges[i], by_rows.edges[i + 1]
         area: Any = np.int64(-1)
         several = False
@@ -197,6 +209,6 @@ def _assign(
             if owner[j] < 0:
                 late[j] = area
     for k in range(rows.size):
-        if area_of[k] >= 0:
+        if area_of[k] >= 0 and not joined[k]:
             for p in range(by_rows.edges[rows[k]], by_rows.edges[rows[k] + 1]):
                 late[by_rows.members[p]] = -1
