@@ -177,6 +177,15 @@ def test_a_run_that_gets_nowhere_is_not_called_converged() -> None:
     assert calibrate(asked, solver="interior_point", spread=0.0, tol=1e-5).loss < result.loss
 
 
+@pytest.mark.parametrize("seed", [344, 393, 641, 677])
+def test_a_run_goes_on_where_the_largest_rows_hide_that_the_others_move(seed: int) -> None:
+    task = hostile_task(seed)  # units of rows up to 1e15 apart: a residual of "nothing" after 2 to 81 iterations
+    best = InteriorPointSolver().solve(task, Stop(tolerance=1e-9)).objective
+    solution = PrimalDualSolver().solve(task, Stop(tolerance=1e-6, iterations=3_000))
+    assert solution.status in ("optimal", "budget_spent")
+    assert solution.objective == pytest.approx(best, rel=1e-6)
+
+
 def ugly_problems() -> dict[str, CalibrationProblem]:
     rng = np.random.default_rng(5)
 
