@@ -58,9 +58,8 @@ class PluginRecord:
         validator=attrs.validators.deep_iterable(_matches(_DISTRIBUTION, "a distribution's name")),
     )
     install: str = ""
-    probe: str = attrs.field(
-        default="",
-        validator=attrs.validators.or_(attrs.validators.in_([""]), _matches(_TARGET, "'package.module:function'")),
+    probe: str | None = attrs.field(
+        default=None, validator=attrs.validators.optional(_matches(_TARGET, "'package.module:function'"))
     )
 
 

@@ -82,13 +82,13 @@ def _missing(requires: Iterable[str]) -> list[str]:
     return absent
 
 
-def _probed(record: PluginRecord) -> tuple[PluginState, str]:
+def _probed(probe: str) -> tuple[PluginState, str]:
     """The state of a plugin that depends on the machine."""
-    module, _, attribute = record.probe.partition(":")
+    module, _, attribute = probe.partition(":")
     try:
         lack = str(getattr(importlib.import_module(module), attribute)())
     except Exception as error:
-        return PluginState.BROKEN, f"{record.probe}: {_describe(error)}"
+        return PluginState.BROKEN, f"{probe}: {_describe(error)}"
     return (PluginState.NO_DEVICE, lack) if lack else (PluginState.OK, "")
 
 
@@ -240,8 +240,8 @@ class Registry:
             for name, claims in names.items():
                 for claim in claims:
                     state, detail = self._state(claims, claim)
-                    if state is PluginState.OK and claim.record.probe:
-                        state, detail = _probed(claim.record)
+                    if state is PluginState.OK and claim.record.probe is not None:
+                        state, detail = _probed(claim.record.probe)
                     rows.append(
                         PluginInfo(
                             kind,
