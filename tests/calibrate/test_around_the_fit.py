@@ -64,6 +64,20 @@ def test_domains_share_a_budget_out_exactly_and_refuse_targets_that_touch_two():
         calibrate_domains(problem, "county", Options())
 
 
+def test_bounds_hold_within_each_domain_and_the_result_says_so():
+    problem = two_areas()
+    must = np.arange(60) < 30  # most of the north, so that its records / kept are below those of all
+    result = calibrate_domains(problem, "area", Options(keep=36, must_keep=must, max_weight_ratio=1.2))
+    kept = result.weights > 0
+    ratios = [
+        (result.weights / problem.initial_weights)[part & kept].max() * (part & kept).sum() / part.sum()
+        for part in ((problem.record_info["area"] == area).to_numpy() for area in ("north", "south"))
+    ]
+    assert max(ratios) <= 1.2 * (1 + 1e-9)
+    assert result.max_ratio > 1.2  # against all records / kept
+    assert f"ratios within a domain, against its own records / kept, are at most {max(ratios):.4g}" in result.notes
+
+
 def test_domains_keep_and_leave_out_what_is_flagged():
     problem = two_areas()
     must, never = np.zeros((2, 60), dtype=bool)

@@ -197,6 +197,11 @@ def _put_together(
         timings={stage: sum(part.timings.get(stage, 0.0) for part in parts) for stage in sorted(stages)},
         notes=(
             f"{len(parts)} domains of {by} calibrated on their own",
+            *(
+                (f"ratios within a domain, against its own records / kept, are at most {_largest(parts):.4g}",)
+                if options.budget(problem.n_records) is not None
+                else ()
+            ),
             *((f"spread from {spreads[0]:.3g} to {spreads[-1]:.3g}, domain by domain",) if len(spreads) > 1 else ()),
             *(
                 f"{by} {value}: {note}"
@@ -210,6 +215,10 @@ def _put_together(
         solver_reason="domain by domain",
         by=by,
     )
+
+
+def _largest(parts: list[CalibrationResult]) -> float:
+    return max(part.max_ratio for part in parts)
 
 
 def _together(bounds: list[float | None], share: np.ndarray, lost: float) -> float | None:
