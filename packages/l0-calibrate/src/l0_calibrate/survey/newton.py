@@ -90,9 +90,9 @@ class Dual:
 
     def at(self, dual: FloatArray) -> _Point:
         """The point of a dual of shape (k,)."""
-        inner = self.q * (self.x @ dual)
-        ratios = self.distance.weight(inner)
         with np.errstate(over="ignore", invalid="ignore"):
+            inner = self.q * (self.x @ dual)
+            ratios = self.distance.weight(inner)
             weights = self.design * ratios
             miss = self.scaled.T @ weights - self.totals
             gradient = miss if self.x is self.scaled else self.x.T @ weights - self.target
