@@ -28,7 +28,7 @@ from l0_calibrate import CalibrationProblem, calibrate
 from provenance import provenance
 
 MEDIUM, LARGE, GENERATED = "us_state_soi_medium", "us_state_soi_large", "generated"
-LONGER = {"rounds": 160, "failures": 25}
+LONGER = {"rounds": 200, "failures": 30}
 """A search for the small budgets, where each record matters."""
 LARGEST = {"entries": 39.5e6, "of_a_district": 467, "keep": 57_240, "bound": 5.0}
 

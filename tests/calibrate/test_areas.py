@@ -74,8 +74,8 @@ def test_poor_labels_change_nothing_but_who_found_the_blocks(nested: Calibration
     given = calibrate(nested, max_weight_ratio=8.0, tol=1e-4, solver="interior_point", areas=labels)
     assert given.status == "optimal"
     assert given.objective == pytest.approx(plain.objective, rel=1e-4)
-    if not found.by_areas:
-        assert any("do not divide" in note for note in given.notes)
+    assert found.by_areas == (kind == "one")  # one area of all records: blocks are looked for within it
+    assert any(("by the areas given" if kind == "one" else "do not divide") in note for note in given.notes)
 
 
 def test_areas_change_the_result_by_rounding_only_and_the_result_says_what_was_used(nested: CalibrationProblem) -> None:
@@ -99,7 +99,10 @@ def test_budgets_and_domains_take_areas(nested: CalibrationProblem) -> None:
     within = np.flatnonzero((np.diff(nested.matrix.indptr) > 0) & (np.arange(nested.n_targets) >= ITEMS))
     states = nested.subset(within, np.arange(nested.n_records))
     parts = calibrate_domains(states, "state", Options(areas=labels, tol=1e-3))
-    assert (parts.weights >= 0).all()
+    whole = calibrate_domains(states, "state", Options(tol=1e-3))
+    assert parts.objective == pytest.approx(whole.objective, rel=1e-3)
+    for state in range(STATES):  # the labels of its own records: a block for each district
+        assert f"state S{state}: targets in {1 + 1 + DISTRICTS} blocks on 3 levels, by the areas given" in parts.notes
 
 
 @pytest.mark.parametrize(

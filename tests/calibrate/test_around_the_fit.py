@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+
+import attrs
 import numpy as np
 import pandas as pd
 import pytest
@@ -57,6 +60,20 @@ def test_domains_share_a_budget_out_exactly_and_refuse_targets_that_touch_two():
         calibrate_domains(mixed, "area", Options())
     with pytest.raises(InputError, match=r"no column 'county'; there are:.*area"):
         calibrate_domains(problem, "county", Options())
+
+
+def test_bounds_hold_within_each_domain_and_the_result_says_so():
+    problem = two_areas()
+    must = np.arange(60) < 30  # most of the north, so that its records / kept are below those of all
+    result = calibrate_domains(problem, "area", Options(keep=36, must_keep=must, max_weight_ratio=1.2))
+    kept = result.weights > 0
+    ratios = [
+        (result.weights / problem.initial_weights)[part & kept].max() * (part & kept).sum() / part.sum()
+        for part in ((problem.record_info["area"] == area).to_numpy() for area in ("north", "south"))
+    ]
+    assert max(ratios) <= 1.2 * (1 + 1e-9)
+    assert result.max_ratio > 1.2  # against all records / kept
+    assert f"ratios within a domain, against its own records / kept, are at most {max(ratios):.4g}" in result.notes
 
 
 def test_domains_keep_and_leave_out_what_is_flagged():
@@ -134,6 +151,19 @@ def test_a_wanted_effective_sample_size_is_reached(problem, fields):
         calibrate(problem, ess_at_least=2 * problem.n_records, **fields)
 
 
+def test_a_result_says_in_a_line_what_it_is(problem):
+    text = repr(calibrate(problem, keep=300, max_weight_ratio=5))
+    assert text.startswith("CalibrationResult(optimal: 300 of 5,000 records, 167 targets, loss 0.03")
+    assert len(text) < 200
+    dense = CalibrationProblem(np.eye(2), np.ones(2), target_names=["a", "b"])
+    assert "gap none" in repr(attrs.evolve(calibrate(dense, keep=2), bound=None))
+
+
+def test_a_misspelt_option_names_the_one_that_was_meant(problem):
+    with pytest.raises(InputError, match=r"unknown option max_weigth_ratio; did you mean 'max_weight_ratio'"):
+        calibrate(problem, max_weigth_ratio=5)
+
+
 def test_the_report_is_one_offline_page(problem, tmp_path):
     pytest.importorskip("matplotlib")
     result = calibrate(problem, keep=300)
@@ -147,6 +177,41 @@ def test_the_report_is_one_offline_page(problem, tmp_path):
     with pytest.raises(InputError, match="not the folder of a run"):
         report_of_folder(tmp_path, tmp_path / "no.html")
     assert not (tmp_path / "no.html").exists()
+
+
+@pytest.mark.parametrize(
+    ("damage", "says"),
+    [
+        (lambda folder: (folder / "result.json").write_text("[1]"), "result.json holds no object"),
+        (lambda folder: _rewrite(folder, lambda summary: summary.pop("options")), "no usable 'options'"),
+        (lambda folder: _rewrite(folder, lambda summary: summary["timings"].clear()), "no usable total"),
+        (
+            lambda folder: _retable(folder / "targets.parquet", lambda t: t.drop(columns="estimate")),
+            "no column 'estimate'",
+        ),
+        (lambda folder: _retable(folder / "targets.parquet", lambda t: t.assign(target="x")), "'target' is not one of"),
+        (lambda folder: _retable(folder / "targets.parquet", lambda t: t.assign(dual="x")), "'dual' is not one of"),
+        (lambda folder: _retable(folder / "weights.parquet", lambda t: t.assign(weight=np.nan)), "'weight' has values"),
+        (lambda folder: _retable(folder / "weights.parquet", lambda t: t[:3]), r"has 3 rows, result.json says 4"),
+    ],
+)
+def test_a_damaged_folder_of_a_run_is_refused_with_what_is_wrong(tmp_path, damage, says):
+    pytest.importorskip("matplotlib")
+    calibrate(CalibrationProblem(np.eye(4), np.ones(4))).save(tmp_path / "run")
+    damage(tmp_path / "run")
+    with pytest.raises(InputError, match=rf"not the folder of a run \(.*{says}"):
+        report_of_folder(tmp_path / "run", tmp_path / "report.html")
+    assert not (tmp_path / "report.html").exists()
+
+
+def _rewrite(folder, change):
+    summary = json.loads((folder / "result.json").read_text())
+    change(summary)
+    (folder / "result.json").write_text(json.dumps(summary))
+
+
+def _retable(path, change):
+    change(pd.read_parquet(path)).to_parquet(path)
 
 
 def test_names_in_a_report_are_text_and_not_markup(tmp_path):

@@ -168,13 +168,19 @@ def test_hundreds_of_small_problems_through_calibrate_beside_linprog(solver: str
 
 
 def test_a_run_that_gets_nowhere_is_not_called_converged() -> None:
-    rows = np.array([[5e8, 4.7e8, 5.6e8, 2.7e8], [0.0, 2e-8, 1.5e-8, 2.8e-8], [1.2e8, 1e8, 0.0, 1.4e8]])
-    asked = CalibrationProblem(sp.csr_array(rows), np.array([-3.0, 4.0, 1.0]))  # steps of 1e-9 and less
-    result = calibrate(asked, solver="primal_dual", spread=0.0, tol=1e-5)
-    assert result.gap is not None
-    assert result.gap > 0.1
-    assert result.status == "stalled"
-    assert calibrate(asked, solver="interior_point", spread=0.0, tol=1e-5).loss < result.loss
+    task = hostile_task(729)  # steps of 1e-9 and less
+    solution = PrimalDualSolver().solve(task, Stop(tolerance=1e-5))
+    assert solution.objective > 10 * InteriorPointSolver().solve(task, Stop(tolerance=1e-5)).objective
+    assert solution.status == "stalled"
+
+
+@pytest.mark.parametrize("seed", [344, 393, 641, 677])
+def test_a_run_goes_on_where_the_largest_rows_hide_that_the_others_move(seed: int) -> None:
+    task = hostile_task(seed)  # units of rows up to 1e15 apart: a residual of "nothing" after 2 to 81 iterations
+    best = InteriorPointSolver().solve(task, Stop(tolerance=1e-9)).objective
+    solution = PrimalDualSolver().solve(task, Stop(tolerance=1e-6, iterations=3_000))
+    assert solution.status in ("optimal", "budget_spent")
+    assert solution.objective == pytest.approx(best, rel=1e-6)
 
 
 def ugly_problems() -> dict[str, CalibrationProblem]:

@@ -61,6 +61,10 @@ def test_products_are_those_of_all_columns(
         residual = run.step()
         u, _, product = run.point()
         np.testing.assert_allclose(product, a @ u, rtol=1e-12, atol=1e-12)
+        # The products of the average and of the anchor are carried along by linearity alone.
+        primal, carried = run._whole.primal, run._products
+        np.testing.assert_allclose(carried.current, a @ primal.u, rtol=1e-9, atol=1e-9)
+        np.testing.assert_allclose(carried.anchor, a @ primal.anchor, rtol=1e-9, atol=1e-9)
         if not run.is_whole:
             apart += 1
             held = np.delete(u, run._now.ids)
@@ -72,6 +76,23 @@ def test_products_are_those_of_all_columns(
             np.testing.assert_array_equal(restarted, u)
     run.close()
     assert apart > 100
+
+
+def test_looking_at_the_point_changes_nothing() -> None:
+    fit, apart = Fit.of(bounded_task(0.0, 2.0)), 0
+    watched, alone = (FusedIteration(fit, Opening.of(fit, None), 1) for _ in range(2))
+    for _ in range(1_000):
+        for run in (watched, alone):
+            residual = run.step()
+            apart += not run.is_whole
+            if run.rule.due(residual):
+                run.restart()
+        watched.point()
+    for ours, others in zip(watched.point(), alone.point(), strict=True):
+        np.testing.assert_array_equal(ours, others)
+    assert apart > 100
+    watched.close()
+    alone.close()
 
 
 @pytest.mark.parametrize(("lower", "upper"), [(0.0, np.inf), (0.0, 2.0), (0.3, 1.5)])

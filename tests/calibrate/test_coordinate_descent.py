@@ -76,6 +76,14 @@ def test_ugly_problems_beside_the_interior_point(block: int) -> None:
         assert other.bound <= ours.objective + 1e-13, seed
 
 
+@pytest.mark.parametrize("seed", [31, 101, 210])
+def test_a_pass_over_some_columns_that_moves_nothing_is_not_the_end(seed: int) -> None:
+    task = smooth_task(seed)  # without a certificate, nothing but the residual says that there is more to be had
+    quiet = CoordinateDescentSolver().solve(task, Stop(tolerance=1e-9, iterations=5_000, certify=False))
+    best = CoordinateDescentSolver().solve(task, Stop(tolerance=1e-9, iterations=5_000))
+    assert quiet.objective <= best.objective * (1 + 1e-6) + 1e-9
+
+
 def squared_task(seed: int, m: int, n: int, ratio: float, spread: float) -> Task:
     g = np.random.default_rng(seed)
     matrix = np.abs(g.normal(size=(m, n))) * (g.random((m, n)) < 0.5)

@@ -262,7 +262,10 @@ def test_the_value_of_a_target_is_a_finite_number(value: object) -> None:
         (lambda: CalibrationProblem.from_microdata(FRAME, pd.DataFrame({"name": ["a"]})), "no column 'value'"),
         (lambda: CalibrationProblem.from_microdata(FRAME, pd.DataFrame({"name": ["a"], "value": [1]})), "sum_of"),
         (lambda: CalibrationProblem.from_microdata(FRAME.iloc[:0], [Target("t", 1, count_of="*")]), "at least one row"),
-        (lambda: CalibrationProblem.from_microdata(FRAME, [Target("t", 1, count_of="*")], weight="w"), "no column 'w'"),
+        (
+            lambda: CalibrationProblem.from_microdata(FRAME, [Target("t", 1, count_of="*")], weight="w"),
+            "no column 'w'; give the right one as weight",
+        ),
     ],
 )
 def test_calls_that_cannot_be_meant_are_refused(call: object, message: str) -> None:

@@ -23,15 +23,16 @@ def problem(seed: int, m: int, n: int, density: float) -> CalibrationProblem:
     return CalibrationProblem(sp.csr_array(a), (a @ w0) * random.uniform(0.5, 1.5, m), initial_weights=w0)
 
 
-def optimum(asked: CalibrationProblem, records: np.ndarray, ratio: float) -> float:
-    """The least mean |relative error| on some records with ratios up to ``ratio``, by HiGHS."""
+def optimum(asked: CalibrationProblem, records: np.ndarray, ratio: float, mass: float | None = None) -> float:
+    """The least mean |relative error| on some records with ratios up to ``ratio`` (and that sum), by HiGHS."""
     size = np.maximum(np.abs(asked.targets), 1)
     a, b = asked.matrix.toarray()[:, records] / size[:, None], asked.targets / size
     m, k = a.shape
     cost = np.concatenate((np.zeros(k), np.full(m, 1 / m)))
     rows = np.vstack((np.hstack((a, -np.eye(m))), np.hstack((-a, -np.eye(m)))))
     limits = [*((0, ratio * w) for w in asked.initial_weights[records]), *[(0, None)] * m]
-    return float(so.linprog(cost, rows, np.concatenate((b, -b)), bounds=limits).fun)
+    held = None if mass is None else np.concatenate((np.ones(k), np.zeros(m)))[None, :]
+    return float(so.linprog(cost, rows, np.concatenate((b, -b)), held, mass, bounds=limits).fun)
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -53,6 +54,16 @@ def test_the_bound_counts_records_that_are_ruled_out_as_gone() -> None:
     never = np.arange(12) < 6
     result = calibrate(asked, keep=3, max_weight_ratio=2, dense_bound=True, tol=1e-4, never_keep=never)
     assert result.dense_bound == pytest.approx(optimum(asked, np.arange(6, 12), 2 * 12 / 3), rel=2e-4)
+
+
+def test_the_bound_is_that_of_weights_with_the_sum_to_be_held() -> None:
+    asked = problem(3, 8, 12, 0.6)
+    mass = float(asked.initial_weights.sum())
+    asked = CalibrationProblem(asked.matrix, asked.targets * 1.6, initial_weights=asked.initial_weights)
+    held = calibrate(asked, keep=4, max_weight_ratio=3, dense_bound=True, tol=1e-5, conserve_mass=True)
+    best = optimum(asked, np.arange(12), 3 * 12 / 4, mass)
+    assert best > 1.1 * optimum(asked, np.arange(12), 3 * 12 / 4)
+    assert held.dense_bound == pytest.approx(best, rel=1e-4)
 
 
 def test_a_bound_is_refused_where_there_is_none() -> None:

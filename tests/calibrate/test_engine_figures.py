@@ -12,7 +12,7 @@ from l0_calibrate import CalibrationProblem, calibrate
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 
-SEARCH = {"rounds": 160, "failures": 25}
+SEARCH = {"rounds": 200, "failures": 30}
 """A longer search than the default one."""
 
 pytestmark = [

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from itertools import combinations
+import re
+from itertools import combinations, product
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,9 @@ from typer.testing import CliRunner
 
 from l0_calibrate import CalibrationProblem, calibrate
 from l0_calibrate.cli.app import app
+from l0_calibrate.domain_counts import counts_by_groups, proportional_counts
+from l0_calibrate.domains import calibrate_domains
+from l0_calibrate.options import Options
 from l0_calibrate.selectors.groups import fill, nearest_counts
 from l0_core import InputError
 
@@ -150,6 +154,84 @@ def test_flags_of_a_member_hold_for_its_group(selector: str) -> None:
     assert is_whole(kept, groups)
 
 
+# ------------------------------------------------------------------ domains
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.integers(0, 2**31))
+def test_counts_of_domains_are_the_nearest_to_their_shares_that_whole_groups_give(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    size = random.integers(1, 5, int(random.integers(3, 10)))
+    home = np.sort(np.concatenate((np.arange(2), random.integers(0, 2, size.size - 2))))
+    groups, domain = np.repeat(np.arange(size.size), size), np.repeat(home, size)
+    flags = [np.repeat(random.random(size.size) < part, size) for part in (0.2, 0.1)]
+    must, never = flags[0] & ~flags[1], flags[1] | (random.random(groups.size) < 0.05)
+    never &= ~must
+    keep = int(random.integers(1, groups.size + 1))
+    try:
+        share = proportional_counts(keep, np.arange(2), domain, must, np.isin(groups, groups[never]))
+    except InputError as error:
+        with pytest.raises(InputError, match=re.escape(str(error))):
+            counts_by_groups(keep, np.arange(2), domain, must, never, groups)
+        return
+    ways = {
+        tuple(np.bincount(home, size * np.array(mask), 2).astype(int))
+        for mask in product((0, 1), repeat=size.size)
+        if all(taken or not must[groups == g].any() for g, taken in enumerate(mask))
+        and not any(taken and never[groups == g].any() for g, taken in enumerate(mask))
+    }
+    sums = {sum(way) for way in ways if min(way) > 0}
+    if keep not in sums:
+        near = [max((s for s in sums if s < keep), default=None), min((s for s in sums if s > keep), default=None)]
+        with pytest.raises(InputError, match="cannot be shared out") as fault:
+            counts_by_groups(keep, np.arange(2), domain, must, never, groups)
+        assert " and ".join(str(count) for count in near if count is not None) in str(fault.value)
+        return
+    found = counts_by_groups(keep, np.arange(2), domain, must, never, groups)
+    assert found in ways
+    assert sum(found) == keep
+
+    def off(way: tuple[int, ...]) -> int:
+        return sum((a - b) ** 2 for a, b in zip(way, share, strict=True))
+
+    assert off(found) == min(off(way) for way in ways if sum(way) == keep and min(way) > 0)
+
+
+def in_areas(seed: int, groups: np.ndarray) -> CalibrationProblem:
+    """Two areas with targets of their own; each group lies in the area that the number in its id says."""
+    asked = problem(seed)
+    north = np.array([int(g[2:]) % 2 == 0 for g in groups])
+    a = asked.matrix.toarray()
+    a[:10, ~north], a[10:, north] = 0.0, 0.0
+    area = pd.DataFrame({"area": np.where(north, "north", "south"), "household": groups})
+    return CalibrationProblem(
+        sp.csr_array(a), a @ asked.initial_weights, initial_weights=asked.initial_weights, record_info=area
+    )
+
+
+def test_domains_keep_whole_groups_at_the_exact_count() -> None:
+    groups = households(120, 7)
+    asked = in_areas(7, groups)
+    options = Options(keep=31, groups=groups, max_weight_ratio=5, must_keep=np.arange(120) == 3)
+    result = calibrate_domains(asked, "area", options)
+    kept = result.weights > 0
+    assert kept.sum() == 31
+    assert is_whole(kept, groups)
+    assert kept[groups == groups[3]].all()
+    north = (asked.record_info["area"] == "north").to_numpy()
+    assert kept[north].sum() == pytest.approx(31 * north.mean(), abs=4)
+
+
+def test_groups_that_cross_domains_are_refused_by_name() -> None:
+    groups = households(120, 8)
+    asked = in_areas(8, groups)
+    across = groups.copy()
+    moved = np.flatnonzero(asked.record_info["area"] != asked.record_info["area"][0])[0]
+    across[[0, moved]] = "both"
+    with pytest.raises(InputError, match=r"each lie in one domain.*: both$"):
+        calibrate_domains(asked, "area", Options(keep=30, groups=across))
+
+
 # ------------------------------------------------------------------ the door
 
 
@@ -206,3 +288,14 @@ def test_the_command_line_takes_a_column_of_the_records(tmp_path: Path) -> None:
     assert is_whole(weights["kept"].to_numpy(), groups)
     summary = json.loads((tmp_path / "run" / "result.json").read_text())
     assert summary["dense_bound"] <= summary["loss"]
+
+
+def test_the_command_line_takes_groups_and_domains_together(tmp_path: Path) -> None:
+    groups = households(120, 9)
+    in_areas(9, groups).save(tmp_path / "problem")
+    command = ["fit", str(tmp_path / "problem"), "--keep", "30", "--groups", "household", "--by", "area", "--quiet"]
+    done = CliRunner().invoke(app, [*command, "--out", str(tmp_path / "run")])
+    assert done.exit_code == 0, done.output
+    weights = pd.read_parquet(tmp_path / "run" / "weights.parquet")
+    assert weights["kept"].sum() == 30
+    assert is_whole(weights["kept"].to_numpy(), groups)

@@ -473,6 +473,7 @@ BAD = [
     ({"targets": np.ones(3), "target_names": ["a", "b", "c"]}, "4 columns and there are 3 targets"),
     ({"targets": np.array([1.0, np.nan, 1.0, 1.0])}, r"targets\[1\] is nan"),
     ({"target_names": ["a", "a", "b", "c"]}, "'a' occurs 2 times"),
+    ({"target_names": list(example()[2].columns[::-1])}, "columns of estimate_matrix in another order"),
     ({"normalization_factor": np.ones(2)}, r"of shape \(4,\)"),
     ({"normalization_factor": np.array([1.0, -1.0, 1.0, 1.0])}, "negative"),
     ({"epochs": 0}, "epochs"),

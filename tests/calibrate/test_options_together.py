@@ -17,13 +17,14 @@ from typer.testing import CliRunner
 from l0_calibrate import CalibrationProblem, calibrate
 from l0_calibrate.checkpoint import Checkpoint
 from l0_calibrate.cli.app import app
+from l0_calibrate.constraints import bounds_of
 from l0_calibrate.domains import calibrate_domains
 from l0_calibrate.losses.absolute import AbsoluteLoss
 from l0_calibrate.losses.base import RowPrice
 from l0_calibrate.losses.capped import CappedLoss
 from l0_calibrate.losses.reweighting import solve_priced
 from l0_calibrate.options import Options
-from l0_calibrate.postconditions import check_selection
+from l0_calibrate.postconditions import check_selection, check_weights
 from l0_calibrate.replicates import calibrate_replicates
 from l0_calibrate.reuse import reuse_selection
 from l0_calibrate.selectors.base import Budget
@@ -175,6 +176,30 @@ def test_a_selection_that_breaks_its_contract_is_refused() -> None:
     ):
         with pytest.raises(RuntimeError, match=message):
             check_selection(attrs.evolve(budget, **change), Selection(np.array(indices), N), "mine")
+
+
+def test_weights_that_break_the_contract_of_solvers_are_refused() -> None:
+    asked = problem()
+    options = Options(keep=10, max_weight_ratio=2.0, min_weight_ratio=0.2, conserve_mass=True)
+    sound = calibrate(asked, options)
+    bounds, mass = bounds_of(asked, options), float(asked.initial_weights.sum())
+    check_weights(sound, bounds, mass)
+    kept, scale = np.flatnonzero(sound.weights > 0), asked.n_records / 10
+    first = kept[0]
+
+    def broken(j: int, value: float) -> np.ndarray:
+        return np.where(np.arange(N) == j, value, sound.weights)
+
+    reference = asked.initial_weights[first] * scale
+    for weights, message in (
+        (broken(int(np.flatnonzero(sound.weights == 0)[0]), -1.0), "a weight is negative or not finite"),
+        (broken(first, 2.0 * reference * (1 + 1e-8)), f"the weight of record {first} is above its bound"),
+        (broken(first, 0.2 * reference * (1 - 1e-8)), f"the weight of record {first} is below its bound"),
+        (broken(first, 0.0), "9 records have a positive weight instead of 10"),
+        (sound.weights * (1 + 1e-8), "the weights sum to"),
+    ):
+        with pytest.raises(RuntimeError, match=message):
+            check_weights(attrs.evolve(sound, weights=weights), bounds, mass)
 
 
 # ---------------------------------------------------------------------- starts, checkpoints, earlier selections

@@ -39,7 +39,7 @@ def scattered(targets: int, records: int) -> CalibrationProblem:
 def test_few_targets_go_to_the_interior_point(tolerance: float) -> None:
     chosen = choose_solver("auto", task_of(load_demo()), Stop(tolerance=tolerance), Machine())
     assert chosen.name == "interior_point"
-    assert f"{tolerance:g}" in chosen.reason
+    assert f"gap of {100 * tolerance:g} %" in chosen.reason
 
 
 def test_many_targets_without_areas_go_to_the_primal_dual_one_unless_the_tolerance_is_tight() -> None:
@@ -79,10 +79,10 @@ def test_a_matrix_without_areas_is_refused_with_what_to_do() -> None:
 @pytest.mark.parametrize(
     ("asked", "name", "reason"),
     [
-        ({}, "interior_point", "gap of 0.01"),
+        ({}, "interior_point", "gap of 1 %"),
         ({"solver": "primal_dual"}, "primal_dual", "as asked"),
-        ({"keep": 800}, "interior_point", "gap of 0.0005"),
-        ({"keep": 800, "tol": 1e-4}, "interior_point", "gap of 0.0001"),
+        ({"keep": 800}, "interior_point", "gap of 0.05 %"),
+        ({"keep": 800, "tol": 1e-4}, "interior_point", "gap of 0.01 %"),
     ],
 )
 def test_the_result_says_which_and_why(asked: dict[str, Any], name: str, reason: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 
 from l0_calibrate.solvers.threads import Threads
@@ -18,6 +20,13 @@ def test_each_piece_is_done_once_and_told_in_order(count: int, pieces: int) -> N
 
     assert threads.all(pieces, work) == [k * k for k in range(pieces)]
     assert sorted(done) == list(range(pieces))
+    threads.close()
+
+
+@pytest.mark.parametrize("count", [2, 4])
+def test_pieces_go_on_side_by_side(count: int) -> None:
+    threads, all_here = Threads(count), threading.Barrier(count, timeout=30.0)
+    threads.all(count, lambda _: all_here.wait())  # one after the other, they would wait for ever
     threads.close()
 
 

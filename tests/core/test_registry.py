@@ -226,6 +226,22 @@ def test_a_missing_dependency_comes_with_its_remedy():
     assert "numpy" not in row.detail
 
 
+@pytest.mark.parametrize(
+    ("answer", "state", "detail"),
+    [
+        (lambda: "no abacus on this machine", PluginState.NO_DEVICE, "no abacus on this machine"),
+        (lambda: "", PluginState.OK, ""),
+        (lambda: 1 / 0, PluginState.BROKEN, "ZeroDivisionError"),
+    ],
+)
+def test_what_the_machine_lacks_is_listed_and_hinders_nobody(monkeypatch, answer, state, detail):
+    monkeypatch.setitem(sys.modules, "abacus_probe", types.SimpleNamespace(lack=answer))
+    registry = Registry([Point("abacus", announces(record(probe="abacus_probe:lack")))])
+    (row,) = rows(registry, state)
+    assert detail in row.detail
+    assert registry.get("distribution", "mine") == HardConcrete()
+
+
 def test_an_unknown_name_lists_what_there_is_and_where_it_comes_from(monkeypatch):
     registry = Registry([Point("sound", announces(record("gaussean"))), Point("broken", ImportError("no module"))])
     with pytest.raises(UnknownPluginError) as caught:
@@ -267,6 +283,7 @@ def test_a_setting_that_is_none_lists_those_there_are():
         ({"target": "no.colon"}, "target"),
         ({"summary": 3}, "summary"),
         ({"requires": "torch"}, "several names"),
+        ({"probe": "no.colon"}, "probe"),
         ({"requires": ("torch>=2",)}, "distribution's name"),
     ],
 )

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -10,6 +12,7 @@ from hypothesis import strategies as st
 import l0_core
 from l0_core import InputError, MissingDependencyError
 from l0_torch.backend import TorchBackend, TorchCudaBackend
+from l0_torch.device import cuda_lack
 
 no_cuda = not torch.cuda.is_available()
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(no_cuda, reason="this machine has no CUDA device"))]
@@ -43,6 +46,61 @@ def test_the_registry_gives_the_cuda_backend():
     found = l0_core.get_backend("torch-cuda")
     assert found.name == "torch-cuda"
     assert found.device.startswith("cuda:")
+
+
+def test_the_list_of_plugins_says_where_the_device_is_missing():
+    (row,) = (row for row in l0_core.plugins() if row.name == "torch-cuda")
+    assert row.state == ("missing device" if no_cuda else "ok")
+    assert ("CUDA" in row.detail) is no_cuda
+
+
+class Driver:
+    """The driver's management library, with so many devices; without one where ``devices`` is negative."""
+
+    def __init__(self, devices: int) -> None:
+        self.devices, self.ended = devices, 0
+
+    def __call__(self, name: str) -> Driver:
+        if self.devices < 0:
+            raise OSError(name)
+        return self
+
+    def nvmlInit_v2(self) -> int:
+        return 0
+
+    def nvmlDeviceGetCount_v2(self, count) -> int:
+        count._obj.value = self.devices
+        return 0
+
+    def nvmlShutdown(self) -> int:
+        self.ended += 1
+        return 0
+
+
+@pytest.mark.parametrize(
+    ("version", "visible", "devices", "text"),
+    [
+        ("2.9.0", None, 2, ""),
+        ("2.9.0", "1", 2, ""),
+        ("2.9.0", "", 2, "CUDA_VISIBLE_DEVICES"),
+        ("2.9.0", None, 0, "no NVIDIA driver"),
+        ("2.9.0", None, -1, "no NVIDIA driver"),
+        ("2.9.0+cpu", None, 2, "torch 2.9.0+cpu is not built for CUDA"),
+    ],
+)
+def test_a_cuda_device_is_looked_for_without_torch(monkeypatch, version, visible, devices, text):
+    monkeypatch.delitem(sys.modules, "torch")
+    monkeypatch.setattr("importlib.metadata.version", lambda name: version)
+    if visible is None:
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    else:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    driver = Driver(devices)
+    lack = cuda_lack(driver)
+    assert text in lack
+    assert bool(lack) is bool(text)
+    assert "torch" not in sys.modules
+    assert driver.ended <= 1
 
 
 def test_unknown_devices_are_refused():

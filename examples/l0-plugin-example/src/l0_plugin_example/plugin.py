@@ -28,3 +28,27 @@ def l0_gates() -> list[PluginRecord]:
             requires=("scipy",),
         )
     ]
+
+
+# What follows is l0-calibrate's to ask for: optional, so that this package is sound without it.
+
+
+@hookimpl(optionalhook=True)
+def l0_losses() -> list[PluginRecord]:
+    """Losses of this package."""
+    target = "l0_plugin_example.calibration:StandardErrorLoss"
+    return [PluginRecord("standard_error", target, "absolute beyond the sampling error", requires=("l0-calibrate",))]
+
+
+@hookimpl(optionalhook=True)
+def l0_selectors() -> list[PluginRecord]:
+    """Selectors of this package."""
+    target = "l0_plugin_example.calibration:HeaviestSelector"
+    return [PluginRecord("heaviest", target, "the largest initial weights", requires=("l0-calibrate",))]
+
+
+@hookimpl(optionalhook=True)
+def l0_solvers() -> list[PluginRecord]:
+    """Solvers of this package."""
+    target = "l0_plugin_example.calibration:LinearProgramSolver"
+    return [PluginRecord("linear_program", target, "SciPy's HiGHS", requires=("l0-calibrate",))]

@@ -10,17 +10,18 @@ import pandas as pd
 
 from l0_calibrate.areas import area_numbers
 from l0_calibrate.calibrate import calibrate
+from l0_calibrate.domain_counts import check_groups, counts_by_groups, proportional_counts
 from l0_calibrate.losses.base import Loss
 from l0_calibrate.options import Options
 from l0_calibrate.problem import CalibrationProblem, record_column
 from l0_calibrate.problem.labels import naming
 from l0_calibrate.replicates import calibrate_replicates, checked_replicates
 from l0_calibrate.result.result import CalibrationResult
+from l0_calibrate.selectors.groups import group_numbers
 from l0_calibrate.time_shares import Shares
 from l0_calibrate.watch import Watch
 from l0_core import InputError, Selection
 from l0_core.plugins import registry
-from l0_core.selection import share_out
 
 _GRAVITY = ("optimal", "converged", "stalled", "budget_spent", "infeasible")
 
@@ -88,25 +89,6 @@ def _flags(problem: CalibrationProblem, options: Options, name: str) -> np.ndarr
     return np.asarray(given, dtype=bool)
 
 
-def _counts(keep: int, values: np.ndarray, codes: np.ndarray, must: np.ndarray, never: np.ndarray) -> tuple[int, ...]:
-    """Records for each domain: those that must be kept (one at least), the rest in the proportion of what is left."""
-    usable = np.bincount(codes[~never], minlength=values.size)
-    least = np.maximum(np.bincount(codes[must], minlength=values.size), 1)
-    short = np.flatnonzero(usable < least)
-    if short.size:
-        raise InputError(f"domain {values[short[0]]!r} has no record that can be kept; leave the domain out")
-    if keep < least.sum():
-        raise InputError(
-            f"keep={keep} is below the {int(least.sum())} records that {values.size} domains need "
-            "(those that must be kept, one at least in each)"
-        )
-    if keep > usable.sum():
-        raise InputError(f"keep={keep} is above the {int(usable.sum())} records that can be kept")
-    room = [float(left) for left in usable - least]
-    extra = share_out(keep - int(least.sum()), room) if any(room) else [0] * values.size
-    return tuple(int(base + more) for base, more in zip(least, extra, strict=True))
-
-
 def calibrate_domains(
     problem: CalibrationProblem,
     by: str,
@@ -118,7 +100,8 @@ def calibrate_domains(
     """Calibrate each domain on its own and put the weights together again.
 
     ``keep`` is shared out over the domains, exactly: each gets the records that must be kept (one at
-    least), the rest goes in the proportion of the records that are left. Every option holds within each
+    least), the rest goes in the proportion of the records that are left; with groups, which must each lie in
+    one domain, the counts are the nearest to those that whole groups give. Every option holds within each
     domain (ratios against its own records / kept); of a time limit each gets an equal part of what is left.
     The status is that of the worst domain; objective and bound are the sums, each domain with its share of
     the loss weights, with the price of targets that touch no record.
@@ -132,14 +115,9 @@ def calibrate_domains(
     Raises
     ------
     InputError
-        The records lack the column, a target touches records of several domains, the budget is too
-        small or too large for the domains, or one of them cannot be calibrated (the text names it).
+        The records lack the column, a target touches records of several domains, or a group has them; the budget
+        is too small or too large for the domains, or one of them cannot be calibrated (the text names it).
     """
-    if options.groups is not None:
-        raise InputError(
-            "groups and by do not go together: counts are shared out over the domains to the record, which whole "
-            "groups may not give; calibrate each domain on its own"
-        )
     division = _Division.of(problem, by)
     plans = _plans(problem, options, division)
     weights, dual = np.zeros(problem.n_records), np.zeros(problem.n_targets)
@@ -167,18 +145,23 @@ def calibrate_domains(
 
 
 def _plans(problem: CalibrationProblem, options: Options, division: _Division) -> list[Options]:
-    """The options of each domain: its count, its flags, its areas."""
+    """The options of each domain: its count, its flags, its groups, its areas."""
     flags = {name: _flags(problem, options, name) for name in ("must_keep", "never_keep")}
-    areas = area_numbers(problem, options)
+    areas, groups = area_numbers(problem, options), group_numbers(problem, options)
+    if groups is not None:
+        check_groups(division.by, division.of_record, groups, options.groups)
     keep, size = options.budget(problem.n_records), division.values.size
     counts: tuple[int | None, ...] = (None,) * size
     if keep is not None:
         never = flags["never_keep"] | (problem.initial_weights <= 0)
-        counts = _counts(keep, division.values, division.of_record, flags["must_keep"], never)
+        shared = (keep, division.values, division.of_record, flags["must_keep"], never)
+        counts = proportional_counts(*shared) if groups is None else counts_by_groups(*shared, groups)
     plans = []
     for d in range(size):
         columns = np.flatnonzero(division.of_record == d)
         own: dict[str, Any] = {name: mask[columns] for name, mask in flags.items() if mask.any()}
+        if groups is not None:
+            own["groups"] = groups[columns]
         if areas is not None:
             own["areas"] = areas.numbers[:, columns].T
         plans.append(attrs.evolve(options, keep=counts[d], share=None, **own))
@@ -214,6 +197,11 @@ def _put_together(
         timings={stage: sum(part.timings.get(stage, 0.0) for part in parts) for stage in sorted(stages)},
         notes=(
             f"{len(parts)} domains of {by} calibrated on their own",
+            *(
+                (f"ratios within a domain, against its own records / kept, are at most {_largest(parts):.4g}",)
+                if options.budget(problem.n_records) is not None
+                else ()
+            ),
             *((f"spread from {spreads[0]:.3g} to {spreads[-1]:.3g}, domain by domain",) if len(spreads) > 1 else ()),
             *(
                 f"{by} {value}: {note}"
@@ -227,6 +215,10 @@ def _put_together(
         solver_reason="domain by domain",
         by=by,
     )
+
+
+def _largest(parts: list[CalibrationResult]) -> float:
+    return max(part.max_ratio for part in parts)
 
 
 def _together(bounds: list[float | None], share: np.ndarray, lost: float) -> float | None:

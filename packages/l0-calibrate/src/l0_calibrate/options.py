@@ -9,6 +9,7 @@ import attrs
 import numpy as np
 import pandas as pd
 
+from l0_calibrate.problem.labels import near
 from l0_core import InputError
 
 _Validator = Any
@@ -249,5 +250,5 @@ def options_from(fields: dict[str, Any]) -> Options:
     known = {field.name for field in attrs.fields(Options)}
     unknown = sorted(set(fields) - known)
     if unknown:
-        raise InputError(f"unknown option {', '.join(unknown)}; known: {', '.join(sorted(known))}")
+        raise InputError(f"unknown option {', '.join(unknown)}; {near(unknown[0], sorted(known))}")
     return Options(**fields)

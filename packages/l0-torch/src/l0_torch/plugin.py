@@ -11,5 +11,11 @@ def l0_backends() -> list[PluginRecord]:
     """Backends of l0-torch."""
     return [
         PluginRecord("torch", "l0_torch.backend:TorchBackend", "torch on the CPU (or any device)", requires=("torch",)),
-        PluginRecord("torch-cuda", "l0_torch.backend:TorchCudaBackend", "torch on a CUDA GPU", requires=("torch",)),
+        PluginRecord(
+            "torch-cuda",
+            "l0_torch.backend:TorchCudaBackend",
+            "torch on a CUDA GPU",
+            requires=("torch",),
+            probe="l0_torch.device:cuda_lack",
+        ),
     ]

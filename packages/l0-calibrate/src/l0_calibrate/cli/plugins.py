@@ -14,6 +14,7 @@ from l0_core.plugins import plugins as installed
 _COLOUR = {
     PluginState.OK: "green",
     PluginState.MISSING: "yellow",
+    PluginState.NO_DEVICE: "yellow",
     PluginState.CONFLICT: "red",
     PluginState.BROKEN: "red",
 }

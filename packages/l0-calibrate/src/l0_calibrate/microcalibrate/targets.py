@@ -72,6 +72,13 @@ def named_targets(targets: Any, names: Any | None, columns: Any | None, factor: 
     if names is None:
         names = [f"target_{i}" for i in range(values.size)] if columns is None else list(columns)
     array = np.asarray(names)
+    if columns is not None and sorted(map(str, columns)) == sorted(array.astype(str)):
+        moved = np.flatnonzero(np.asarray([str(column) for column in columns]) != array.astype(str))
+        if moved.size:
+            raise InputError(
+                "target_names are the columns of estimate_matrix in another order (the first that differs is "
+                f"{str(array[moved[0]])!r}): targets go by position; bring them into one order"
+            )
     if array.shape != values.shape:
         raise InputError(f"there are {values.size} targets and {array.size} names (or columns of estimate_matrix)")
     seen, counts = np.unique(array.astype(str), return_counts=True)

@@ -132,9 +132,10 @@ def problem_from_microdata(
     declared = targets_of(targets)
     if record_id is None and "record_id" in frame.columns:
         record_id = "record_id"
-    for column in (weight, record_id):
+    for column, option in ((weight, "weight"), (record_id, "record_id")):
         if column is not None and column not in frame.columns:
-            raise InputError(f"the microdata have no column {column!r}; {near(column, frame.columns)}")
+            hint = near(column, frame.columns)
+            raise InputError(f"the microdata have no column {column!r}; give the right one as {option} ({hint})")
     taken = [column for column in (weight, record_id) if column is not None]
     info = pd.DataFrame([dict(target.info) for target in declared])
     rest = frame.drop(columns=taken)

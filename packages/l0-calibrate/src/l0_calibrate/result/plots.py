@@ -9,6 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from l0_calibrate.result.tables import RunTables
 
@@ -35,13 +36,14 @@ def _errors(axes: Axes, before: np.ndarray, after: np.ndarray) -> None:
 def _sorted_errors(axes: Axes, before: np.ndarray, after: np.ndarray) -> None:
     share = np.arange(1, before.size + 1) / before.size
     for errors, colour, label in ((before, _BEFORE, "initial"), (after, _AFTER, "calibrated")):
-        axes.plot(np.sort(np.clip(np.abs(errors), _FLOOR, _CEILING)), share, color=colour, lw=2, label=label)
+        at = np.sort(np.clip(np.abs(errors), _FLOOR, _CEILING))
+        axes.step(at, share, where="post", color=colour, lw=2, label=label)
     axes.axvline(0.1, color=_GUIDE, lw=0.8, ls=":")
     axes.set(xscale="log", xlim=(_FLOOR, _CEILING), ylim=(0, 1.02))
     axes.set_xlabel("|relative error|")
     axes.set_ylabel("share of targets at most that far off")
     axes.set_title("Targets met")
-    axes.legend(loc="upper left", frameon=False)
+    axes.legend(loc="lower right", frameon=False)
 
 
 def _ratios(axes: Axes, ratios: np.ndarray, bound: float | None, label: str) -> None:
@@ -54,6 +56,11 @@ def _ratios(axes: Axes, ratios: np.ndarray, bound: float | None, label: str) -> 
         axes.axvline(bound, color=_GUIDE, lw=1, ls="--", label=f"bound {bound:g}")
         axes.legend(frameon=False)
     axes.set(xscale="log")
+    # Within two powers of ten matplotlib would name every minor tick, one over the other.
+    subs = (1.0, 2.0, 5.0) if edges[-1] < 100 * edges[0] else (1.0,)
+    axes.xaxis.set_major_locator(LogLocator(subs=subs))
+    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel(label)
     axes.set_ylabel("kept records")
     axes.set_title(f"Weight ratios of {ratios.size:,} records")

@@ -67,7 +67,7 @@ def targets_frame(problem: CalibrationProblem, weights: FloatArray, dual: FloatA
     return frame
 
 
-@attrs.frozen(eq=False)
+@attrs.frozen(eq=False, repr=False)
 class CalibrationResult:
     """Weights and what they do; every number is computed from the weights handed out.
 
@@ -122,11 +122,19 @@ class CalibrationResult:
     solver: str = ""
     solver_reason: str = ""
     by: str | None = None
-    _diagnostics: Diagnostics = attrs.field(init=False, repr=False)
+    _diagnostics: Diagnostics = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self.weights.setflags(write=False)
         object.__setattr__(self, "_diagnostics", diagnose(self.problem, self.weights, self.scale_up))
+
+    def __repr__(self) -> str:
+        d, gap = self.diagnostics, "none" if self.gap is None else f"{100 * self.gap:.3g} %"
+        return (
+            f"CalibrationResult({self.status}: {d.kept:,} of {self.problem.n_records:,} records, "
+            f"{self.problem.n_targets:,} targets, loss {d.loss:.4g}, gap {gap}, ESS {d.ess:,.0f}, "
+            f"largest ratio {d.max_ratio:.3g})"
+        )
 
     # ------------------------------------------------------------------ numbers
 

@@ -21,8 +21,43 @@ if TYPE_CHECKING:
 FloatArray = npt.NDArray[np.float64]
 
 _OWN = ("name", "target", "estimate", "relative_error", "initial_estimate", "dual")
+_NUMBERS = ("dual", "ratio")
 _MOST_GROUPS = 60
 """A column with more values than this does not group, it names."""
+
+
+_NUMBER = (int, float, type(None))
+_KEYS: dict[str, type | tuple[type, ...]] = {
+    "status": str, "fingerprint": str, "kept": int, "records": int, "targets": int, "notes": list,
+    "loss": _NUMBER, "ess": _NUMBER, "max_ratio": _NUMBER, "within_10_percent": _NUMBER, "gap": _NUMBER,
+    "options": dict, "timings": dict, "versions": dict, "inputs": dict,
+}  # fmt: skip
+"""What a report reads of ``result.json``."""
+
+
+def _check_summary(summary: Any) -> None:
+    if not isinstance(summary, dict):
+        raise ValueError("result.json holds no object")
+    for key, kind in _KEYS.items():
+        if not isinstance(summary.get(key, ...), kind):
+            raise ValueError(f"result.json has no usable {key!r}")
+    if not isinstance(summary["timings"].get("total"), (int, float)):
+        raise ValueError("result.json has no usable total of its timings")
+
+
+def _check_table(file: str, table: pd.DataFrame, rows: int, finite: tuple[str, ...], others: tuple[str, ...]) -> None:
+    """As many rows as the run has, numbers that are finite in some columns, and the other columns there."""
+    if len(table) != rows:
+        raise ValueError(f"{file} has {len(table):,} rows, result.json says {rows:,}: they are not of one run")
+    for column in (*finite, *others):
+        if column not in table.columns:
+            raise ValueError(f"{file} has no column {column!r}")
+    for column in (*finite, *(column for column in _NUMBERS if column in table.columns)):
+        if not pd.api.types.is_numeric_dtype(table[column]):
+            raise ValueError(f"{file}: the column {column!r} is not one of numbers")
+    for column in finite:
+        if not np.isfinite(table[column]).all():
+            raise ValueError(f"{file}: the column {column!r} has values that are not finite")
 
 
 @attrs.frozen(eq=False)
@@ -45,6 +80,11 @@ class RunTables:
             summary = json.loads((folder / "result.json").read_text(encoding="utf-8"))
             targets = pd.read_parquet(folder / "targets.parquet")
             records = pd.read_parquet(folder / "weights.parquet")
+            _check_summary(summary)
+            estimates = ("target", "estimate", "relative_error", "initial_estimate")
+            _check_table("targets.parquet", targets, summary["targets"], estimates, ("name",))
+            weights = ("initial_weight", "weight")
+            _check_table("weights.parquet", records, summary["records"], weights, ("record_id", "ratio"))
         except (OSError, ValueError) as error:
             raise InputError(
                 f"{folder} is not the folder of a run ({error}); give what fit wrote with --out"

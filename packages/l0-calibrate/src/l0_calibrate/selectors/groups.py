@@ -110,6 +110,15 @@ def nearest_counts(sizes: IntArray, count: int) -> tuple[int | None, int | None]
     return below, None if above == 0 else count + (above & -above).bit_length() - 1
 
 
+def reachable_counts(sizes: IntArray, least: int, most: int) -> IntArray:
+    """The sums of subsets of the sizes from ``least`` to ``most``, ascending."""
+    most = min(most, int(sizes.sum()))
+    if most < least:
+        return np.empty(0, dtype=np.int64)
+    bits = _sums(sizes, most) >> least
+    return least + np.flatnonzero([bits >> k & 1 for k in range(most - least + 1)])
+
+
 def check_count(budget: Budget, usable: BoolArray) -> None:
     """Refuse a budget that no whole groups of the usable records give.
 

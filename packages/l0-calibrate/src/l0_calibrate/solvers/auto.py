@@ -51,8 +51,8 @@ def choose_solver(name: str, task: Task, stop: Stop, machine: Machine, start: St
     against = _against_interior_point(interior, task, stop, machine, start)
     if against is None:
         blocks = interior.blocks(task)
-        many = "few" if blocks == 1 else f"in {blocks} blocks"
-        reason = f"targets {many}: it is the faster to a gap of {stop.tolerance:g}"
+        why = "the targets are few" if blocks == 1 else f"the targets fall into {blocks} blocks"
+        reason = f"{why}: it is the faster to a gap of {100 * stop.tolerance:g} %"
         return Choice(interior, "interior_point", reason, _use_of_areas(interior, "interior_point", task))
     choice = choose_solver("primal_dual", task, stop, machine)
     return attrs.evolve(choice, reason=against)

@@ -24,7 +24,11 @@ CHECK_EVERY = 40
 DEAR_CHECK_EVERY = 1_000
 """Iterations between two bounds where duals must be repaired first."""
 SETTLED = 1e-13
-"""A fixed-point residual that small beside the size of the point is rounding: nothing moves any more."""
+"""A fixed-point residual that small beside the size of the point is rounding, or hidden by the largest rows."""
+PATIENCE = 2_000
+"""Iterations without a better objective or bound after which such residuals end a run whose gap is open."""
+NEWS = 1e-12
+"""Relative change of the best objective, or of the best bound, that makes it a better one."""
 
 
 @attrs.frozen(eq=False)
@@ -98,6 +102,8 @@ class Best:
     product: FloatArray
     objective: float = math.inf
     bound: float = -math.inf
+    _known: tuple[float, float] = (math.inf, 0.0)
+    _since: int = 0
 
     @property
     def gap(self) -> float | None:
@@ -107,6 +113,13 @@ class Best:
     def is_short_of(self, tolerance: float, targets: int) -> bool:
         """Whether the certificate says that there is more to be had: rounding, or steps too small, ended the run."""
         return self.gap is not None and self.gap > tolerance and self.objective > MET * targets
+
+    def gets_on(self, iteration: int) -> bool:
+        """Whether the objective or the bound has become better since `PATIENCE` iterations ago (ask now and then)."""
+        objective, bound = self._known
+        if self.objective < objective * (1.0 - NEWS) or self.bound > bound * (1.0 + NEWS):
+            self._known, self._since = (self.objective, self.bound), iteration
+        return iteration - self._since < PATIENCE
 
     def look(self, run: Iteration, fit: Fit, certificate: Certificate | None) -> bool:
         """Evaluate the new point, with a bound where a certificate is given; False when the mass cannot be met."""
@@ -177,8 +190,11 @@ def iterate(run: Iteration, fit: Fit, stop: Stop, watch: Watch, began: float) ->
                     best.gap, best.u.size, time.perf_counter() - began,
                 )
             )  # fmt: skip
-        if settled:
-            return finish("stalled" if best.is_short_of(stop.tolerance, fit.targets) else "converged")
+        if settled and not best.is_short_of(stop.tolerance, fit.targets):
+            return finish("converged")
+        # Where the units of targets are far apart, the rows of the largest hide how far the others still move.
+        if settled and not best.gets_on(rule.total):
+            return finish("stalled")
         if spent:
             break
     return finish("budget_spent")

@@ -14,7 +14,7 @@ from l0_calibrate.problem.checks import vector
 from l0_calibrate.problem.matrices import frozen_csr
 from l0_calibrate.survey.conflicts import ConflictingTotals, at_the_edge, conflicting
 from l0_calibrate.survey.distances import Distance, distance_named
-from l0_calibrate.survey.newton import ACCEPTED, CalibrationNotConverged, g_weights
+from l0_calibrate.survey.newton import ACCEPTED, CalibrationNotConverged, Dual, g_weights
 from l0_core import InputError
 
 FloatArray = npt.NDArray[np.float64]
@@ -79,11 +79,13 @@ def survey_calibrate(
     """
     distance = distance_named(method, bounds)
     sample = _Sample.of(design_weights, X, totals, q)
-    ratios, misses = g_weights(sample.design, sample.x, sample.totals, sample.q, distance)
-    met = float(np.abs(misses).max(initial=0.0)) <= ACCEPTED
-    if not met or at_the_edge(ratios, distance):
+    dual = Dual.of(sample.design, sample.x, sample.totals, sample.q, distance)
+    ratios, misses = g_weights(dual)
+    if not _are_met(misses) or at_the_edge(ratios, distance):
         _refuse_conflict(sample, distance)
-    if not met:
+    if not _are_met(misses):
+        ratios, misses = g_weights(dual.orthogonal())
+    if not _are_met(misses):
         worst = int(np.argmax(np.abs(np.nan_to_num(misses, nan=np.inf))))
         raise CalibrationNotConverged(
             f"the iteration stopped with {sample.names[worst]!r} missed by {abs(misses[worst]):.3g} (relative): the "
@@ -131,6 +133,10 @@ class _Sample:
         if not used.any():
             raise InputError("all design weights are 0: there is nothing to calibrate")
         return cls(design[used], matrix.astype(np.float64)[used], target, factor[used], names, used)
+
+
+def _are_met(misses: FloatArray) -> bool:
+    return bool((np.abs(misses) <= ACCEPTED).all())
 
 
 def _finite(values: Any, size: int, name: str, what: str) -> FloatArray:

@@ -1,8 +1,8 @@
 r"""The distances of Deville & Särndal (1992), each by its ``F``: the g-weight as a function of ``q x'lambda``.
 
-``F`` is the inverse of the derivative of the distance; ``value`` is an integral of F (the dual's own
-function) and ``slope`` its derivative. With bounds ``[L, U]`` the linear and raking functions are
-truncated (their case 7), the logit function stays strictly between them (their case 6).
+``F`` is the inverse of the derivative of the distance, ``slope`` its derivative. With bounds ``[L, U]`` the
+linear and raking functions are truncated (their case 7), the logit function stays strictly between them (their
+case 6).
 """
 
 from __future__ import annotations
@@ -31,10 +31,6 @@ class Distance(ABC):
     """Whether the ends themselves cannot be reached."""
 
     @abstractmethod
-    def value(self, x: FloatArray) -> FloatArray:
-        """An integral of F."""
-
-    @abstractmethod
     def weight(self, x: FloatArray) -> FloatArray:
         """F, the g-weight."""
 
@@ -49,11 +45,6 @@ class Distance(ABC):
 
 class Linear(Distance):
     """``F = 1 + x``, cut off at the bounds: the chi-square distance, GREG without bounds."""
-
-    def value(self, x: FloatArray) -> FloatArray:
-        """``x + x^2 / 2``, continued by straight lines beyond the bounds."""
-        inner = np.clip(x, self.lower - 1.0, self.upper - 1.0)
-        return np.asarray(inner + 0.5 * inner**2 + (1.0 + inner) * (x - inner))
 
     def weight(self, x: FloatArray) -> FloatArray:
         """``1 + x`` within the bounds."""
@@ -80,12 +71,6 @@ class Raking(Distance):
         low = np.log(self.lower) if self.lower > 0 else -np.inf
         high = np.log(self.upper) if np.isfinite(self.upper) else np.inf
         return np.clip(x, low, high)
-
-    def value(self, x: FloatArray) -> FloatArray:
-        """``exp(x)``, continued by straight lines beyond the bounds."""
-        inner = self._cut(x)
-        with np.errstate(over="ignore"):
-            return np.asarray(np.exp(inner) * (1.0 + (x - inner)))
 
     def weight(self, x: FloatArray) -> FloatArray:
         """``exp(x)`` within the bounds."""
@@ -116,11 +101,6 @@ class Logit(Distance):
         """Where between the bounds, in (0, 1)."""
         shifted = self._rate * x + np.log((1.0 - self.lower) / (self.upper - 1.0))
         return np.asarray(0.5 * (1.0 + np.tanh(0.5 * shifted)))
-
-    def value(self, x: FloatArray) -> FloatArray:
-        """``L x + (U - L) / A log(1 + (1-L)/(U-1) e^{A x})``."""
-        shifted = self._rate * x + np.log((1.0 - self.lower) / (self.upper - 1.0))
-        return np.asarray(self.lower * x + (self.upper - self.lower) / self._rate * np.logaddexp(0.0, shifted))
 
     def weight(self, x: FloatArray) -> FloatArray:
         """F."""

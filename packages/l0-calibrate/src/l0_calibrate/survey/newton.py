@@ -1,14 +1,16 @@
-r"""Damped Newton on the dual of calibration (Deville & Särndal 1992, section 3; Haziza & Beaumont 2017).
+r"""Newton's method on the dual of calibration (Deville & Särndal 1992, section 3; Haziza & Beaumont 2017).
 
 Minimise ``phi(l) = sum_j (d_j / q_j) Phi(q_j x_j'l) - t'l`` with ``Phi' = F``. Its gradient is the
-miss of the totals, its Hessian ``X' diag(d q F') X``; it is convex, so a step that is halved until phi has
-fallen always leads on, where the plain iteration of the textbooks may run away.
+miss of the totals, its Hessian ``X' diag(d q F') X``; it is convex, so along a direction its slope has one
+sign change, which a step brackets, where the plain iteration of the textbooks may run away.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
+import attrs
 import numpy as np
 import numpy.typing as npt
 import scipy.linalg
@@ -21,10 +23,18 @@ ACCEPTED = 1e-9
 """Relative miss of a total that counts as met; iterations go on to rounding where they can."""
 _EXACT = 1e-13
 _ITERATIONS = 200
-_HALVINGS = 40
-_ARMIJO = 1e-4
+_PATIENCE = 50
+"""Iterations without a smaller miss that end a run."""
+_TRIALS = 60
+_FLATTER = 0.1
+"""A step has gone far enough where the slope along it is this part of what it was."""
+_SHORT = 0.1
+"""Steps of that length and less say that the Hessian holds in a small neighbourhood only."""
+_DAMPING = 1e-8
 _RANK = 1e-13
 """Eigenvalues of the scaled Hessian below this part of the largest belong to constraints that repeat others."""
+_SAME = 1e-13
+"""Singular values of the constraints below this part of the largest are rounding: a total repeats others."""
 
 
 class CalibrationNotConverged(RuntimeError):
@@ -35,88 +45,153 @@ class CalibrationNotConverged(RuntimeError):
         self.misses = misses
 
 
-def g_weights(
-    design: FloatArray, x: Any, totals: FloatArray, q: FloatArray, distance: Distance
-) -> tuple[FloatArray, FloatArray]:
-    """The g-weights at the minimum of the dual, or at the last point reached, and the relative miss of each total.
+@attrs.frozen(eq=False)
+class Dual:
+    """The dual of a calibration, in the constraints as they are or in combinations of them.
 
     Parameters
     ----------
     design, q
         Shapes (records,), positive.
-    x
-        CSR or CSC matrix of shape (records, constraints), float64.
-    totals
-        Shape (constraints,).
+    x, target
+        The combinations, shape (records, k), sparse or not, and their totals, shape (k,).
+    scaled, totals
+        The constraints and their totals, each over ``max(|t|, sum d |x|)``, so that all misses are relative ones.
     distance
         Where the g-weights come from.
-
-    Notes
-    -----
-    Constraints are scaled by ``s = max(|t|, sum d |x|)``, so that all misses are relative ones.
     """
-    size = np.maximum(np.abs(totals), abs(x).T @ design)
-    scale = np.where(size > 0, size, 1.0)
-    scaled = x.multiply(1.0 / scale[None, :]).tocsc()
-    target = totals / scale
-    dual, mobile = np.zeros(totals.size), design * q
-    value, miss, inner = _look(design, scaled, target, q, distance, dual)
+
+    design: FloatArray
+    q: FloatArray
+    x: Any
+    target: FloatArray
+    scaled: Any
+    totals: FloatArray
+    distance: Distance
+
+    @classmethod
+    def of(cls, design: FloatArray, x: Any, totals: FloatArray, q: FloatArray, distance: Distance) -> Dual:
+        """The constraints as they are: ``x`` CSR or CSC of shape (records, constraints), float64."""
+        size = np.maximum(np.abs(totals), abs(x).T @ design)
+        scale = np.where(size > 0, size, 1.0)
+        scaled = x.multiply(1.0 / scale[None, :]).tocsc()
+        return cls(design, q, scaled, totals / scale, scaled, totals / scale, distance)
+
+    def orthogonal(self) -> Dual:
+        """In combinations that are orthogonal under the initial weights, for constraints that nearly repeat others.
+
+        Takes dense arrays of the shape of X.
+        """
+        root = np.sqrt(self.design * self.q)
+        left, values, right = scipy.linalg.svd(self.scaled.toarray() * root[:, None], full_matrices=False)
+        kept = values > _SAME * values[0]
+        combined = (right[kept] @ self.totals) / values[kept]
+        return attrs.evolve(self, x=left[:, kept] / root[:, None], target=combined)
+
+    def at(self, dual: FloatArray) -> _Point:
+        """The point of a dual of shape (k,)."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            inner = self.q * (self.x @ dual)
+            ratios = self.distance.weight(inner)
+            weights = self.design * ratios
+            miss = self.scaled.T @ weights - self.totals
+            gradient = miss if self.x is self.scaled else self.x.T @ weights - self.target
+        return _Point(dual, inner, ratios, gradient, miss)
+
+    def hessian(self, slope: FloatArray) -> FloatArray:
+        """``x' diag(d q slope) x``."""
+        weighted = self.design * self.q * slope
+        if isinstance(self.x, np.ndarray):
+            return np.asarray((self.x.T * weighted) @ self.x)
+        return np.asarray((self.x.T.multiply(weighted) @ self.x).toarray())
+
+
+class _Point(NamedTuple):
+    """A dual, its ``q x'l``, its g-weights, the gradient of phi, and the relative miss of each total."""
+
+    dual: FloatArray
+    inner: FloatArray
+    ratios: FloatArray
+    gradient: FloatArray
+    miss: FloatArray
+
+    @property
+    def worst(self) -> float:
+        """The largest relative miss."""
+        worst = float(np.abs(self.miss).max(initial=0.0))
+        return math.inf if math.isnan(worst) else worst
+
+
+def g_weights(problem: Dual) -> tuple[FloatArray, FloatArray]:
+    """The g-weights at the minimum of the dual, or at the best point reached, and the relative miss of each total."""
+    best = here = problem.at(np.zeros(problem.target.size))
+    damping, since = 0.0, 0
     for _ in range(_ITERATIONS):
-        if float(np.abs(miss).max(initial=0.0)) <= _EXACT:
+        if here.worst <= _EXACT or since >= _PATIENCE:
             break
-        step = _downhill(scaled, mobile, distance.slope(inner), miss)
-        if step.is_blind:
-            step = _downhill(scaled, mobile, distance.steepest(inner), miss)
-        length, found = 1.0, None
-        for _ in range(_HALVINGS):
-            trial = _look(design, scaled, target, q, distance, dual + length * step.direction)
-            # Near the minimum phi no longer resolves its own fall; the miss does.
-            fell = trial[0] <= value + _ARMIJO * length * step.descent
-            nearer = float(np.abs(trial[1]).max()) <= 0.5 * float(np.abs(miss).max())
-            if np.isfinite(trial[0]) and (fell or nearer):
-                found = trial
-                break
-            length *= 0.5
-        if found is None:
+        direction = _downhill(problem, here, damping)
+        here, length = _along(problem, here, direction)
+        if length <= _SHORT:
+            damping = min(max(10.0 * damping, _DAMPING), 1.0)
+        else:
+            damping = 0.1 * damping if damping > 0.1 * _DAMPING else 0.0
+        since += 1
+        if here.worst < best.worst:
+            at_rounding = best.worst <= ACCEPTED and here.worst > 0.5 * best.worst
+            best, since = here, 0
+        else:
+            at_rounding = best.worst <= ACCEPTED
+        if at_rounding or length == 0.0:
             break
-        dual = dual + length * step.direction
-        value, miss, inner = found
-    return distance.weight(inner), miss
+    return best.ratios, best.miss
 
 
-class _Step(NamedTuple):
-    """A direction of the dual, the slope of phi along it, and whether the Hessian does not see most of the miss.
+def _downhill(problem: Dual, here: _Point, damping: float) -> FloatArray:
+    """A Newton step, damped by what the Hessian is where F is steepest; along the gradient where rounding leads uphill.
 
-    It does not where g-weights that could do something about it are all cut off at the bounds.
+    Where g-weights that could do something about the miss are all cut off at the bounds, the Hessian does not see
+    most of it: the steepest one takes its place.
     """
-
-    direction: FloatArray
-    descent: float
-    is_blind: bool
-
-
-def _downhill(x: Any, mobile: FloatArray, slope: FloatArray, miss: FloatArray) -> _Step:
-    """A Newton step by ``x' diag(d q slope) x``, or one along the gradient where rounding has turned it uphill."""
-    hessian = (x.T.multiply(mobile * slope) @ x).toarray()
-    step = -_solve(hessian, miss)
+    slope, steepest = problem.distance.slope(here.inner), problem.distance.steepest(here.inner)
+    hessian = problem.hessian(slope + damping * steepest)
+    step = -_solve(hessian, here.gradient)
     with np.errstate(over="ignore", invalid="ignore"):
-        blind = float(np.abs(hessian @ step + miss).max()) > 0.5 * float(np.abs(miss).max())
-    descent = float(miss @ step)
-    if not np.isfinite(step).all() or descent >= 0.0:
-        step = -miss / max(float(mobile.mean()), np.finfo(float).tiny)
-        descent = float(miss @ step)
-    return _Step(step, descent, blind)
+        left = float(np.abs(hessian @ step + here.gradient).max())
+    if left > 0.5 * float(np.abs(here.gradient).max()):
+        step = -_solve(problem.hessian(steepest), here.gradient)
+    if not np.isfinite(step).all() or float(here.gradient @ step) >= 0.0:
+        step = -here.gradient / max(float((problem.design * problem.q).mean()), np.finfo(float).tiny)
+    return step
 
 
-def _look(
-    design: FloatArray, x: Any, target: FloatArray, q: FloatArray, distance: Distance, dual: FloatArray
-) -> tuple[float, FloatArray, FloatArray]:
-    """phi, its gradient, and ``q x'l``."""
-    inner = q * (x @ dual)
-    with np.errstate(over="ignore", invalid="ignore"):
-        value = float((design / q) @ distance.value(inner) - target @ dual)
-        miss = x.T @ (design * distance.weight(inner)) - target
-    return value, miss, inner
+def _along(problem: Dual, here: _Point, direction: FloatArray) -> tuple[_Point, float]:
+    """The point along a direction where phi has lost half of its slope or more, and how far that is (0: nowhere).
+
+    By slopes alone: near the minimum phi does not resolve its own fall, and far from it a step of 1 may be
+    much too short.
+    """
+    first = float(here.gradient @ direction)
+    near, near_slope, near_point = 0.0, first, here
+    far, far_slope = math.inf, math.inf
+    length = 1.0
+    for _ in range(_TRIALS):
+        trial = problem.at(here.dual + length * direction)
+        with np.errstate(over="ignore", invalid="ignore"):
+            slope = float(trial.gradient @ direction)
+        if abs(slope) <= _FLATTER * abs(first):
+            return trial, length
+        if slope < 0.0:
+            near, near_slope, near_point = length, slope, trial
+        else:
+            far, far_slope = length, slope  # NaN: too far
+        if math.isinf(far):
+            length *= 4.0
+        elif math.isfinite(far_slope):
+            part = near_slope / (near_slope - far_slope)
+            length = near + min(max(part, 0.1), 0.9) * (far - near)
+        else:
+            length = near + 0.1 * (far - near)
+    return near_point, near
 
 
 def _solve(hessian: FloatArray, miss: FloatArray) -> FloatArray:

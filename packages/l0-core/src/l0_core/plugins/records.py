@@ -44,6 +44,9 @@ class PluginRecord:
         Names of the distributions without which the target cannot be imported (``"torch"``).
     install
         What to give to ``pip install`` when one of them is missing; the missing names by default.
+    probe
+        ``"package.module:function"``: says in a few words what this machine lacks for it (a device), "" for
+        nothing. Only the list of plugins calls it, so it must be quick: no heavy imports.
     """
 
     name: str = attrs.field(validator=_matches(_NAME, "'lower-case-name'"))
@@ -55,6 +58,9 @@ class PluginRecord:
         validator=attrs.validators.deep_iterable(_matches(_DISTRIBUTION, "a distribution's name")),
     )
     install: str = ""
+    probe: str | None = attrs.field(
+        default=None, validator=attrs.validators.optional(_matches(_TARGET, "'package.module:function'"))
+    )
 
 
 @attrs.frozen
@@ -84,6 +90,7 @@ class PluginState(StrEnum):
 
     OK = "ok"
     MISSING = "missing dependency"
+    NO_DEVICE = "missing device"
     CONFLICT = "conflict"
     BROKEN = "broken"
 

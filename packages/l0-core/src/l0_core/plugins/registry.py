@@ -82,6 +82,16 @@ def _missing(requires: Iterable[str]) -> list[str]:
     return absent
 
 
+def _probed(probe: str) -> tuple[PluginState, str]:
+    """The state of a plugin that depends on the machine."""
+    module, _, attribute = probe.partition(":")
+    try:
+        lack = str(getattr(importlib.import_module(module), attribute)())
+    except Exception as error:
+        return PluginState.BROKEN, f"{probe}: {_describe(error)}"
+    return (PluginState.NO_DEVICE, lack) if lack else (PluginState.OK, "")
+
+
 def _describe(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"
 
@@ -230,6 +240,8 @@ class Registry:
             for name, claims in names.items():
                 for claim in claims:
                     state, detail = self._state(claims, claim)
+                    if state is PluginState.OK and claim.record.probe is not None:
+                        state, detail = _probed(claim.record.probe)
                     rows.append(
                         PluginInfo(
                             kind,
