@@ -139,7 +139,7 @@ def test_a_selector_of_a_plugin_gets_the_larger_fit(
             chosen = np.sort(np.argsort(-ratios, kind="stable")[: budget.keep])
             return Selected(Selection(chosen, budget.system.records))
 
-    monkeypatch.setattr(sys.modules["l0_calibrate.calibrate"], "selector_named", lambda *_: Heaviest())
+    monkeypatch.setattr(sys.modules["l0_calibrate.budgeted"], "selector_named", lambda *_: Heaviest())
     results = calibrate_path(problem, COUNTS, Options(max_weight_ratio=5))
     check_nested(results)
     assert [budget.nested for budget in budgets] == [False, True, True]

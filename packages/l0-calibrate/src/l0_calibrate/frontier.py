@@ -8,7 +8,8 @@ import attrs
 import numpy as np
 import pandas as pd
 
-from l0_calibrate.calibrate import Fitted, calibrate_within
+from l0_calibrate.budgeted import Fitted
+from l0_calibrate.calibrate import calibrate_within
 from l0_calibrate.options import Options
 from l0_calibrate.problem import CalibrationProblem
 from l0_calibrate.result.result import CalibrationResult

@@ -1,0 +1,181 @@
+"""What the stages of a calibration share: all that is checked and resolved before any work; how a result is made."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+import numpy as np
+import numpy.typing as npt
+
+from l0_calibrate.areas import Areas, area_numbers
+from l0_calibrate.constraints import Bounds, bounds_of
+from l0_calibrate.losses.base import Loss, RowPrice
+from l0_calibrate.options import Options
+from l0_calibrate.postconditions import check_weights
+from l0_calibrate.problem import CalibrationProblem
+from l0_calibrate.problem.labels import naming
+from l0_calibrate.result.result import CalibrationResult
+from l0_calibrate.selectors.groups import group_numbers
+from l0_calibrate.solvers.auto import Choice, choose_solver
+from l0_calibrate.solvers.base import Machine, Solution, Start, Stop, Task, relative_gap
+from l0_calibrate.watch import Progress, Watch
+from l0_core import InputError, Selection
+from l0_core.plugins import registry
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+BoolArray = npt.NDArray[np.bool_]
+
+
+@attrs.define
+class Clock:
+    """Seconds by stage, and what is left of a time limit."""
+
+    limit: float
+    began: float = attrs.field(factory=time.perf_counter)
+    stages: dict[str, float] = attrs.field(factory=dict)
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the run began."""
+        return time.perf_counter() - self.began
+
+    @property
+    def left(self) -> float:
+        """Seconds left of the limit, a little at least."""
+        return max(self.limit - self.elapsed, 0.01)
+
+    def timed(self, stage: str, work: Callable[[], Any]) -> Any:
+        """What some work gives; its time counts for a stage."""
+        started = time.perf_counter()
+        result = work()
+        self.stages[stage] = self.stages.get(stage, 0.0) + time.perf_counter() - started
+        return result
+
+
+@attrs.frozen(eq=False)
+class Run:
+    """Everything that the stages of one calibration share."""
+
+    problem: CalibrationProblem
+    options: Options
+    bounds: Bounds
+    loss: Loss
+    price: RowPrice
+    machine: Machine
+    clock: Clock
+    watch: Watch
+    groups: IntArray | None
+    areas: Areas | None
+    history: list[Progress]
+    choices: list[Choice] = attrs.field(factory=list)
+
+    def stop(self, iterations: int = 100_000) -> Stop:
+        """When a fit of this run ends."""
+        return Stop(tolerance=self.options.tol, iterations=iterations, seconds=self.clock.left)
+
+    def choice(self, task: Task, stop: Stop, begin: Start | None = None) -> Choice:
+        """The solver of this run, chosen at its first fit, whose task all later ones are like."""
+        if not self.choices:
+            self.choices.append(choose_solver(self.options.solver, task, stop, self.machine, begin))
+        return self.choices[0]
+
+    @property
+    def mass(self) -> float | None:
+        """The sum that the weights must have, or None."""
+        return float(self.problem.initial_weights.sum()) if self.options.conserve_mass else None
+
+    def finished(self, result: CalibrationResult) -> CalibrationResult:
+        """The result with the events and the times of this run."""
+        timings = {**self.clock.stages, "total": self.clock.elapsed}
+        return attrs.evolve(result, history=tuple(self.history), timings=timings)
+
+
+def prepare(problem: CalibrationProblem, options: Options, watch: Watch) -> Run:
+    """Resolve every name and check every option before any work is done."""
+    names = registry()
+    clock = Clock(float("inf") if options.time_limit is None else options.time_limit)
+    loss: Loss = names.get("loss", options.loss, **options.loss_settings)
+    if options.solver != "auto":
+        names.factory("solver", options.solver)
+    if options.backend != "numpy":
+        names.get("backend", options.backend)  # fails here where its device is absent
+    if options.unreachable == "error":
+        problem.refuse_unreachable()
+    for name in ("must_keep", "never_keep"):
+        flags = getattr(options, name)
+        if flags is not None and flags.shape != (problem.n_records,):
+            raise InputError(
+                f"{name} must have one flag for each of the {problem.n_records} records, got shape {flags.shape}"
+            )
+    groups = group_numbers(problem, options)
+    areas = area_numbers(problem, options)
+    bounds = bounds_of(problem, options)
+    clock.timed("scale", lambda: problem.system)
+    machine = Machine(threads=options.threads, backend=options.backend, seed=options.seed)
+    history: list[Progress] = []
+
+    def record(event: Progress) -> None:
+        history.append(event)
+        watch(event)
+
+    return Run(problem, options, bounds, loss, loss.price(problem), machine, clock, record, groups, areas, history)
+
+
+def result_of(
+    run: Run,
+    weights: FloatArray,
+    selection: Selection,
+    solution: Solution,
+    mu: float,
+    notes: tuple[str, ...] = (),
+) -> CalibrationResult:
+    """The result of weights of shape (records,) and of the fit behind them, judged by the problem's own entries."""
+    m = run.problem.n_targets
+    residuals = run.problem.relative_errors(weights)
+    objective = solution.objective + _stored_away(run, residuals, solution.residuals)
+    gap = relative_gap(objective, solution.bound)
+    status = solution.status
+    # The solver stopped at the tolerance by its stored entries: what they hide must not turn that over.
+    tolerance = run.options.tol * (1.01 if status == "optimal" else 1.0)
+    if status != "infeasible" and gap is not None:
+        status = "optimal" if gap <= tolerance else "converged" if status == "optimal" else status
+    abandoned = run.loss.abandoned(run.price, residuals)
+    if abandoned is not None:
+        notes = (*notes, _census(run.problem, abandoned))
+    if run.choices[0].note is not None:
+        notes = (*notes, run.choices[0].note)
+    result = CalibrationResult(
+        problem=run.problem,
+        options=run.options,
+        weights=weights,
+        selection=selection,
+        status=status,
+        objective=objective / m,
+        bound=solution.bound / m if np.isfinite(solution.bound) else None,
+        dual=solution.y / m,
+        spread=mu,
+        timings={},
+        notes=notes,
+        abandoned=abandoned,
+        solver=run.choices[0].name,
+        solver_reason=run.choices[0].reason,
+    )
+    check_weights(result, run.bounds, run.mass)
+    return result
+
+
+def _stored_away(run: Run, residuals: FloatArray, stored: FloatArray) -> float:
+    """What the errors cost more than those of the solver, whose entries were rounded to be stored (sum form)."""
+    price = run.loss.reprice(run.price, stored) or run.price
+    return price.total(residuals) - price.total(stored)
+
+
+def _census(problem: CalibrationProblem, abandoned: BoolArray) -> str:
+    """How many targets the loss has given up, and the first of them by name."""
+    places = np.flatnonzero(abandoned)
+    count = f"{places.size:,} of {problem.n_targets:,} targets are beyond the level of the loss and abandoned"
+    return f"{count}: {naming(problem.target_names[places])}" if places.size else count
