@@ -76,7 +76,7 @@ def demo(
     rows += [(label, run.diagnostics, run.gap, run.timings["total"], run.status) for label, run in runs.items()]
     paper.print(comparison(rows))
     paper.print(
-        f"ratios: weight / initial weight; kept: weight / (initial weight x records/kept), at most {MAX_WEIGHT_RATIO:g}; "
+        f"ratios: weight / initial weight; kept: / (initial weight x records/kept), at most {MAX_WEIGHT_RATIO:g}; "
         "gap: certified distance of the fit from its optimum"
     )
     paper.print(worst_targets(problem, smallest.weights))
