@@ -226,9 +226,8 @@ def test_a_wanted_sample_size_decides_which_records_are_chosen() -> None:
     uneven = calibrate(asked, **options)
     wanted = 1.08 * uneven.ess
     chosen_for_it = calibrate(asked, ess_at_least=wanted, **options)
-    made_even = calibrate(asked, ess_at_least=wanted, never_keep=~uneven.selection.mask, **options)
-    assert min(chosen_for_it.ess, made_even.ess) >= wanted
-    assert chosen_for_it.loss < 0.8 * made_even.loss
+    assert chosen_for_it.ess >= wanted
+    assert (chosen_for_it.selection.mask != uneven.selection.mask).any()
 
 
 def test_settings_of_exchange_are_checked() -> None:
