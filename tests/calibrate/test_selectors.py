@@ -220,14 +220,28 @@ def test_the_spread_found_for_a_sample_size_is_the_least_that_gives_it(selector:
         calibrate(asked, ess_at_least=81, **options | {"selector": "prune"})
 
 
-def test_a_wanted_sample_size_decides_which_records_are_chosen() -> None:
+@pytest.mark.parametrize(
+    ("keep", "ratio", "more", "of_even"),
+    [
+        (150, 10.0, 1.2, 0.8),
+        (600, 5.0, 1.05, 0.8),
+        (600, 5.0, 1.08, 0.8),
+        (300, 5.0, 1.08, 1.001),
+        (300, 25.0, 1.08, 1.001),
+    ],
+)
+def test_a_wanted_sample_size_decides_which_records_are_chosen(
+    keep: int, ratio: float, more: float, of_even: float
+) -> None:
+    """Never worse than the records that are chosen without it, made even; much better where those are hard to."""
     asked = load_demo()
-    options: dict[str, Any] = {"keep": 300, "max_weight_ratio": 5.0}
+    options: dict[str, Any] = {"keep": keep, "max_weight_ratio": ratio}
     uneven = calibrate(asked, **options)
-    wanted = 1.08 * uneven.ess
+    wanted = more * uneven.ess
     chosen_for_it = calibrate(asked, ess_at_least=wanted, **options)
-    assert chosen_for_it.ess >= wanted
-    assert (chosen_for_it.selection.mask != uneven.selection.mask).any()
+    made_even = calibrate(asked, ess_at_least=wanted, never_keep=~uneven.selection.mask, **options)
+    assert min(chosen_for_it.ess, made_even.ess) >= wanted
+    assert chosen_for_it.loss <= of_even * made_even.loss
 
 
 def test_settings_of_exchange_are_checked() -> None:

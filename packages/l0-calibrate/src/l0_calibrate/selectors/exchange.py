@@ -13,7 +13,7 @@ from l0_calibrate.selectors.base import Budget, Selected, Selector
 from l0_calibrate.selectors.column_gain import column_gains
 from l0_calibrate.selectors.fits import InnerFits
 from l0_calibrate.selectors.groups import first_groups
-from l0_calibrate.selectors.prune import Pace, prune_to, pruned
+from l0_calibrate.selectors.prune import Pace, Step, prune_to, pruned
 from l0_calibrate.selectors.records import usable_records
 from l0_calibrate.solvers.base import Machine, Solution, Start
 from l0_calibrate.watch import Progress, Watch, unwatched
@@ -24,7 +24,7 @@ IntArray = npt.NDArray[np.int64]
 
 SETTLE = 1_500
 """Iterations of the fit before the first round."""
-BACK = Pace(first=120, each=60, part=0.95, sweep=False)
+BACK = Pace(120, Step(60, 0.95), sweep=False)
 """The pace of a round: fit with the newcomers, prune back to the budget."""
 NEAR, FAR = 100, 40
 """Rounds by default, near the number of targets or below and well above it."""
@@ -149,7 +149,7 @@ class ExchangeSelector(Selector):
         began = time.perf_counter()
         support, solution, scores = pruned(
             InnerFits(budget, machine, began + 0.5 * budget.seconds),
-            Pace.of(budget) if budget.nested else Pace.before_search(budget),
+            Pace.before_search(budget),
             watch,
         )
         fits = InnerFits(budget, machine, began + budget.seconds)

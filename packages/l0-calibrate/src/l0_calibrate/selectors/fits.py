@@ -12,7 +12,7 @@ from l0_calibrate.selectors.base import Budget, Selected
 from l0_calibrate.solvers.base import Machine, Solution, Start, Stop, Task
 from l0_calibrate.solvers.primal_dual import PrimalDualSolver
 from l0_calibrate.solvers.sparse_map import ColumnMap
-from l0_calibrate.system import take_columns
+from l0_calibrate.system import chosen_columns
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -29,7 +29,7 @@ whose reference weights are large could ask for more than all of it."""
 
 def largest_entries(budget: Budget, support: IntArray) -> FloatArray:
     """``max_i |a_ij|`` of each column of a support; 0 for an empty one."""
-    columns, _ = take_columns(budget.system.columns, support)
+    columns = chosen_columns(budget.system.columns, support)
     indptr = columns.indptr.astype(np.int64)
     filled = np.flatnonzero(np.diff(indptr))
     out = np.zeros(columns.count)

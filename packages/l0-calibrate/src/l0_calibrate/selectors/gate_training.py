@@ -15,7 +15,7 @@ from l0_calibrate.selectors.gate_loss import GateRowLoss
 from l0_calibrate.selectors.groups import largest_whole
 from l0_calibrate.selectors.records import usable_records
 from l0_calibrate.solvers.base import Machine
-from l0_calibrate.system import take_columns
+from l0_calibrate.system import chosen_columns
 from l0_calibrate.watch import Progress, Watch, unwatched
 from l0_core import Backend, Selection, get_backend
 from l0_core.schedules import schedule
@@ -144,7 +144,7 @@ class HardConcreteSelector(Selector):
 def gate_problem(budget: Budget, support: IntArray, backend: Backend, dtype: str) -> GateProblem:
     """The budgeted fit as gate training sees it: mean form, columns of the support, ratios from 1."""
     system = budget.system
-    columns = system.columns if support.size == system.records else take_columns(system.columns, support)[0]
+    columns = system.columns if support.size == system.records else chosen_columns(system.columns, support)
     matrix = sp.csc_array(
         (columns.values, columns.indices.astype(np.int32), columns.indptr.astype(np.int64)),
         shape=(columns.rows, columns.count),

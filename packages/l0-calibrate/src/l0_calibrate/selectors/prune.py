@@ -14,8 +14,9 @@ from l0_calibrate.selectors.fits import InnerFits
 from l0_calibrate.selectors.groups import largest_whole
 from l0_calibrate.selectors.records import usable_records
 from l0_calibrate.solvers.base import Machine, Solution, Start
+from l0_calibrate.spread_search import spread_for_ess
 from l0_calibrate.watch import Progress, Watch, unwatched
-from l0_core import Selection
+from l0_core import InputError, Selection
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -31,31 +32,46 @@ _NEAR = 1.5
 
 _NEARLY = 0.97
 """Part of the effective sample size wanted that a selection should have; the refit finds the rest."""
+_EVENING = 300
+"""Iterations of each fit on chosen records that finds out what they lose where they are made even."""
 _GROWTH, _TRIALS = 2.0, 7
 """From one spread to the next, and how many are tried: the last has most of the evenness that can be had."""
 
 
 @attrs.frozen
-class Pace:
-    """How a pruning goes: iterations of the first fit and of each later one, the part kept in a step.
+class Step:
+    """One step of a pruning: iterations of the fit after it, and the part of the records that it keeps.
 
-    ``last`` are those of the fit at K itself, as many as of each other where None; ``sweep`` tells whether records
-    that end a fit at zero are dropped at once. ``near`` and ``below`` are the paces instead of this one while the
-    support is near the number of targets, and below it; None for no other.
+    ``last`` are the iterations where the step ends at K itself; as many as elsewhere where None.
     """
 
-    first: int
     each: int
     part: float
     last: int | None = None
-    sweep: bool = True
-    near: Pace | None = None
-    below: Pace | None = None
 
-    def at(self, size: int, targets: int) -> Pace:
-        """The pace of a step from a support of that size."""
+    def iterations(self, at_k: bool) -> int:
+        """Of the fit after the step."""
+        return self.each if self.last is None or not at_k else self.last
+
+
+@attrs.frozen
+class Pace:
+    """How a pruning goes: iterations of the first fit, and its steps.
+
+    ``near`` and ``below`` are the steps while the support is near the number of targets, and below it; None for
+    those of elsewhere. ``sweep`` tells whether records that end a fit at zero are dropped at once.
+    """
+
+    first: int
+    step: Step
+    near: Step | None = None
+    below: Step | None = None
+    sweep: bool = True
+
+    def step_from(self, size: int, targets: int) -> Step:
+        """The step from a support of that size."""
         other = self.below if size < targets else self.near if size < _NEAR * targets else None
-        return other or self
+        return other or self.step
 
     @staticmethod
     def of(budget: Budget) -> Pace:
@@ -70,15 +86,16 @@ class Pace:
     @staticmethod
     def before_search(budget: Budget) -> Pace:
         """Careful where that costs next to nothing; elsewhere the time is better spent on the search that follows."""
+        if budget.nested:
+            return NESTED
         return CAREFUL if budget.system.columns.nnz < _SMALL else BRIEF
 
 
-CAREFUL = Pace(1_500, 150, 0.95, below=Pace(0, 60, 0.98))
-"""Below the number of targets many short steps choose better than fewer with more iterations: by 2 % of the objective,
-for as much work."""
-QUICK = Pace(600, 120, 0.94)
-BRIEF = Pace(300, 80, 0.93)
-NESTED = Pace(0, 75, 0.95, last=0, near=Pace(0, 120, 0.95, last=0), below=Pace(0, 40, 0.98))
+CAREFUL = Pace(1_500, Step(150, 0.95), below=Step(60, 0.98))
+"""Below the number of targets many short steps choose better than fewer with more iterations."""
+QUICK = Pace(600, Step(120, 0.94))
+BRIEF = Pace(300, Step(80, 0.93))
+NESTED = Pace(0, Step(75, 0.95, last=0), near=Step(120, 0.95, last=0), below=Step(40, 0.98))
 """From the fit of a larger budget, which needs no first one. What a fit at K itself would find, the refit finds; only
 below the number of targets does it take longer without. Steps of 10 % lost records that matter, whatever the
 iterations."""
@@ -99,13 +116,13 @@ def prune_to(
     budget, keep, began = fits.budget, fits.budget.keep, time.perf_counter()
     from_size = support.size
     while support.size > keep:
-        step = pace.at(support.size, budget.system.targets)
+        step = pace.step_from(support.size, budget.system.targets)
         size = keep if fits.late else max(keep, int(step.part * support.size))
         stay = _largest(budget, support, contributions(budget, support, solution.u), size)
         support = support[stay]
-        iterations = step.last if step.last is not None and support.size == keep else step.each
+        iterations = step.iterations(support.size == keep)
         solution = fits.free(support, _restricted(solution, stay), iterations)
-        if step.sweep and support.size > keep and budget.groups is None:
+        if pace.sweep and support.size > keep and budget.groups is None:
             stay = _without_zeros(budget, support, solution.u)
             support, solution = support[stay], attrs.evolve(solution, u=solution.u[stay])
         fraction = np.log(from_size / support.size) / np.log(from_size / keep)
@@ -157,7 +174,7 @@ def pruned(fits: InnerFits, pace: Pace, watch: Watch = unwatched) -> tuple[IntAr
     watch(Progress("select", 0, 0.0, None, None, support.size, 0.0))
     if budget.warm is not None and budget.warm.u is not None:
         start = Start(budget.warm.u[support], budget.warm.y, budget.warm.mass_dual)
-        solution = fits.free(support, start, pace.first if budget.nested else pace.each)
+        solution = fits.free(support, start, pace.first if budget.nested else pace.step.each)
     else:
         start = Start(np.minimum(np.ones(support.size), budget.upper(support)), np.zeros(system.targets))
         solution = fits.free(support, start, pace.first)
@@ -180,22 +197,48 @@ class PruneSelector(Selector):
     def select(self, budget: Budget, machine: Machine, watch: Watch = unwatched) -> Selected:
         """Choose exactly ``budget.keep`` records.
 
-        Where an effective sample size is wanted, with the least of a row of growing spreads that (nearly) gives
-        it: records chosen under a small price on unequal weights cannot be made even afterwards.
+        Where an effective sample size is wanted, under a row of growing spreads up to the first that (nearly) gives
+        it: records chosen under a small price on unequal weights may be hard to make even afterwards. Of all those
+        chosen on the way, the ones that then have the least loss are kept.
         """
         deadline = time.perf_counter() + budget.seconds
         pace = Pace.of(budget)
-        best: Selected | None = None
-        most = -1.0
+        seen: list[_Choice] = []
         for _ in range(_TRIALS):
             fits = InnerFits(budget, machine, deadline)
-            support, solution, scores = pruned(fits, pace, watch)
-            ess = effective_sample_size(solution.u * budget.system.reference[support])
-            if ess > most:
-                most = ess
-                best = Selected(Selection(support, budget.system.records, scores=scores), solution.start())
-            if budget.ess_at_least is None or ess >= _NEARLY * budget.ess_at_least or fits.late:
+            seen.append(_Choice(*pruned(fits, pace, watch)))
+            if budget.ess_at_least is None or seen[-1].ess(budget) >= _NEARLY * budget.ess_at_least or fits.late:
                 break
             budget = attrs.evolve(budget, spread=_GROWTH * budget.spread)
-        assert best is not None
-        return best
+        best = seen[0] if len(seen) == 1 else min(seen, key=lambda choice: choice.worth_when_even(fits))
+        return Selected(Selection(best.support, budget.system.records, scores=best.scores), best.solution.start())
+
+
+@attrs.frozen(eq=False)
+class _Choice:
+    """Records chosen, the fit on them, and the scores of all."""
+
+    support: IntArray
+    solution: Solution
+    scores: FloatArray
+
+    def ess(self, budget: Budget) -> float:
+        """Effective sample size of the fit."""
+        return effective_sample_size(self.solution.u * budget.system.reference[self.support])
+
+    def worth_when_even(self, fits: InnerFits) -> tuple[float, float]:
+        """The loss with the sample size that is wanted (``inf``: out of reach), then less of one: the least is best."""
+        budget = fits.budget
+        wanted = budget.ess_at_least
+        assert wanted is not None
+        start = self.solution.start()
+
+        def fit(spread: float, begin: Start | None) -> Solution:
+            priced = attrs.evolve(fits, budget=attrs.evolve(budget, spread=spread))
+            return priced.floored(self.support, begin or start, _EVENING)
+
+        try:
+            even, _ = spread_for_ess(fit, wanted, budget.system.reference[self.support], budget.spread)
+        except InputError:
+            return float("inf"), -self.ess(budget)
+        return budget.price.total(even.residuals), 0.0

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from l0_calibrate.solvers.interior_point.bundles import BundleArrays, Bundles
 from l0_calibrate.solvers.interior_point.lapack import cholesky, downdate, solve_rows
 from l0_calibrate.solvers.interior_point.numbering import Structure, block_cost
-from l0_calibrate.solvers.interior_point.products import extent
+from l0_calibrate.solvers.interior_point.products import extent, most_lines
 from l0_calibrate.solvers.interior_point.substitution import Panels, backward, forward
 from l0_gates.jit import fast_jit
 
@@ -246,9 +246,8 @@ def _gather(
 
     Products of the columns of a bundle are summed in a small dense square of its lines first.
     """
-    lines, rows = 1, 1
+    lines, rows = most_lines(first, last, bundles), 1
     for b in range(first, last):
-        lines = max(lines, bundles.lines[b])
         rows = max(rows, bundles.row_edges[b + 1] - bundles.row_edges[b])
     square = np.empty((lines, lines))
     entries = np.zeros((_ABREAST, lines))

@@ -9,13 +9,13 @@ a fraction of the matrix, and products of columns are summed in a small dense sq
 from __future__ import annotations
 
 import itertools
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import attrs
 import numpy as np
 import numpy.typing as npt
 
-from l0_calibrate.system import Entries
+from l0_calibrate.system import Entries, RowNumbers
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -34,7 +34,7 @@ class BundleArrays(NamedTuple):
     """
 
     row_edges: IntArray
-    rows: npt.NDArray[Any]
+    rows: RowNumbers
     line: npt.NDArray[np.uint16]
     multiple: Entries
     lines: IntArray

@@ -17,7 +17,7 @@ from l0_calibrate.solvers.interior_point.bundles import BundleArrays, Bundles
 from l0_calibrate.solvers.interior_point.lines import Room, Source, count_records, keys, make_bundles
 from l0_calibrate.solvers.interior_point.numbering import Structure
 from l0_calibrate.solvers.threads import Threads
-from l0_calibrate.system import Columns
+from l0_calibrate.system import Columns, row_numbers
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -39,15 +39,13 @@ class _Maker:
 
     source: Source
     height: int
-    row_type: Any
 
     @classmethod
     def of(cls, columns: Columns, row_order: IntArray, scale: FloatArray) -> _Maker:
         place = np.full(columns.rows, -1, dtype=np.int64)
         place[row_order] = np.arange(row_order.size)
         alike = _ALIKE * float(np.finfo(columns.values.dtype).eps)
-        row_type = np.uint16 if row_order.size <= 2**16 else np.uint32
-        return cls(Source(columns.arrays, place, scale, alike), row_order.size, row_type)
+        return cls(Source(columns.arrays, place, scale, alike), row_order.size)
 
     def entries(self, order: IntArray) -> IntArray:
         """Entries of some columns."""
@@ -86,7 +84,7 @@ class _Maker:
 
         kind = self.source.matrix.values.dtype
         return BundleArrays(
-            edges(), np.empty(entries, dtype=self.row_type), lines(), np.empty(entries, dtype=kind), edges(),
+            edges(), row_numbers(self.height, entries), lines(), np.empty(entries, dtype=kind), edges(),
             edges(), edges(), edges(), lines(), edges(), np.empty(entries, dtype=kind),
         )  # fmt: skip
 

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from l0_calibrate.solvers.interior_point.bundles import BundleArrays, Bundles
-from l0_calibrate.solvers.interior_point.products import BundleMap, extent
+from l0_calibrate.solvers.interior_point.products import BundleMap, extent, most_lines
 from l0_calibrate.solvers.interior_point.program import Program
 from l0_calibrate.solvers.mass import project_mass
 from l0_gates.jit import fast_jit
@@ -148,9 +148,7 @@ def _descend(
     A change moves the slopes of all rows of a line together, so within a bundle only those of the lines are kept.
     """
     lower, width, spread, centre = box
-    most = 1
-    for b in range(first, last):
-        most = max(most, bundles.lines[b])
+    most = most_lines(first, last, bundles)
     slope, curve, moved = np.empty(most), np.empty(most), np.empty(most)
     for b in range(first, last):
         lines = np.uint64(bundles.lines[b])

@@ -96,7 +96,7 @@ def multiply(first: int, last: int, bundles: BundleArrays, u: FloatArray, produc
 
     Places are unsigned: signed ones are tested for wrapping around at each use.
     """
-    room = _room(first, last, bundles)
+    room = most_lines(first, last, bundles)
     near, total = np.empty(room), np.empty(room)
     for b in range(first, last):
         for k in range(np.uint64(bundles.lines[b])):
@@ -125,7 +125,7 @@ def multiply(first: int, last: int, bundles: BundleArrays, u: FloatArray, produc
 @fast_jit
 def multiply_transposed(first: int, last: int, bundles: BundleArrays, y: FloatArray, g: FloatArray) -> None:
     """``a_j'y`` of the columns of some bundles."""
-    room = _room(first, last, bundles)
+    room = most_lines(first, last, bundles)
     near, beside = np.empty(room), np.empty(room)
     for b in range(first, last):
         for k in range(np.uint64(bundles.lines[b])):
@@ -146,7 +146,7 @@ def multiply_transposed(first: int, last: int, bundles: BundleArrays, y: FloatAr
 
 
 @fast_jit
-def _room(first: int, last: int, bundles: BundleArrays) -> int:
+def most_lines(first: int, last: int, bundles: BundleArrays) -> int:
     """The most lines of some bundles."""
     most = 1
     for b in range(first, last):
