@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from l0_calibrate.solvers.threads import Threads
+from l0_calibrate.threads import Threads
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 5])

@@ -114,7 +114,7 @@ def prepare(problem: CalibrationProblem, options: Options, watch: Watch) -> Run:
     groups = group_numbers(problem, options)
     areas = area_numbers(problem, options)
     bounds = bounds_of(problem, options)
-    clock.timed("scale", lambda: problem.system)
+    clock.timed("scale", lambda: problem.scaled(options.threads))
     machine = Machine(threads=options.threads, backend=options.backend, seed=options.seed)
     history: list[Progress] = []
 

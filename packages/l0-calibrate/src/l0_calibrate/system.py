@@ -13,6 +13,7 @@ import attrs
 import numpy as np
 import numpy.typing as npt
 
+from l0_calibrate.threads import Threads
 from l0_core import InputError
 from l0_gates.jit import jit
 
@@ -129,17 +130,26 @@ class ScaledSystem:
 
 
 @jit
-def _count_columns(rows: _RowArrays, column_factor: FloatArray, counts: IntArray) -> None:
-    indptr, indices, data = rows
-    for i in range(indptr.size - 1):
-        for p in range(indptr[i], indptr[i + 1]):
-            j = indices[p]
-            if data[p] != 0.0 and column_factor[j] != 0.0:
+def _span(rows: _RowArrays, i: int, first: int, last: int) -> tuple[int, int]:
+    """Where the entries of a row in some columns lie."""
+    start, stop = np.int64(rows.indptr[i]), np.int64(rows.indptr[i + 1])
+    start += np.searchsorted(rows.indices[start:stop], first)
+    return start, start + np.searchsorted(rows.indices[start:stop], last)
+
+
+@jit
+def _count_columns(first: int, last: int, rows: _RowArrays, column_factor: FloatArray, counts: IntArray) -> None:
+    for i in range(rows.indptr.size - 1):
+        for p in range(*_span(rows, i, first, last)):
+            j = rows.indices[p]
+            if rows.data[p] != 0.0 and column_factor[j] != 0.0:
                 counts[j + 1] += 1
 
 
 @jit
 def _fill_columns(
+    first: int,
+    last: int,
     rows: _RowArrays,
     row_factor: FloatArray,
     column_factor: FloatArray,
@@ -148,15 +158,17 @@ def _fill_columns(
     out_values: Entries,
     sums: _Sums,
 ) -> float:
-    """Scale and transpose; ``fill`` has the place of each column's next entry. Returns the largest absolute entry."""
-    indptr, indices, data = rows
+    """Scale and transpose some columns; ``fill`` has the place of each column's next entry.
+
+    Returns the largest absolute entry.
+    """
     row_sums, column_sums, positive, rounding = sums
     largest = 0.0
     for i in range(row_factor.size):
-        for p in range(indptr[i], indptr[i + 1]):
-            j = indices[p]
-            if data[p] != 0.0 and column_factor[j] != 0.0:
-                exact = np.float64(data[p]) * row_factor[i] * column_factor[j]
+        for p in range(*_span(rows, i, first, last)):
+            j = rows.indices[p]
+            if rows.data[p] != 0.0 and column_factor[j] != 0.0:
+                exact = np.float64(rows.data[p]) * row_factor[i] * column_factor[j]
                 q = fill[j]
                 fill[j] = q + 1
                 out_indices[q] = i
@@ -172,6 +184,8 @@ def _fill_columns(
     return largest
 
 
+_PARTS, _WORTH_PARTS = 4, 1_000_000
+"""Parts of the columns that are scaled side by side, whatever the threads, from so many entries on."""
 _ONE = np.uint64(1)
 _LARGEST = 1e30
 """Scaled entries above it leave no room in float32 for sums and products."""
@@ -194,15 +208,17 @@ def bytes_of_entry(rows: int, entries: int, positive: FloatArray, negative: Floa
     return (2 if rows <= _NARROW else 4) + (8 if entries <= _WHOLE or _cancel(positive, negative) else 4)
 
 
-def build_system(matrix: Any, targets: FloatArray, reference: FloatArray) -> ScaledSystem:
+def build_system(matrix: Any, targets: FloatArray, reference: FloatArray, threads: int = 1) -> ScaledSystem:
     """Scale a problem once: rows by ``1 / max(|t|, 1)``, columns by the reference weights.
 
     Parameters
     ----------
     matrix
-        scipy CSR matrix or array, shape (m, n), without duplicate entries, finite.
+        scipy CSR matrix or array, shape (m, n), without duplicate entries, indices ascending in each row, finite.
     targets, reference
         Shapes (m,) and (n,); ``reference`` is non-negative.
+    threads
+        The result is the same for any number.
 
     Raises
     ------
@@ -221,20 +237,32 @@ def build_system(matrix: Any, targets: FloatArray, reference: FloatArray) -> Sca
     counts = np.zeros(n + 1, dtype=np.int64)
     reference = np.ascontiguousarray(reference, dtype=np.float64)
     rows = _RowArrays(matrix.indptr, matrix.indices, matrix.data)
-    _count_columns(rows, reference, counts)
+    parts = _PARTS if matrix.nnz >= _WORTH_PARTS else 1
+    workers = Threads(min(threads, parts))
+    edges = np.arange(parts + 1) * n // parts
+    workers.all(parts, lambda k: _count_columns(edges[k], edges[k + 1], rows, reference, counts))
     indptr = np.cumsum(counts)
     indices = row_numbers(m, int(indptr[-1]))
+    edges[1:-1] = np.searchsorted(indptr, indptr[-1] * np.arange(1, parts) // parts)
 
     def filled(values: Entries) -> tuple[Entries, _Sums, float]:
-        sums = _Sums(np.zeros(m), np.zeros(n), np.zeros(m), np.zeros(n))
-        largest = _fill_columns(rows, 1.0 / scale, reference, indptr[:-1].copy(), indices, values, sums)
-        return values, sums, largest
+        of_columns, fill = [np.zeros(n), np.zeros(n)], indptr[:-1].copy()
+        of_rows = np.zeros((2, parts, m))
+
+        def work(k: int) -> float:
+            sums = _Sums(of_rows[0, k], of_columns[0], of_rows[1, k], of_columns[1])
+            return _fill_columns(edges[k], edges[k + 1], rows, 1.0 / scale, reference, fill, indices, values, sums)
+
+        largest = max(workers.all(parts, work))
+        totals, positive = of_rows.sum(axis=1)
+        return values, _Sums(totals, of_columns[0], positive, of_columns[1]), largest
 
     whole = indices.size <= _WHOLE
     values, sums, largest = filled(np.empty(indices.size, np.float64) if whole else np.empty(indices.size, np.float32))
     row_sums = sums.rows
     if not whole and largest <= _LARGEST and _cancel(sums.positive, row_sums - sums.positive):
         values, sums, largest = filled(np.empty(indices.size, dtype=np.float64))
+    workers.close()
     if not largest <= _LARGEST:
         i = int(np.argmax(row_sums))
         raise InputError(

@@ -84,6 +84,7 @@ class CalibrationProblem:
     record_info: pd.DataFrame | None
     loss_weights: FloatArray
     tolerances: FloatArray
+    _scaled: list[ScaledSystem] = attrs.field(factory=list, init=False)
 
     def __init__(
         self,
@@ -160,12 +161,18 @@ class CalibrationProblem:
         """Signed, ``(estimate - t) / max(|t|, 1)``, shape (targets,)."""
         return (self.estimates(weights) - self.targets) / self.scale
 
-    @cached_property
+    @property
     def system(self) -> ScaledSystem:
         """The problem in relative errors and ratios, as solvers see it; made at the first call."""
+        return self.scaled(1)
+
+    def scaled(self, threads: int) -> ScaledSystem:
+        """`system`, the same for any number of threads: they count where it has not been made yet."""
         from l0_calibrate.system import build_system
 
-        return build_system(self.matrix, self.targets, self.initial_weights)
+        if not self._scaled:
+            self._scaled.append(build_system(self.matrix, self.targets, self.initial_weights, threads))
+        return self._scaled[0]
 
     @cached_property
     def unreachable(self) -> IntArray:

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from l0_calibrate.solvers.kernels import multiply, multiply_transposed
-from l0_calibrate.solvers.threads import Threads
+from l0_calibrate.threads import Threads
 from l0_calibrate.system import Columns, ColumnsCopy, Room
 
 FloatArray = npt.NDArray[np.float64]

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from l0_calibrate.solvers.interior_point.bundles import BundleArrays, Bundles
 from l0_calibrate.solvers.interior_point.lines import Room, Source, count_records, keys, make_bundles
 from l0_calibrate.solvers.interior_point.numbering import Structure
-from l0_calibrate.solvers.threads import Threads
+from l0_calibrate.threads import Threads
 from l0_calibrate.system import Columns, row_numbers
 
 FloatArray = npt.NDArray[np.float64]

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from l0_calibrate.solvers.interior_point.bundles import BundleArrays, Bundles
-from l0_calibrate.solvers.threads import Threads
+from l0_calibrate.threads import Threads
 from l0_gates.jit import fast_jit
 
 FloatArray = npt.NDArray[np.float64]
