@@ -41,13 +41,15 @@ def choose_solver(name: str, task: Task, stop: Stop, machine: Machine, start: St
     """
     if name != "auto":
         solver: Solver = registry().get("solver", name)
+        if isinstance(solver, InteriorPointSolver):
+            solver = attrs.evolve(solver, threads=machine.threads)
         refusal = solver.refusal(task)
         if refusal is None and machine.backend != "numpy" and not solver.runs_on_backends:
             refusal = f"it runs on backend 'numpy' only, not {machine.backend!r}; use solver='primal_dual'"
         if refusal is not None:
             raise InputError(f"solver {name!r} cannot take this problem: {refusal}")
         return Choice(solver, name, "as asked", _use_of_areas(solver, name, task))
-    interior = InteriorPointSolver()
+    interior = InteriorPointSolver(threads=machine.threads)
     against = _against_interior_point(interior, task, stop, machine, start)
     if against is None:
         blocks = interior.blocks(task)

@@ -23,7 +23,7 @@ _SCATTER = 0.8
 """What adding an entry to its row costs beside reading it; a sweep does so where the ratio is not 0."""
 
 
-def _cuts(columns: Columns, parts: int, moving: BoolArray | None = None) -> list[tuple[int, int]]:
+def even_ranges(columns: Columns, parts: int, moving: BoolArray | None = None) -> list[tuple[int, int]]:
     """Ranges of columns of about equal work: by their entries, and a little for each column itself.
 
     ``moving`` marks the columns whose entries are added to rows as well; None: all alike.
@@ -69,7 +69,7 @@ class ColumnMap:
     def __attrs_post_init__(self) -> None:
         self.threads = threads_for(self.columns, self.threads)
         self._workers = self._shared or Threads(self.threads)
-        self._ranges = _cuts(self.columns, self.threads, self._moving)
+        self._ranges = even_ranges(self.columns, self.threads, self._moving)
         self._buffers = [np.zeros(self.columns.rows) for _ in self._ranges[1:]]
 
     def close(self) -> None:

@@ -8,7 +8,7 @@ import attrs
 import numpy as np
 import numpy.typing as npt
 
-from l0_calibrate.solvers.interior_point.patterns import Lists, Pattern
+from l0_calibrate.solvers.interior_point.patterns import Int32Array, Lists, Pattern
 from l0_gates.jit import jit
 
 IntArray = npt.NDArray[np.int64]
@@ -113,10 +113,11 @@ def numbered(pattern: Pattern, tree: Node, by_areas: bool = False) -> Structure:
     order = np.lexsort((first, block_of))
     rank = np.empty(pattern.count, dtype=np.int64)
     rank[order] = np.arange(order.size)
-    used = np.flatnonzero(pattern.of_column >= 0)
-    like = rank[pattern.of_column[used]]
-    column_order = used[np.argsort(like, kind="stable")]
-    column_edges = np.concatenate(([0], np.cumsum(np.bincount(like, minlength=order.size))))
+    column_edges = np.zeros(order.size + 1, dtype=np.int64)
+    _count_columns(pattern.of_column, rank, column_edges)
+    column_edges = np.cumsum(column_edges)
+    column_order = np.empty(int(column_edges[-1]), dtype=np.int64)
+    _sort_columns(pattern.of_column, rank, column_edges[:-1].copy(), column_order)
     block_edges = np.searchsorted(block_of[order], np.arange(len(nodes) + 1))
     blocks: list[Block] = []
     touched: list[list[IntArray]] = [[] for _ in nodes]
@@ -142,6 +143,23 @@ def _post_order(tree: Node, parent: object) -> Iterator[tuple[Node, object]]:
     for child in tree.below:
         yield from _post_order(child, tree)
     yield tree, parent
+
+
+@jit
+def _count_columns(of_column: Int32Array, rank: IntArray, counts: IntArray) -> None:
+    for k in of_column:
+        if k >= 0:
+            counts[rank[k] + 1] += 1
+
+
+@jit
+def _sort_columns(of_column: Int32Array, rank: IntArray, fill: IntArray, out: IntArray) -> None:
+    """Columns by the rank of their patterns, equal ones in their order."""
+    for j in range(of_column.size):
+        if of_column[j] >= 0:
+            at = rank[of_column[j]]
+            out[fill[at]] = j
+            fill[at] += 1
 
 
 @jit

@@ -12,7 +12,9 @@ import attrs
 import numpy as np
 import numpy.typing as npt
 
+from l0_calibrate.solvers.sparse_map import even_ranges
 from l0_calibrate.system import ColumnArrays, Columns
+from l0_calibrate.threads import Threads
 from l0_gates.jit import jit
 
 IntArray = npt.NDArray[np.int64]
@@ -56,13 +58,9 @@ class Pattern:
     records: IntArray
 
     @classmethod
-    def of(cls, columns: Columns, use_rows: BoolArray, use_columns: BoolArray) -> Pattern:
-        """Find the distinct columns, then the distinct rows among them."""
-        of_column = np.full(columns.count, -1, dtype=np.int32)
-        room = 1 << max(int(2 * np.count_nonzero(use_columns)).bit_length(), 4)
-        table, hashes = np.full(room, -1, dtype=np.int32), np.empty(room, dtype=np.uint64)
-        firsts = _distinct(columns.arrays, use_rows, use_columns, table, hashes, of_column)
-        del table, hashes
+    def of(cls, columns: Columns, use_rows: BoolArray, use_columns: BoolArray, workers: Threads) -> Pattern:
+        """Find the distinct columns, then the distinct rows among them; the same for any number of threads."""
+        firsts, of_column = _distinct(columns, use_rows, use_columns, workers)
         edges, members = _taken(columns, use_rows, firsts)
         sizes = np.bincount(of_column[of_column >= 0], minlength=firsts.size)
         row_edges, records, sums = np.zeros(columns.rows + 1, dtype=np.int64), np.zeros(columns.rows, dtype=np.int64), (
@@ -154,46 +152,74 @@ def _same(matrix: ColumnArrays, use_rows: BoolArray, i: int, j: int) -> bool:
         q += 1
 
 
-@jit
 def _distinct(
-    matrix: ColumnArrays,
-    use_rows: BoolArray,
-    use_columns: BoolArray,
-    table: Int32Array,
-    hashes: UintArray,
-    of_column: Int32Array,
-) -> IntArray:
-    """Number the patterns of the columns in the order of their first; returns those first columns."""
-    firsts = np.empty(of_column.size, dtype=np.int64)
-    count = 0
-    last = np.uint64(table.size - 1)
-    for j in range(of_column.size):
-        if not use_columns[j]:
+    columns: Columns, use_rows: BoolArray, use_columns: BoolArray, workers: Threads
+) -> tuple[IntArray, Int32Array]:
+    """The first column of each pattern, and the pattern of each column: -1 without a row in use."""
+    hashes, told = np.zeros(columns.count, dtype=np.uint64), use_columns.copy()
+    of_column = np.full(columns.count, -1, dtype=np.int32)
+    ranges = even_ranges(columns, workers.count)
+    workers.all(len(ranges), lambda t: _hash(*ranges[t], columns.arrays, use_rows, hashes, told))
+    table = np.full(1 << max(int(2 * np.count_nonzero(told)).bit_length(), 4), -1, dtype=np.int32)
+    firsts = _numbered_by_hash(hashes, told, table, of_column)
+    workers.all(len(ranges), lambda t: _tell_apart(*ranges[t], columns.arrays, use_rows, firsts, of_column, told))
+    odd = np.flatnonzero((of_column >= 0) & ~told)  # of the same hash as others, by chance
+    of_column[odd] = firsts.size + np.arange(odd.size)
+    return np.concatenate((firsts, odd)), of_column
+
+
+@jit
+def _hash(
+    first: int, last: int, matrix: ColumnArrays, use_rows: BoolArray, hashes: UintArray, told: BoolArray
+) -> None:
+    """A number of each column that its rows in use make (FNV-1a); ``told`` is left where there are any."""
+    for j in range(first, last):
+        if not told[j]:
             continue
-        hashed = np.uint64(1469598103934665603)  # FNV-1a
-        empty = True
+        hashed = np.uint64(1469598103934665603)
+        told[j] = False
         for p in range(np.int64(matrix.indptr[j]), np.int64(matrix.indptr[j + 1])):
             row = matrix.indices[p]
             if use_rows[row]:
                 hashed = (hashed ^ np.uint64(row)) * np.uint64(1099511628211)
-                empty = False
-        if empty:
+                told[j] = True
+        hashes[j] = hashed
+
+
+@jit
+def _numbered_by_hash(hashes: UintArray, told: BoolArray, table: Int32Array, of_column: Int32Array) -> IntArray:
+    """Number the hashes in the order of their first columns; returns these."""
+    firsts = np.empty(of_column.size, dtype=np.int64)
+    count = 0
+    last = np.uint64(table.size - 1)
+    for j in range(of_column.size):
+        if not told[j]:
             continue
-        slot = mixed(hashed) & last
-        while True:
-            found = table[slot]
-            if found < 0:
-                table[slot] = count
-                hashes[slot] = hashed
-                firsts[count] = j
-                of_column[j] = count
-                count += 1
-                break
-            if hashes[slot] == hashed and _same(matrix, use_rows, firsts[found], j):
-                of_column[j] = found
-                break
+        slot = mixed(hashes[j]) & last
+        while table[slot] >= 0 and hashes[firsts[table[slot]]] != hashes[j]:
             slot = (slot + np.uint64(1)) & last
+        if table[slot] < 0:
+            table[slot] = count
+            firsts[count] = j
+            count += 1
+        of_column[j] = table[slot]
     return firsts[:count].copy()
+
+
+@jit
+def _tell_apart(
+    first: int,
+    last: int,
+    matrix: ColumnArrays,
+    use_rows: BoolArray,
+    firsts: IntArray,
+    of_column: Int32Array,
+    told: BoolArray,
+) -> None:
+    """``told`` is left where a column has the rows in use of the first one with its hash."""
+    for j in range(first, last):
+        if of_column[j] >= 0 and firsts[of_column[j]] != j:
+            told[j] = _same(matrix, use_rows, firsts[of_column[j]], j)
 
 
 @jit

@@ -14,6 +14,7 @@ from l0_calibrate.solvers.interior_point.bundling import bundled
 from l0_calibrate.solvers.interior_point.numbering import Structure
 from l0_calibrate.solvers.interior_point.structure import find_structure
 from l0_calibrate.solvers.kernels import multiply
+from l0_calibrate.solvers.sparse_map import threads_for
 from l0_calibrate.system import ColumnArrays, Columns
 from l0_gates.jit import jit
 
@@ -47,9 +48,9 @@ class Use:
         settled = np.where(pinched, fit.lower, np.clip(rest, fit.lower, fit.upper))
         return cls(rows, ~(pinched | empty), settled)
 
-    def structure(self, columns: Columns, areas: IntArray | None) -> Structure:
+    def structure(self, columns: Columns, areas: IntArray | None, threads: int) -> Structure:
         """Blocks of what is in use; ``areas`` of shape (levels, columns) or None."""
-        return find_structure(columns, self.rows, self.columns, areas)
+        return find_structure(columns, self.rows, self.columns, areas, threads_for(columns, threads))
 
 
 def _untouched(columns: Columns, rows: BoolArray) -> BoolArray:

@@ -54,6 +54,8 @@ class InteriorPointSolver(Solver):
         Most bytes that the factor may take; above it the task is refused.
     operations
         Most multiplications of one factorisation.
+    threads
+        Of the search for blocks where a task is asked about before it is solved; a solve takes its machine's.
 
     Notes
     -----
@@ -66,6 +68,7 @@ class InteriorPointSolver(Solver):
     correctors: int = attrs.field(default=7, validator=attrs.validators.ge(0))
     factor_bytes: float = attrs.field(default=2.0**30, validator=attrs.validators.gt(0))
     operations: float = attrs.field(default=4e11, validator=attrs.validators.gt(0))
+    threads: int = attrs.field(default=1, validator=attrs.validators.ge(1))
     _known: list[tuple[_Key, Structure]] = attrs.field(factory=list, init=False, eq=False, repr=False)
 
     def solve(
@@ -87,7 +90,7 @@ class InteriorPointSolver(Solver):
                 return run.solution("infeasible")
             if not use.columns.any() or not use.rows.any():
                 return run.solution("converged")
-            structure = self._structure(task, fit, use)
+            structure = self._structure(task, fit, use, threads)
             program = Program.of(fit, use, structure, task.system.scale, threads_for(fit.columns, threads))
             with _blas_threads(threads if len(structure.blocks) == 1 else 1):
                 status = run.iterate(program, self.correctors, start)
@@ -113,12 +116,12 @@ class InteriorPointSolver(Solver):
             )
         return None
 
-    def _structure(self, task: Task, fit: Fit, use: Use) -> Structure:
+    def _structure(self, task: Task, fit: Fit, use: Use, threads: int | None = None) -> Structure:
         """Blocks of a task; the last are kept, for a task is asked about, then solved, then solved at another price."""
         key = _Key(weakref.ref(task.system), task.support, use, task.areas)
         if self._known and self._known[0][0].is_same(key):
             return self._known[0][1]
-        structure = use.structure(fit.columns, task.areas_of_columns)
+        structure = use.structure(fit.columns, task.areas_of_columns, threads or self.threads)
         self._known[:] = [(key, structure)]
         return structure
 

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeVar
 
 import attrs
 import numpy as np
 import numpy.typing as npt
 
 from l0_calibrate.solvers.interior_point.patterns import Lists, Pattern
+from l0_calibrate.threads import Threads
 from l0_gates.jit import jit
 
 IntArray = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
+
+Item, Outcome = TypeVar("Item"), TypeVar("Outcome")
 
 BORDER = -1
 """Area of a row that touches several."""
@@ -52,6 +55,32 @@ class Splitter:
 
 
 @attrs.frozen(eq=False)
+class Splitters:
+    """A splitter for each thread."""
+
+    lanes: tuple[Splitter, ...]
+    workers: Threads
+
+    @classmethod
+    def of(cls, pattern: Pattern, workers: Threads) -> Splitters:
+        """Room for one pattern."""
+        return cls(tuple(Splitter.of(pattern) for _ in range(workers.count)), workers)
+
+    @property
+    def pattern(self) -> Pattern:
+        """What is split."""
+        return self.lanes[0].pattern
+
+    def each(self, items: Sequence[Item], work: Callable[[Splitters, Item], Outcome]) -> list[Outcome]:
+        """``work(splitter of one thread, item)`` of each item, in order."""
+        if len(self.lanes) == 1:
+            return [work(self, item) for item in items]
+        lanes = [Splitters((lane,), Threads(1)) for lane in self.lanes]
+        done = self.workers.all(len(lanes), lambda t: [work(lanes[t], item) for item in items[t :: len(lanes)]])
+        return [done[k % len(lanes)][k // len(lanes)] for k in range(len(items))]
+
+
+@attrs.frozen(eq=False)
 class Split:
     """``areas`` of shape (rows given,): 0, 1, ... or `BORDER`; ``sizes`` rows of each area; ``border`` rows of it.
 
@@ -64,19 +93,16 @@ class Split:
     solid: int
 
 
-def splits(splitter: Splitter, rows: IntArray) -> Iterator[Split]:
+def splits(splitters: Splitters, rows: IntArray) -> Iterator[Split]:
     """Different ways to split some (first) rows, for the caller to choose from.
 
     Rows with many neighbours (rows that share a column with them) are left out, those that remain join
     their columns into areas, and each row left out then joins the one area that it touches, or the border.
     """
+    splitter = splitters.lanes[0]
     pattern, owner, late, forest = splitter.pattern, splitter.owner, splitter.late, splitter.forest
     by_rows, heft = pattern.by_rows, pattern.heft
-    neighbours = np.zeros(rows.size, dtype=np.int64)
-    splitter.member[rows] = True
-    splitter.seen[rows] = -1
-    _count_neighbours(pattern.by_patterns, by_rows, rows, splitter.member, heft, splitter.seen, neighbours)
-    splitter.member[rows] = False
+    neighbours = _neighbours(splitters, rows)
     order = np.argsort(neighbours, kind="stable")
     ordered, ranked = rows[order], neighbours[order]
     records, heft = pattern.records[ordered], heft[ordered]
@@ -105,6 +131,22 @@ def splits(splitter: Splitter, rows: IntArray) -> Iterator[Split]:
             yield Split(areas, sizes[1:] if has_border else sizes, int(sizes[0]) if has_border else 0, solid)
 
 
+def _neighbours(splitters: Splitters, rows: IntArray) -> IntArray:
+    """How many rows share a column with each of some rows, among them."""
+    pattern, member = splitters.pattern, splitters.lanes[0].member
+    neighbours, lanes = np.zeros(rows.size, dtype=np.int64), len(splitters.lanes)
+    member[rows] = True
+
+    def work(t: int) -> None:
+        seen = splitters.lanes[t].seen
+        seen[rows] = -1
+        _count_neighbours(t, lanes, pattern.by_patterns, pattern.by_rows, rows, member, pattern.heft, seen, neighbours)
+
+    splitters.workers.all(lanes, work)
+    member[rows] = False
+    return neighbours
+
+
 def _cuts(ranked: IntArray) -> IntArray:
     """Positions in the sorted counts of neighbours: rows before one join columns, those after it do not."""
     jumps = np.diff(np.log(np.maximum(ranked, 1)))
@@ -118,6 +160,8 @@ def _cuts(ranked: IntArray) -> IntArray:
 
 @jit
 def _count_neighbours(
+    first: int,
+    step_of_rows: int,
     by_patterns: Lists,
     by_rows: Lists,
     rows: IntArray,
@@ -126,10 +170,11 @@ def _count_neighbours(
     seen: IntArray,
     neighbours: IntArray,
 ) -> None:
-    for k in range(rows.size):
-        first, last = by_rows.edges[rows[k]], by_rows.edges[rows[k] + 1]
-        step = max((last - first) // _SAMPLE, 1)
-        for p in range(first, last, step):
+    """Of each so many-th row, from one on."""
+    for k in range(first, rows.size, step_of_rows):
+        start, last = by_rows.edges[rows[k]], by_rows.edges[rows[k] + 1]
+        step = max((last - start) // _SAMPLE, 1)
+        for p in range(start, last, step):
             j = by_rows.members[p]
             for q in range(by_patterns.edges[j], by_patterns.edges[j + 1]):
                 i = by_patterns.members[q]

@@ -14,8 +14,9 @@ import numpy.typing as npt
 from l0_calibrate.solvers.interior_point.labelled import labelled_tree
 from l0_calibrate.solvers.interior_point.numbering import Node, Structure, block_cost, numbered
 from l0_calibrate.solvers.interior_point.patterns import Pattern
-from l0_calibrate.solvers.interior_point.splitting import BORDER, Split, Splitter, splits
+from l0_calibrate.solvers.interior_point.splitting import BORDER, Split, Splitters, splits
 from l0_calibrate.system import Columns
+from l0_calibrate.threads import Threads
 
 IntArray = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
@@ -34,7 +35,11 @@ _HOPEFUL = 4.0
 
 
 def find_structure(
-    columns: Columns, use_rows: BoolArray, use_columns: BoolArray, areas: IntArray | None = None
+    columns: Columns,
+    use_rows: BoolArray,
+    use_columns: BoolArray,
+    areas: IntArray | None = None,
+    threads: int = 1,
 ) -> Structure:
     """The cheapest tree of blocks found for the rows and columns in use.
 
@@ -44,36 +49,42 @@ def find_structure(
         Shape (levels, columns), see `l0_calibrate.areas.Areas`: the blocks are then those of the areas, and only
         within the lowest of them are more looked for. Areas that save less than a split must are no help; then
         blocks are looked for as if there were none.
+    threads
+        The structure is the same for any number.
     """
-    pattern = Pattern.of(columns, use_rows, use_columns)
-    splitter, rows = Splitter.of(pattern), np.flatnonzero(pattern.heft)
-    if areas is not None:
-        tree = _refined(splitter, labelled_tree(pattern, areas, LEAST_ROWS), 0)
-        if tree.below and tree.cost(0) < _WORTH * block_cost(float(pattern.heft.sum()), 0):
-            return numbered(pattern, tree, by_areas=True)
-    return numbered(pattern, _grown(splitter, rows, 0, _TRIED, _DEPTH))
+    workers = Threads(threads)
+    try:
+        pattern = Pattern.of(columns, use_rows, use_columns, workers)
+        splitters = Splitters.of(pattern, workers)
+        if areas is not None:
+            tree = _refined(splitters, labelled_tree(pattern, areas, LEAST_ROWS), 0)
+            if tree.below and tree.cost(0) < _WORTH * block_cost(float(pattern.heft.sum()), 0):
+                return numbered(pattern, tree, by_areas=True)
+        return numbered(pattern, _grown(splitters, np.flatnonzero(pattern.heft), 0, _TRIED, _DEPTH))
+    finally:
+        workers.close()
 
 
-def _refined(splitter: Splitter, tree: Node, above: int) -> Node:
+def _refined(splitters: Splitters, tree: Node, above: int) -> Node:
     """A tree whose lowest blocks are split further where that pays, and whose parts are one block where that does."""
     if not tree.below:
-        return _grown(splitter, tree.rows, above, 1, _DEPTH)
+        return _grown(splitters, tree.rows, above, 1, _DEPTH)
     deeper = above + tree.size
-    tree.below = [_refined(splitter, part, deeper) for part in tree.below]
+    tree.below = splitters.each(tree.below, lambda lane, part: _refined(lane, part, deeper))
     rows = np.sort(np.concatenate([tree.rows, *(part.all_rows() for part in tree.below)]))
-    one = Node(rows, int(splitter.pattern.heft[rows].sum()), [])
+    one = Node(rows, int(splitters.pattern.heft[rows].sum()), [])
     return tree if above == 0 or tree.cost(above) < _WORTH * one.cost(above) else one
 
 
-def _grown(splitter: Splitter, rows: IntArray, above: int, tried: int, depth: int) -> Node:
+def _grown(splitters: Splitters, rows: IntArray, above: int, tried: int, depth: int) -> Node:
     """The tree of some (first) rows: one block, or a border with trees below it, whichever is cheaper."""
-    heft = splitter.pattern.heft
+    heft = splitters.pattern.heft
     best = Node(rows, int(heft[rows].sum()), [])
     whole = best.cost(above)
     if depth == 0 or best.size < 2 * LEAST_ROWS:
         return best
     candidates: list[tuple[float, Split]] = []
-    for split in splits(splitter, rows):
+    for split in splits(splitters, rows):
         if candidates and split.solid < candidates[-1][1].solid and min(candidates, key=_cost)[0] < _GOOD * whole:
             break
         candidates.append((_split_cost(split, above), split))
@@ -88,7 +99,7 @@ def _grown(splitter: Splitter, rows: IntArray, above: int, tried: int, depth: in
         counts.append(split.sizes.size)
         groups = _grouped(rows, split)
         deeper = above + split.border
-        below = [_grown(splitter, group, deeper, 1, depth - 1) for group in groups]
+        below = splitters.each(groups, lambda lane, group, deeper=deeper: _grown(lane, group, deeper, 1, depth - 1))
         tree = Node(rows[split.areas == BORDER], split.border, below)
         cost = tree.cost(above)
         if cost < least:
