@@ -8,6 +8,7 @@ depend on the threads that the groups are handed to.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -34,7 +35,8 @@ _NUDGES = 6
 _TILE = 32
 _GROUPS = 8
 """Most groups of branches: enough for threads to be equally busy; fewer where their copies of the root's part would
-take more than an eighth of the factor."""
+take more than about an eighth of the factor. A power of two: three groups keep two threads busy for three quarters
+of the time."""
 
 
 _ABREAST = 4
@@ -97,8 +99,8 @@ class BlockFactor:
             block = self._blocks[k]
             work[branch_of[k]] += block_cost(block.own, block.above.size) + _SCATTERED * gathering[k]
         branches = np.flatnonzero(work)
-        room = int(self._panels.arrays.values.size // max(8 * self._blocks[-1].own ** 2, 1))
-        groups = min(max(min(_GROUPS, room), 2), branches.size)
+        room = self._panels.arrays.values.size / max(8 * self._blocks[-1].own ** 2, 1)
+        groups = min(max(min(_GROUPS, 2 ** round(math.log2(max(room, 1.0)))), 2), branches.size)
         group_of, load = np.full(len(self._blocks), -1), np.zeros(groups)
         for branch in branches[np.argsort(-work[branches], kind="stable")]:
             group_of[branch] = int(np.argmin(load))
