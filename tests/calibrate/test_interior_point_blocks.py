@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
+from l0_calibrate.solvers.interior_point import patterns
 from l0_calibrate.solvers.interior_point.arrow import BlockFactor
 from l0_calibrate.solvers.interior_point.bundles import Bundles
 from l0_calibrate.solvers.interior_point.bundling import bundled
@@ -14,6 +15,7 @@ from l0_calibrate.solvers.interior_point.numbering import Structure
 from l0_calibrate.solvers.interior_point.products import BundleMap
 from l0_calibrate.solvers.interior_point.structure import find_structure
 from l0_calibrate.system import Columns
+from l0_calibrate.threads import Threads
 
 
 def columns_of(matrix: sp.csc_array) -> Columns:
@@ -24,8 +26,9 @@ def columns_of(matrix: sp.csc_array) -> Columns:
     )  # fmt: skip
 
 
-def structure_of(columns: Columns) -> Structure:
-    return find_structure(columns, np.ones(columns.rows, dtype=bool), np.diff(columns.indptr.astype(np.int64)) > 0)
+def structure_of(columns: Columns, threads: int = 1) -> Structure:
+    touched = np.diff(columns.indptr.astype(np.int64)) > 0
+    return find_structure(columns, np.ones(columns.rows, dtype=bool), touched, threads=threads)
 
 
 def bundles_of(columns: Columns, structure: Structure, threads: int = 1) -> Bundles:
@@ -187,6 +190,35 @@ def test_entries_that_vanish_in_float32_are_none() -> None:
     found = structure_of(columns)
     bundles = bundles_of(columns, found)
     assert dense(bundles) == pytest.approx(in_order(matrix, found, bundles), rel=1e-6, abs=0.0)
+
+
+@pytest.mark.parametrize("threads", [2, 3])
+def test_blocks_are_the_same_for_any_number_of_threads(threads: int) -> None:
+    columns = columns_of(nested(7, 4, 5, 60, 120)[0])
+    one, more = structure_of(columns), structure_of(columns, threads)
+    assert len(one.blocks) > 4
+    np.testing.assert_array_equal(one.row_order, more.row_order)
+    np.testing.assert_array_equal(one.column_order, more.column_order)
+    for block, other in zip(one.blocks, more.blocks, strict=True):
+        assert (block.rows, block.columns, block.parent) == (other.rows, other.columns, other.parent)
+        np.testing.assert_array_equal(block.above, other.above)
+
+
+def test_columns_of_the_same_hash_by_chance_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    columns = columns_of(nested(7, 2, 3, 60, 120)[0])
+    every, used = np.ones(columns.rows, dtype=bool), np.diff(columns.indptr.astype(np.int64)) > 0
+
+    def alike(first: int, last: int, matrix: object, use_rows: object, hashes: np.ndarray, told: np.ndarray) -> None:
+        hashes[first:last] = np.arange(first, last) % 3
+
+    monkeypatch.setattr(patterns, "_hash", alike)
+    pattern = patterns.Pattern.of(columns, every, used, Threads(2))
+    np.testing.assert_array_equal(pattern.of_column >= 0, used)
+    for j in np.flatnonzero(used):
+        k = pattern.of_column[j]
+        rows = pattern.by_patterns.members[pattern.by_patterns.edges[k] : pattern.by_patterns.edges[k + 1]]
+        span = slice(int(columns.indptr[j]), int(columns.indptr[j + 1]))
+        np.testing.assert_array_equal(rows, np.unique(pattern.like[columns.indices[span]]))
 
 
 def test_bundles_are_the_same_for_any_number_of_threads() -> None:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import threading
 
+import numpy as np
 import pytest
+import scipy.sparse as sp
 
+from l0_calibrate import system
 from l0_calibrate.threads import Threads
 
 
@@ -36,3 +39,31 @@ def test_a_fault_in_any_piece_comes_out(count: int) -> None:
     with pytest.raises(ZeroDivisionError):
         threads.all(5, lambda k: 1 // (k - 4))
     threads.close()
+
+
+@pytest.mark.parametrize("whole", [0, 10**9])
+def test_a_scaled_problem_is_the_same_for_any_number_of_threads(whole: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """... and, in parts or not, that of dense arithmetic: float32 entries where they are many, float64 where few."""
+    random = np.random.default_rng(5)
+    matrix = sp.random_array((60, 400), density=0.2, random_state=random, data_sampler=random.standard_normal).tocsr()
+    matrix.sort_indices()
+    weights = random.uniform(0.5, 2.0, 400) * (random.random(400) > 0.1)
+    targets = matrix @ random.uniform(0.5, 2.0, 400) * 5.0
+    monkeypatch.setattr(system, "_WHOLE", whole)
+    monkeypatch.setattr(system, "_WORTH_PARTS", 1_000)
+    scaled = [system.build_system(matrix, targets, weights, threads) for threads in (1, 2, 3)]
+    monkeypatch.setattr(system, "_WORTH_PARTS", 10**9)
+    scaled.append(system.build_system(matrix, targets, weights))
+    exact = matrix.toarray() * weights / np.maximum(np.abs(targets), 1.0)[:, None]
+    kind = np.float64 if whole else np.float32
+    for one in scaled:
+        c = one.columns
+        assert c.values.dtype == kind
+        dense = sp.csc_array((c.values, c.indices.astype(int), c.indptr.astype(int)), shape=exact.shape).toarray()
+        np.testing.assert_allclose(dense, exact, rtol=2 * np.finfo(kind).eps)
+        np.testing.assert_allclose(one.row_sums, np.abs(dense.astype(float)).sum(axis=1), rtol=1e-12)
+        np.testing.assert_allclose(one.rounding, np.abs(dense - exact).sum(axis=0), rtol=1e-6, atol=1e-15)
+        for name in ("column_sums", "rounding"):
+            np.testing.assert_array_equal(getattr(one, name), getattr(scaled[0], name))
+    for one in scaled[:3]:
+        np.testing.assert_array_equal(one.row_sums, scaled[0].row_sums)
