@@ -31,6 +31,8 @@ IntArray = npt.NDArray[np.int64]
 _UNIT = float(np.finfo(np.float64).eps)
 
 
+_STRETCH = 2**15
+"""Columns that are looked at together: what is worked out on the way stays small, and in the cache."""
 WIDE = 1e3
 """Ratios that may be larger than this are bounded in name only: the smallest negative ``g_j`` would cost all of it."""
 
@@ -142,33 +144,43 @@ class Certificate:
 
     def _value(self, y: FloatArray, g: FloatArray, upper: FloatArray) -> float:
         """D at y less an allowance for rounding; ``-inf`` where a column is unbounded."""
-        fit = self.fit
-        # An entry that is too large by e takes e y_i u_j from the estimate of g_j u_j, whatever the sign of y_i.
-        open_ = self._dearest(y) * fit.rounding
-        minima, u = self._least(g - open_, np.maximum(fit.lower, 0.0), np.maximum(upper, 0.0))
-        below = fit.lower < 0
-        if below.any():
-            beneath, v = self._least(g + open_, np.minimum(fit.lower, 0.0), np.minimum(upper, 0.0))
-            below &= (beneath < minima) | (upper < 0)
-            minima, u = np.where(below, beneath, minima), np.where(below, v, u)
-        if not np.isfinite(u).all():
-            return -np.inf
+        fit, dearest = self.fit, self._dearest(y)
+        stretches = [slice(k, k + _STRETCH) for k in range(0, max(g.size, 1), _STRETCH)]
+        parts = np.array([self._of_columns(stretch, g, upper, dearest) for stretch in stretches])
+        minima, sizes, touched = (float(np.ascontiguousarray(part).sum()) for part in parts.T)
         # Sums of products, not BLAS: its threads would wait for those of the sweeps.
         fetched, conjugate = fit.b * y, fit.price.conjugate(y)
         head = -float(fetched.sum()) - conjugate
         largest = float(np.abs(y).max(initial=0.0))
-        size = float(np.abs(fetched).sum()) + conjugate + float(np.abs(minima).sum())
-        touched = float((fit.column_sums * np.abs(u)).sum())
-        value = head + float(minima.sum()) - self._rounding * (size + largest * touched)
+        size = float(np.abs(fetched).sum()) + conjugate + sizes
+        value = head + minima - self._rounding * (size + largest * touched)
         return value if np.isfinite(value) else -np.inf
+
+    def _of_columns(self, at: slice, g: FloatArray, upper: FloatArray, dearest: float) -> tuple[float, float, float]:
+        """Of some columns: their sums of minima, of the absolute values of these, and of what their ratios touch.
+
+        The first is ``-inf`` where a column is unbounded.
+        """
+        fit, g, lower, upper = self.fit, g[at], self.fit.lower[at], upper[at]
+        # An entry that is too large by e takes e y_i u_j from the estimate of g_j u_j, whatever the sign of y_i.
+        open_ = dearest * fit.rounding[at]
+        minima, u = self._least(at, g - open_, np.maximum(lower, 0.0), np.maximum(upper, 0.0))
+        below = lower < 0
+        if below.any():
+            beneath, v = self._least(at, g + open_, np.minimum(lower, 0.0), np.minimum(upper, 0.0))
+            below &= (beneath < minima) | (upper < 0)
+            minima, u = np.where(below, beneath, minima), np.where(below, v, u)
+        if not np.isfinite(u).all():
+            return -np.inf, np.inf, np.inf
+        return float(minima.sum()), float(np.abs(minima).sum()), float((fit.column_sums[at] * np.abs(u)).sum())
 
     def _dearest(self, y: FloatArray) -> float:
         """The largest dual of a target; the row of the mass is exact."""
         return float(np.abs(y[: self.fit.targets]).max(initial=0.0))
 
-    def _least(self, g: FloatArray, lower: FloatArray, upper: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """``min_{lo <= u <= hi} g u + kappa / 2 (u - e)^2`` of each column, and where."""
-        spread, centre = self.fit.spread, self.fit.centre
+    def _least(self, at: slice, g: FloatArray, lower: FloatArray, upper: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """``min_{lo <= u <= hi} g u + kappa / 2 (u - e)^2`` of some columns, and where."""
+        spread, centre = self.fit.spread[at], self.fit.centre
         curved = spread > 0
         u = np.where(g > 0, lower, np.where(g < 0, upper, np.minimum(np.maximum(lower, 0.0), upper)))
         tilt = np.divide(g, spread, out=np.zeros_like(g), where=curved)

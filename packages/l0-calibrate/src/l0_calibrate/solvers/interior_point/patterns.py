@@ -169,9 +169,7 @@ def _distinct(
 
 
 @jit
-def _hash(
-    first: int, last: int, matrix: ColumnArrays, use_rows: BoolArray, hashes: UintArray, told: BoolArray
-) -> None:
+def _hash(first: int, last: int, matrix: ColumnArrays, use_rows: BoolArray, hashes: UintArray, told: BoolArray) -> None:
     """A number of each column that its rows in use make (FNV-1a); ``told`` is left where there are any."""
     for j in range(first, last):
         if not told[j]:
