@@ -130,7 +130,7 @@ class ScaledSystem:
 
 
 @jit
-def _span(rows: _RowArrays, i: int, first: int, last: int) -> tuple[int, int]:
+def _span(rows: _RowArrays, i: int, first: int, last: int) -> tuple[Any, Any]:
     """Where the entries of a row in some columns lie."""
     start, stop = np.int64(rows.indptr[i]), np.int64(rows.indptr[i + 1])
     start += np.searchsorted(rows.indices[start:stop], first)

@@ -46,8 +46,6 @@ def read_table(path: str | Path) -> pd.DataFrame:
         raise InputError(f"{path} " + ("is a folder, not a file" if path.is_dir() else "does not exist"))
     import pyarrow as pa
 
-    import pyarrow as pa
-
     try:
         frame = pd.read_parquet(path) if suffix == ".parquet" else _read_csv(path)
     except (OSError, ValueError, EOFError) as fault:

@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from l0_calibrate.solvers.kernels import multiply, multiply_transposed
-from l0_calibrate.threads import Threads
 from l0_calibrate.system import Columns, ColumnsCopy, Room
+from l0_calibrate.threads import Threads
 
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]

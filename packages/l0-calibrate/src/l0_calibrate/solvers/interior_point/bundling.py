@@ -16,8 +16,8 @@ import numpy.typing as npt
 from l0_calibrate.solvers.interior_point.bundles import BundleArrays, Bundles
 from l0_calibrate.solvers.interior_point.lines import Room, Source, count_records, keys, make_bundles
 from l0_calibrate.solvers.interior_point.numbering import Structure
-from l0_calibrate.threads import Threads
 from l0_calibrate.system import Columns, row_numbers
+from l0_calibrate.threads import Threads
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]

@@ -16,7 +16,8 @@ from l0_gates.jit import jit
 IntArray = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
 
-Item, Outcome = TypeVar("Item"), TypeVar("Outcome")
+Item = TypeVar("Item")
+Outcome = TypeVar("Outcome")
 
 BORDER = -1
 """Area of a row that touches several."""

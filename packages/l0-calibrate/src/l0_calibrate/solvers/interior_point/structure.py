@@ -8,6 +8,8 @@ and what remains falls apart by itself.
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import numpy.typing as npt
 
@@ -98,13 +100,16 @@ def _grown(splitters: Splitters, rows: IntArray, above: int, tried: int, depth: 
             continue  # much the same as a cheaper one
         counts.append(split.sizes.size)
         groups = _grouped(rows, split)
-        deeper = above + split.border
-        below = splitters.each(groups, lambda lane, group, deeper=deeper: _grown(lane, group, deeper, 1, depth - 1))
+        below = splitters.each(groups, partial(_grown_below, above + split.border, depth - 1))
         tree = Node(rows[split.areas == BORDER], split.border, below)
         cost = tree.cost(above)
         if cost < least:
             best, least = tree, cost
     return best
+
+
+def _grown_below(above: int, depth: int, splitters: Splitters, rows: IntArray) -> Node:
+    return _grown(splitters, rows, above, 1, depth)
 
 
 def _cost(candidate: tuple[float, Split]) -> float:
