@@ -29,7 +29,9 @@ _AT_A_TIME = 2**16
 _CANDIDATES = 8
 """Key rows tried, those with most records in the sample;"""
 _WINDOWS, _WINDOW = 8, 25_000
-"""... which is so many stretches of so many entries."""
+"""... which is so many stretches of so many entries,"""
+_SAMPLED = 16
+"""... and no more than such a part of all: each key row is tried on all of the sample."""
 _NO_ROW = -1
 
 
@@ -123,10 +125,11 @@ def bundled(columns: Columns, structure: Structure, scale: FloatArray, threads: 
 def _key_row(maker: _Maker, order: IntArray, block: IntArray, workers: Threads) -> int:
     """The row that makes the best bundles of a sample of the columns; `_NO_ROW` for runs of the same rows."""
     windows: list[tuple[int, int]] = []
+    window = min(_WINDOW, int(maker.entries(order).sum()) // (_SAMPLED * _WINDOWS))
     for start in np.linspace(0, order.size, _WINDOWS, endpoint=False).astype(int).tolist():
         first = max(start, windows[-1][1] if windows else 0)
-        ahead = order[first : first + _WINDOW]
-        windows.append((first, first + 1 + int(np.searchsorted(np.cumsum(maker.entries(ahead)), _WINDOW))))
+        ahead = order[first : first + window + 1]
+        windows.append((first, first + 1 + int(np.searchsorted(np.cumsum(maker.entries(ahead)), window))))
     chosen = np.unique(np.concatenate([np.arange(*window) for window in windows]))
     chosen = chosen[chosen < order.size]
     sample, blocks = order[chosen], block[chosen]
