@@ -95,10 +95,20 @@ def test_the_result_says_which_and_why(asked: dict[str, Any], name: str, reason:
 
 
 def test_a_large_matrix_is_gone_on_with_in_less_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(auto, "LARGE", 50_000)  # the problem has 73,924
+    monkeypatch.setattr(auto, "LARGE_TO_GO_ON", 50_000)  # the problem has 73,924
     kept, dense = calibrate(load_demo(), keep=800), calibrate(load_demo(), tol=1e-4)
     assert (kept.solver, kept.solver_reason) == ("primal_dual", "goes on from the point that was given")
     assert dense.solver == "interior_point"
+
+
+@pytest.mark.parametrize(("tolerance", "taken"), [(1e-2, "primal_dual"), (1e-4, "interior_point")])
+def test_a_large_matrix_is_fitted_in_less_memory_unless_the_tolerance_is_tight(
+    tolerance: float, taken: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(auto, "LARGE", 50_000)
+    chosen = choose_solver("auto", task_of(load_demo()), Stop(tolerance=tolerance), Machine())
+    assert chosen.name == taken
+    assert ("less memory" in chosen.reason) == (taken == "primal_dual")
 
 
 def test_the_command_line_says_it_too(tmp_path) -> None:
