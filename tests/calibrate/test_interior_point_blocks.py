@@ -303,6 +303,14 @@ def test_solves_what_a_dense_matrix_solves(threads: int, shape: tuple[int, int])
     assert x == pytest.approx(np.linalg.solve(s, rhs), rel=1e-6, abs=1e-9)
 
 
+def test_branches_are_put_into_as_many_groups_as_keep_two_threads_busy() -> None:
+    columns = columns_of(nested(9, 4, 1, 60, 120)[0])
+    found = structure_of(columns)
+    factor = BlockFactor(found, bundles_of(columns, found), 1)
+    factor.close()
+    assert [group.size for group in factor._groups] == [1, 1, 1, 1]  # by their memory there would be room for three
+
+
 def test_threads_of_blocks_give_the_same_bits() -> None:
     matrix, _ = nested(9, 5, 3, 50, 90)
     columns = columns_of(matrix)

@@ -313,7 +313,7 @@ class CalibrationProblem:
 def attrs_copy(problem: CalibrationProblem, **changes: Any) -> CalibrationProblem:
     """A problem with some checked parts replaced, the others shared; nothing is checked again."""
     copy = object.__new__(CalibrationProblem)
-    parts = {field.name: getattr(problem, field.name) for field in attrs.fields(CalibrationProblem)}
+    parts = {field.name: getattr(problem, field.name) for field in attrs.fields(CalibrationProblem) if field.init}
     copy.__attrs_init__(**(parts | changes))
     return copy
 
