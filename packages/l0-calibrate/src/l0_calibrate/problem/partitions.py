@@ -24,8 +24,9 @@ from l0_gates.jit import jit
 MOST_COUNTED = 255
 """Rows whose entries are all whole numbers from 1 up to this are counts: persons, returns, dwellings."""
 
-EFFORT = 1_000
-"""Entries looked at in the search for the parts of a row, for each of its own and at least `nesting.LEAST` in all."""
+EFFORT = 300
+"""Entries looked at in the search for the parts of a row beside a first one, for each of its own and at least
+`nesting.LEAST` in all."""
 
 
 @attrs.frozen(eq=False)
@@ -52,18 +53,17 @@ def divide(nesting: Nesting, nest: Nest, known: Sequence[Partition]) -> Division
     rows, room, children = nesting.rows, nesting.room, nest.children
     limit = max(LEAST, EFFORT * nest.order.size)
     solved = [part for partition in known for part in partition.parts]
+    finished = True
     first = -1
     while True:
         first = _next_fit(rows, nest, first + 1, nest.order[0], room.left)[0]
         if first == children.size:
-            return Division(found, True)
+            return Division(found, finished)
         if any(within(rows, int(children[first]), other) for other in solved):
             continue
-        count, spent = _complete(rows, nest, first, room, limit)
-        limit -= spent
-        if count < 0 or limit <= 0:
-            return Division(found, False)
-        if count:
+        count = _complete(rows, nest, first, room, limit)
+        finished = finished and count >= 0
+        if count > 0:
             solved.append(int(children[first]))
             found.append(Partition(nest.whole, tuple(sorted(children[room.chosen[:count]].tolist()))))
 
@@ -98,13 +98,13 @@ def _next_fit(rows: Rows, nest: Nest, start: int, record: int, left: FloatArray)
 
 
 @jit
-def _complete(rows: Rows, nest: Nest, first: int, room: Room, limit: int) -> tuple[int, int]:
+def _complete(rows: Rows, nest: Nest, first: int, room: Room, limit: int) -> int:
     """Parts of a whole with a given first one, by backtracking over the records in order.
 
     Returns
     -------
-    Number of parts, whose places are then in ``room.chosen``; 0 where there are none, -1 where the limit came first;
-    and the entries looked at. What is left of the whole is as it was.
+    Number of parts, whose places are then in ``room.chosen``; 0 where there are none, -1 where the limit came first.
+    What is left of the whole is as it was.
     """
     children, order = nest.children, nest.order
     left, chosen, pivots = room.left, room.chosen, room.pivots
@@ -130,10 +130,10 @@ def _complete(rows: Rows, nest: Nest, first: int, room: Room, limit: int) -> tup
             take(rows, children[chosen[level]], left, -1.0)
             start = chosen[level] + 1
             if level == 0:
-                return 0, spent
+                return 0
         if spent > limit:
             found = -1
             break
     for done in range(level):
         take(rows, children[chosen[done]], left, -1.0)
-    return found, spent
+    return found
