@@ -4,10 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from l0_core.errors import InputError
 from l0_torch.backend import open_uniform
+
+
+def check_seed(seed: object, what: str = "seed") -> int | None:
+    """The seed as torch and NumPy both take it, or InputError."""
+    if seed is None:
+        return None
+    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or not 0 <= seed < 2**63:
+        raise InputError(f"{what} must be a whole number from 0 to 2**63 - 1, or None; got {seed!r}")
+    return int(seed)
 
 
 class NoiseSource:
@@ -16,8 +27,8 @@ class NoiseSource:
     Parameters
     ----------
     seed
-        A whole number: draws come from generators of its own, one for each device, and nothing else is
-        touched. ``None``: draws come from torch's generator of the device, as those of `torch.nn.Dropout` do.
+        A whole number from 0 to 2**63 - 1: draws come from generators of its own, one for each device, and nothing
+        else is touched. ``None``: draws come from torch's generator of the device, as those of `torch.nn.Dropout` do.
 
     Notes
     -----
@@ -28,7 +39,7 @@ class NoiseSource:
     """
 
     def __init__(self, seed: int | None = None) -> None:
-        self.seed = seed
+        self.seed = check_seed(seed)
         self._generators: dict[str, torch.Generator] = {}
 
     def uniform(self, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
