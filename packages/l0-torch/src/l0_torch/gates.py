@@ -11,10 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from l0_core.errors import InputError, UntrainedWarning
-from l0_core.selection import check_count, share_out, top_k
+from l0_core.selection import check_count, check_seed, share_out, top_k
 from l0_torch.hard_concrete import HardConcrete, check_size
 from l0_torch.learning import LearningSettings, learn_features, learn_records
-from l0_torch.noise import check_seed
 from l0_torch.taking import check_length, refuse_not_finite, take
 
 _SEED = 0
@@ -288,8 +287,8 @@ class HybridGate(nn.Module):
         if self.n_l0:
             kinds[self.l0_gate._chosen(self.n_l0)] = "l0"
         # Another stream than that of the ties, so that the two do not go together.
-        own = check_seed(random_seed, "random_seed")
-        rng = np.random.default_rng([self.seed if own is None else own, 1])
+        own = self.seed if random_seed is None else check_seed(random_seed, "random_seed")
+        rng = np.random.default_rng([own, 1])
         rest = np.flatnonzero(kinds == "")
         kinds[rng.choice(rest, size=self.n_random, replace=False)] = "random"
         indices = np.flatnonzero(kinds != "").astype(np.int64)

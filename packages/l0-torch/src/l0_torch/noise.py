@@ -4,21 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from l0_core.errors import InputError
+from l0_core.selection import check_seed
 from l0_torch.backend import open_uniform
-
-
-def check_seed(seed: object, what: str = "seed") -> int | None:
-    """The seed as torch and NumPy both take it, or InputError."""
-    if seed is None:
-        return None
-    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or not 0 <= seed < 2**63:
-        raise InputError(f"{what} must be a whole number from 0 to 2**63 - 1, or None; got {seed!r}")
-    return int(seed)
 
 
 class NoiseSource:
@@ -39,7 +29,7 @@ class NoiseSource:
     """
 
     def __init__(self, seed: int | None = None) -> None:
-        self.seed = check_seed(seed)
+        self.seed = None if seed is None else check_seed(seed)
         self._generators: dict[str, torch.Generator] = {}
 
     def uniform(self, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from l0_core.distributions.hard_concrete import HardConcrete as HardConcreteLaw
-from l0_torch.noise import NoiseSource, check_seed
+from l0_core.selection import check_seed
+from l0_torch.noise import NoiseSource
 
 _TEMPERATURE = "l0_torch.temperature"
 _HALVES = (torch.float16, torch.bfloat16)
