@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from l0_calibrate.problem import CalibrationProblem, Consistency, Disagreement, consistency, partitions
+from l0_calibrate.problem.contradictions import contradictions
 from l0_calibrate.problem.relations import AGREE, find_relations
 
 MEDIUM = Path(__file__).parents[3] / "shared/data/us_state_soi_medium"
@@ -270,6 +271,17 @@ def test_few_records_are_named_as_such() -> None:
     for records, by_chance in ((30, False), (29, True)):
         some = asked(sp.csr_array([half[:records]] * 2), ["x", "y"], np.array([100.0, 40.0]))
         assert [(entry.kind, entry.by_chance) for entry in some.disagreements] == [("copy", by_chance)]
+
+
+def test_what_tolerances_make_up_for_is_no_fault() -> None:
+    matrix, names, values = consistent()
+    values[names.index("US/all")] *= 1.1
+    problem = CalibrationProblem(matrix, values, target_names=names)
+    for tolerance, tolerated in ((0.0, False), (0.03, False), (0.06, True)):  # of both sides, 0.1 / 1.1 together
+        found = consistency(problem.with_tolerance(tolerance))
+        assert [entry.tolerated for entry in found.disagreements] == [tolerated] * 2
+        codes = {finding.code for finding in contradictions(found)}
+        assert ("slight_disagreements" in codes, "sums_disagree" in codes) == (tolerated, not tolerated)
 
 
 @pytest.mark.skipif(not MEDIUM.exists(), reason=f"{MEDIUM} is not there")

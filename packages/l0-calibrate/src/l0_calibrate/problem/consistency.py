@@ -48,6 +48,8 @@ class Disagreement:
     by_chance
         Few records stand behind it (see `l0_calibrate.problem.relations.FEW`): no weights of these records meet the
         targets, those of others might.
+    tolerated
+        The tolerances of these targets make up for the difference: it costs nothing.
     remedy
         What to do about it.
     """
@@ -62,6 +64,7 @@ class Disagreement:
     least_error: float
     records: int
     by_chance: bool
+    tolerated: bool
     remedy: str
 
     @property
@@ -74,8 +77,8 @@ class Disagreement:
 
     @property
     def rank(self) -> tuple[bool, float]:
-        """To sort by: what may hold by chance last, then the largest error that is forced first."""
-        return (self.by_chance, -self.least_error)
+        """To sort by: what is tolerated or may hold by chance last, then the largest error that is forced first."""
+        return (self.tolerated or self.by_chance, -self.least_error)
 
 
 @attrs.frozen
@@ -156,12 +159,15 @@ def _disagreement(problem: CalibrationProblem, relation: Relation, evidence: Evi
         relation.least_error,
         relation.records,
         relation.by_chance,
+        relation.tolerated,
         _remedy(problem, relation, evidence),
     )
 
 
 def _remedy(problem: CalibrationProblem, relation: Relation, evidence: Evidence) -> str:
     """What other sums say: one value that settles several, or which side others confirm."""
+    if relation.tolerated:
+        return "nothing: within the tolerances"
     if relation.by_chance:
         return "merge them with neighbours, or give them a tolerance"
     names, values = problem.target_names, problem.targets

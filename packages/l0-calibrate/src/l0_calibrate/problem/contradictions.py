@@ -23,7 +23,7 @@ _KINDS = (
 
 def contradictions(found: Consistency) -> Iterator[Finding]:
     """One finding for each kind of contradiction, those that rest on few records and slight ones by themselves."""
-    large = [entry for entry in found.disagreements if entry.least_error > SLIGHT]
+    large = [entry for entry in found.disagreements if entry.least_error > SLIGHT and not entry.tolerated]
     if found.loss_at_least > 0:
         yield Finding(
             "loss_at_least",
@@ -45,12 +45,13 @@ def contradictions(found: Consistency) -> Iterator[Finding]:
         "values that do not",
         "merge them with neighbours, give them a tolerance, or take more records: these cannot meet them",
     )
-    slight = [entry for entry in found.disagreements if entry.least_error <= SLIGHT]
+    slight = [entry for entry in found.disagreements if entry.least_error <= SLIGHT or entry.tolerated]
     yield from _finding(
         "slight_disagreements",
         "info",
         slight,
-        f"others that are the same or add up to them differ by at most {SLIGHT:.1%}, as rounding does",
+        f"others that are the same or add up to them differ by at most {SLIGHT:.1%}, as rounding does, or within the "
+        "tolerances",
         "nothing, or give them a tolerance",
     )
     agreeing = [name for group in found.agreeing_copies for name in group]

@@ -45,6 +45,8 @@ class Relation:
         Number of records that enter the whole.
     by_chance
         Whether so few records stand behind it that it may not hold of others (see `FEW`).
+    tolerated
+        Whether the tolerances of its targets make up for the difference.
     """
 
     kind: str
@@ -54,6 +56,7 @@ class Relation:
     least_error: float
     records: int
     by_chance: bool
+    tolerated: bool
 
     @property
     def agrees(self) -> bool:
@@ -162,11 +165,14 @@ class _Search:
     def _relation(self, kind: str, whole: int, parts: tuple[int, ...]) -> Relation:
         problem = self.problem
         difference = math.fsum((*problem.targets[list(parts)], -problem.targets[whole]))
-        least_error = abs(difference) / max(1.0, float(np.abs(problem.targets[[whole, *parts]]).max()))
-        records = self.nesting.sizes[[whole, *parts]]
+        rows = [whole, *parts]
+        scale = np.maximum(np.abs(problem.targets[rows]), 1.0)
+        least_error = abs(difference) / float(scale.max())
+        tolerated = abs(difference) <= float(problem.tolerances[rows] @ scale)
+        records = self.nesting.sizes[rows]
         fewest = int(records.min() if kind == "excess" else records[0])
         by_chance = fewest < FEW or int(records[0]) < FEW_EACH * len(parts)
-        return Relation(kind, whole, parts, difference, least_error, int(records[0]), by_chance)
+        return Relation(kind, whole, parts, difference, least_error, int(records[0]), by_chance, tolerated)
 
 
 def _words(name: object) -> frozenset[str]:
