@@ -361,7 +361,8 @@ SECTIONS: list[tuple[str, str, dict[str, Callable[[dict[str, Any]], str]]]] = [
         "`contradicting_totals.py`: what `l0-calibrate check` finds from the matrix alone, one thread. Slight ones "
         "force an error below 0.1 %; those on few records may hold by chance of the sample; the loss is the mean "
         "|relative error| that no weights can go below; cut short is the number of targets at which the search ended "
-        "early. Memory is at its peak, beside the problem.",
+        "early. Memory is at its peak, beside the problem. Measured while the machine was busy "
+        "with other work.",
         {"contradicting_totals.json": contradictions},
     ),
     (
