@@ -282,6 +282,30 @@ def smooth_losses(found: dict[str, Any]) -> str:
     return f"ratios up to {found['bound']:g} {where(found)}\n\n{table(head, rows)}"
 
 
+def contradictions(found: dict[str, Any]) -> str:
+    """What there is that contradicts, and the time and memory of looking."""
+    rows = []
+    for name, run in found["runs"].items():
+        kinds = run["contradictions"]
+        rows.append(
+            (
+                name,
+                f"{run['relations']:,}",
+                *(f"{kinds.get(kind, 0):,}" for kind in ("sum", "copy", "excess", "few")),
+                f"{run['slight']:,}",
+                f"{run['loss_at_least']:.2g}",
+                f"{run['unfinished']:,}",
+                seconds(run["seconds"]),
+                f"{run['memory_over_matrix']:.1f}",
+            )
+        )
+    head = (
+        "problem", "sums and copies", "sums that disagree", "copies that do", "excesses", "on few records", "slight",
+        "loss at least", "cut short", "time", "memory x matrix",
+    )  # fmt: skip
+    return f"{where(found)}\n\n{table(head, rows)}"
+
+
 def survey(found: dict[str, Any]) -> str:
     """Classical calibration beside samplics."""
     rows = []
@@ -331,6 +355,15 @@ SECTIONS: list[tuple[str, str, dict[str, Callable[[dict[str, Any]], str]]]] = [
         "A path of budgets",
         "`frontier_cost.py`: nested selections, each begun where the one before ended.",
         {"frontier_cost.json": frontier_cost},
+    ),
+    (
+        "Totals that contradict each other",
+        "`contradicting_totals.py`: what `l0-calibrate check` finds from the matrix alone, one thread. Slight ones "
+        "force an error below 0.1 %; those on few records may hold by chance of the sample; the loss is the mean "
+        "|relative error| that no weights can go below; cut short is the number of targets at which the search ended "
+        "early. Memory is at its peak, beside the problem. Measured while the machine was busy "
+        "with other work.",
+        {"contradicting_totals.json": contradictions},
     ),
     (
         "Classical calibration beside samplics",

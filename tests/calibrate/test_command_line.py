@@ -98,3 +98,18 @@ def test_options_that_do_not_go_together_are_refused(folder, monkeypatch, capsys
     for extra in (("--resume",), ("--keep", 5, "--share", 0.5), ("--setting", "rounds"), ("--keep", 0)):
         assert command(monkeypatch, *fit, *extra) == 2
     assert "NAME=VALUE" in capsys.readouterr().err
+
+
+def test_check_lists_totals_that_contradict_each_other(tmp_path, monkeypatch, capsys):
+    half = np.repeat([1.0, 0.0], 40)
+    names = ["persons", "women", "men"]
+    CalibrationProblem([half + half[::-1], half, half[::-1]], [100, 60, 50], target_names=names).save(tmp_path / "p")
+    assert command(monkeypatch, "check", tmp_path / "p") == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "Totals that contradict each other" in shown
+    assert "women + men" in shown
+    assert "rescale the parts by 0.909091" in shown
+    assert command(monkeypatch, "check", tmp_path / "p", "--json") == 0
+    found = {finding["code"]: finding for finding in json.loads(capsys.readouterr().out)}
+    (entry,) = found["sums_disagree"]["disagreements"]
+    assert (entry["whole"], entry["parts"], entry["difference"]) == ("persons", ["women", "men"], 10.0)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 import scipy.optimize
 import scipy.sparse as sp
@@ -104,9 +103,9 @@ def test_units_that_do_not_match() -> None:
 
 
 def test_copies_of_targets() -> None:
-    base = np.random.default_rng(1).uniform(1.0, 2.0, (3, 6)).astype(np.float32)
+    base = np.random.default_rng(1).uniform(1.0, 2.0, (3, 60)).astype(np.float32)
     matrix = base[[0, 1, 0, 2, 1]]
-    found = findings(CalibrationProblem(matrix, [9, 9, 9, 9, 8]))
+    found = findings(CalibrationProblem(matrix, [90, 90, 90, 90, 80]))
     assert found["duplicate_targets"].names == ("target_0", "target_2")
     assert found["conflicting_targets"].names == ("target_1", "target_4")
     assert found["conflicting_targets"].severity == "warning"
@@ -121,41 +120,39 @@ def test_records_that_decide_nothing() -> None:
     assert found["identical_records"].names == ("f",)
 
 
-def _states(values: list[float], drop: int | None = None) -> CalibrationProblem:
-    info = pd.DataFrame(
-        {
-            "geography_level": ["national", "state", "state", "state"] * 2,
-            "geography": ["US", "CA", "NY", "TX"] * 2,
-            "variable": ["wages"] * 4 + ["interest"] * 4,
-        }
-    )
-    rows = [i for i in range(8) if i != drop]
-    matrix = np.random.default_rng(3).uniform(1.0, 2.0, (8, 9))
-    names = [f"{variable}/{place}" for variable, place in zip(info["variable"], info["geography"], strict=True)]
-    return CalibrationProblem(
-        matrix[rows],
-        np.array(values)[rows],
-        target_names=[names[i] for i in rows],
-        target_info=info.iloc[rows].reset_index(drop=True),
-    )
+def _bands(values: list[float], records: int = 120) -> CalibrationProblem:
+    """A total and its three bands, of which the last two thirds of the records are in the second and third."""
+    amounts = np.random.default_rng(3).gamma(2.0, 50.0, records)
+    band = np.repeat([0, 1, 2], records // 3)
+    matrix = np.vstack([amounts, *(np.where(band == k, amounts, 0.0) for k in range(3))])
+    return CalibrationProblem(matrix, values, target_names=["all", "low", "middle", "high"])
 
 
-def test_states_that_do_not_add_up_to_the_nation() -> None:
-    found = findings(_states([9, 2, 3, 4, 10, 2, 3, 4]))["geographies_disagree"]
-    assert found.names == ("interest/US",)
-    assert "10, its 3 parts 9" in found.message
+def test_totals_that_contradict_each_other() -> None:
+    found = findings(_bands([1000.0, 200.0, 300.0, 400.0]))
+    sums = found["sums_disagree"]
+    assert (sums.severity, sums.names) == ("warning", ("all",))
+    assert "all (1000, 3 parts: low, ... 900: -10.00%)" in sums.message
+    assert sums.disagreements[0].difference == -100.0
+    assert "0.025" in found["loss_at_least"].message  # 100 of 1000, over four targets
+    agreeing = findings(_bands([1000.0, 200.0, 300.0, 500.0]))
+    assert not {"sums_disagree", "loss_at_least", "slight_disagreements"} & set(agreeing)
 
 
-def test_an_incomplete_set_speaks_only_where_it_exceeds_the_whole() -> None:
-    assert "geographies_disagree" not in findings(_states([9, 2, 3, 4, 10, 2, 3, 4], drop=7))
-    assert findings(_states([9, 2, 3, 4, 4, 2, 3, 4], drop=7))["geographies_disagree"].names == ("interest/US",)
+def test_slight_contradictions_and_those_of_few_records_stand_by_themselves() -> None:
+    slight = findings(_bands([1000.0, 200.0, 300.0, 499.5]))
+    assert slight["slight_disagreements"].severity == slight["loss_at_least"].severity == "info"
+    assert slight["slight_disagreements"].names == ("all",)
+    few = findings(_bands([1000.0, 200.0, 300.0, 400.0], records=27))
+    assert few["few_records_disagree"].names == ("all",)
+    assert "sums_disagree" not in few
 
 
-def test_classes_that_do_not_add_up() -> None:
-    matrix = np.random.default_rng(4).uniform(1.0, 2.0, (6, 9))
-    names = ["w/all", "w/low", "w/high", "i/all", "i/low", "i/high"]
-    found = findings(CalibrationProblem(matrix, [10, 5, 5, 10, 5, 6], target_names=names))
-    assert found["classes_disagree"].names == ("i/all",)
+def test_parts_that_exceed_a_whole_of_which_they_are_not_all() -> None:
+    problem = _bands([1000.0, 200.0, 900.0, 400.0])
+    rows = problem.subset([0, 2, 3], np.arange(120))  # without the low band
+    assert findings(rows)["parts_exceed"].names == ("all",)
+    assert "parts_exceed" not in findings(problem.subset([0, 1, 3], np.arange(120)))
 
 
 def test_the_gravest_come_first_and_nothing_is_dropped() -> None:

@@ -434,3 +434,9 @@ def test_each_epoch_has_noise_of_its_own():
     assert set(np.unique(hidden)) == {0.0, 1 / 0.75}
     assert abs((hidden == 0).mean() - 0.25) < 4 * np.sqrt(0.25 * 0.75 / 2000)
     assert abs(np.corrcoef(hidden, memory.uniform(2000, "float64"))[0, 1]) < 4 / np.sqrt(2000)
+
+
+def test_group_multipliers_are_a_mapping():
+    model = SparseCalibrationWeights(3, seed=0)
+    with pytest.raises(InputError, match="must be a mapping of groups to numbers, got list"):
+        model.fit(np.eye(3), np.ones(3), epochs=1, target_groups=np.arange(3), group_multipliers=[1.0, 2.0, 3.0])

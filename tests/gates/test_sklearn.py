@@ -20,7 +20,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from l0_gates.sklearn import L0FeatureSelector
 
 
-@parametrize_with_checks([L0FeatureSelector()])
+@parametrize_with_checks([L0FeatureSelector(), L0FeatureSelector(loss="logistic")])
 def test_it_is_an_estimator(estimator, check):
     check(estimator)
 

@@ -96,6 +96,13 @@ def check_count(keep: int, total: int, what: str = "keep") -> int:
     return int(keep)
 
 
+def check_seed(seed: object, what: str = "seed") -> int:
+    """The seed as NumPy and torch both take it, or InputError unless it is a whole number from 0 to 2**63 - 1."""
+    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or not 0 <= seed < 2**63:
+        raise InputError(f"{what} must be a whole number from 0 to 2**63 - 1, got {seed!r}")
+    return int(seed)
+
+
 def count_of(data: Any) -> int:
     """The number of items that ``data`` stands for: itself where it is a whole number, its length otherwise."""
     if isinstance(data, (int, np.integer)) and not isinstance(data, bool):
@@ -124,7 +131,7 @@ def top_k(scores: Any, keep: int, seed: int = 0) -> IntArray:
     if np.isnan(values).any():
         raise InputError(f"score of item {int(np.flatnonzero(np.isnan(values))[0])} is NaN")
     keep = check_count(keep, values.size)
-    tie = np.random.default_rng(seed).permutation(values.size)
+    tie = np.random.default_rng(check_seed(seed)).permutation(values.size)
     order = np.lexsort((tie, -values))
     return np.sort(order[:keep]).astype(np.int64)
 

@@ -9,7 +9,7 @@ import numpy as np
 from l0_core.errors import InputError
 from l0_core.gates import GateStrategy
 from l0_core.plugins import get_gate
-from l0_core.selection import Selection, check_count, count_of, share_out
+from l0_core.selection import Selection, check_count, check_seed, count_of, share_out
 from l0_gates.learning import LearningStrategy
 from l0_gates.system import LinearSystem
 
@@ -55,7 +55,7 @@ class HybridStrategy(GateStrategy):
         self.l0_fraction, self.random_fraction = float(l0_fraction), float(rest)
         self.learner = get_gate(learner) if isinstance(learner, str) else learner
         self.design = design
-        self.seed = seed
+        self.seed = check_seed(seed)
         self._system: LinearSystem | None = None
 
     def parts(self, keep: int) -> tuple[int, int]:
@@ -88,7 +88,7 @@ class HybridStrategy(GateStrategy):
         learned, random = self.parts(check_count(wanted, total))
         if self._system is not None and total != self._system.items:
             raise InputError(f"the strategy was fitted to {self._system.items} items, {total} are to be selected from")
-        chosen_seed = self.seed if seed is None else seed
+        chosen_seed = self.seed if seed is None else check_seed(seed)
         kinds = np.full(total, "", dtype="<U6")
         chances = np.zeros(total)
         scores = None

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from l0_core.errors import InputError, UntrainedWarning
 from l0_core.gates import GateStrategy
-from l0_core.selection import Selection, check_count, count_of, top_k
+from l0_core.selection import Selection, check_count, check_seed, count_of, top_k
 from l0_gates.system import LinearSystem
 
 FloatArray = npt.NDArray[np.float64]
@@ -42,7 +42,7 @@ class LearningStrategy(GateStrategy):
     """
 
     def __init__(self, count: int | None, seed: int) -> None:
-        self.seed = seed
+        self.seed = check_seed(seed)
         self._count = count
         self._system: LinearSystem | None = None
         self._learnt: dict[int, Learnt] = {}

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from l0_core.errors import InputError, UntrainedWarning
-from l0_core.selection import check_count, share_out, top_k
+from l0_core.selection import check_count, check_seed, share_out, top_k
 from l0_torch.hard_concrete import HardConcrete, check_size
 from l0_torch.learning import LearningSettings, learn_features, learn_records
-from l0_torch.taking import check_length, take
+from l0_torch.taking import check_length, refuse_not_finite, take
 
 _SEED = 0
 """Of ties and gate noise where none is given: the same call gives the same answer in any process."""
@@ -116,7 +116,7 @@ class SampleGate(L0Gate):
     """
 
     def __init__(self, n_samples: int, target_samples: int, temperature: float = 0.25, *, seed: int = _SEED) -> None:
-        check_size("n_samples", n_samples)
+        n_samples = check_size("n_samples", n_samples)
         keep = check_count(target_samples, n_samples, "target_samples")
         super().__init__(n_samples, temperature, _start(keep, n_samples), seed=seed)
         self.n_samples = n_samples
@@ -150,9 +150,15 @@ class SampleGate(L0Gate):
 
         The gate of a kept record is the mean of its gate given that it is open, in (0, 1]: it is
         differentiable in the logits and the same in train and eval mode.
+
+        Raises
+        ------
+        InputError
+            Other than one row of data or one weight for each record, or a weight that is not finite.
         """
         check_length(data, self.n_samples, 0, "records")
         check_length(weights, self.n_samples, 0, "records")
+        refuse_not_finite(weights, "weights")
         indices = self._chosen(self.target_samples)
         kept = take(weights, indices)
         scale = self.gates.open_mean()[self._tensor(indices)]
@@ -179,7 +185,7 @@ class FeatureGate(L0Gate):
     """
 
     def __init__(self, n_features: int, max_features: int, temperature: float = 0.1, *, seed: int = _SEED) -> None:
-        check_size("n_features", n_features)
+        n_features = check_size("n_features", n_features)
         keep = check_count(max_features, n_features, "max_features")
         super().__init__(n_features, temperature, _start(keep, n_features), seed=seed)
         self.n_features = n_features
@@ -281,7 +287,8 @@ class HybridGate(nn.Module):
         if self.n_l0:
             kinds[self.l0_gate._chosen(self.n_l0)] = "l0"
         # Another stream than that of the ties, so that the two do not go together.
-        rng = np.random.default_rng([self.seed if random_seed is None else random_seed, 1])
+        own = self.seed if random_seed is None else check_seed(random_seed, "random_seed")
+        rng = np.random.default_rng([own, 1])
         rest = np.flatnonzero(kinds == "")
         kinds[rng.choice(rest, size=self.n_random, replace=False)] = "random"
         indices = np.flatnonzero(kinds != "").astype(np.int64)

@@ -73,7 +73,7 @@ def gate_module(model: nn.Module, rule: GateRule | str = "weight") -> nn.Module:
     Raises
     ------
     InputError
-        The rule fits no layer, or a layer has a feature that no gated layer has (named with its path).
+        The rule fits no layer, or a layer has hooks or a feature that no gated layer has (named with its path).
     """
     settings = GateRule(by=rule) if isinstance(rule, str) else rule
     gated: list[str] = []
@@ -85,6 +85,11 @@ def gate_module(model: nn.Module, rule: GateRule | str = "weight") -> nn.Module:
             return None
         if not settings.where(path, module):
             return module
+        if module._forward_hooks or module._forward_pre_hooks or module._backward_hooks or module._backward_pre_hooks:
+            raise InputError(
+                f"layer {path!r} has hooks, which the gated layer that takes its place would not have; register them "
+                "after gating, or leave the layer out by the rule's `where`"
+            )
         gated.append(path)
         return _MAKERS[type(module)](path, module, settings)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -15,14 +16,15 @@ from l0_torch.stochastic_gates import StochasticGates
 
 def check_size(name: str, value: object) -> int:
     """The value as a size, or InputError unless it is a whole number of at least 1."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
         raise InputError(f"{name} must be a whole number of at least 1, got {value!r}")
-    return value
+    return int(value)
 
 
 def check_probability(name: str, value: float) -> float:
     """The value, or InputError unless it lies strictly between 0 and 1."""
-    if not (isinstance(value, (int, float)) and math.isfinite(value) and 0.0 < value < 1.0):
+    number = isinstance(value, (int, float, np.floating)) and not isinstance(value, bool)
+    if not (number and 0.0 < value < 1.0):
         raise InputError(f"{name} must lie strictly between 0 and 1, got {value!r}")
     return float(value)
 

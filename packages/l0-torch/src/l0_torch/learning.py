@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+import functools
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import attrs
 import numpy as np
@@ -12,9 +14,12 @@ from torch import Tensor
 from l0_core.errors import InputError
 from l0_core.sparsity_control import ControlSettings
 from l0_torch.backend import TorchBackend
+from l0_torch.hard_concrete import check_size
 from l0_torch.sparsity_control import SparsityControl
 from l0_torch.stochastic_gates import StochasticGates
 from l0_torch.taking import as_matrix
+
+Learner = TypeVar("Learner")
 
 
 @attrs.frozen
@@ -34,13 +39,39 @@ class LearningSettings:
 
     @epochs.validator
     def _check_epochs(self, attribute: attrs.Attribute[int], value: int) -> None:
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise InputError(f"epochs must be a whole number of at least 1, got {value!r}")
+        check_size("epochs", value)
 
     @lr.validator
     def _check_lr(self, attribute: attrs.Attribute[float], value: float) -> None:
         if not (np.isfinite(value) and value > 0):
             raise InputError(f"lr must be positive and finite, got {value}")
+
+
+def precision(parameter: Tensor) -> str:
+    """``"float32"`` or ``"float64"``, in which these parameters learn.
+
+    Raises
+    ------
+    InputError
+        They are in half precision, in which Adam ends in gates at infinity.
+    """
+    if parameter.dtype not in (torch.float32, torch.float64):
+        raise InputError(
+            f"gates learn in float32 or float64, these are {parameter.dtype}; call .float() before fit, and go back "
+            "to half precision after it"
+        )
+    return str(parameter.dtype).removeprefix("torch.")
+
+
+def learns(function: Callable[..., Learner]) -> Callable[..., Learner]:
+    """Has gradients whatever the caller has switched off (``no_grad``, ``inference_mode``)."""
+
+    @functools.wraps(function)
+    def with_gradients(*args: Any, **kwargs: Any) -> Learner:
+        with torch.inference_mode(False), torch.enable_grad():
+            return function(*args, **kwargs)
+
+    return with_gradients
 
 
 def vector(values: Any, length: int, what: str) -> np.ndarray[Any, np.dtype[np.float64]]:
@@ -66,6 +97,7 @@ def _descend(gates: StochasticGates, weights: Tensor, keep: int, settings: Learn
     gates.train(mode)
 
 
+@learns
 def learn_records(
     gates: StochasticGates, matrix: Any, totals: Any, reference: Any, keep: int, settings: LearningSettings
 ) -> None:
@@ -89,7 +121,7 @@ def learn_records(
     if (before < 0).any() or not before.any():
         raise InputError("reference must not be negative, nor zero for every record")
     backend = TorchBackend(str(gates.logits.device))
-    dtype = "float64" if gates.logits.dtype == torch.float64 else "float32"
+    dtype = precision(gates.logits)
     product = backend.linear_map(table, dtype)
     scales = np.maximum(np.abs(totals), 1.0)
     goal, scale = backend.asarray(totals / scales, dtype), backend.asarray(1.0 / scales, dtype)
@@ -103,6 +135,7 @@ def learn_records(
     _descend(gates, log_ratio, keep, settings, loss)
 
 
+@learns
 def learn_features(gates: StochasticGates, matrix: Any, response: Any, keep: int, settings: LearningSettings) -> None:
     """Learn which features explain the response: squared error over its variance, of a gated linear model.
 
@@ -122,7 +155,7 @@ def learn_features(gates: StochasticGates, matrix: Any, response: Any, keep: int
     if spread == 0.0:
         raise InputError("y is constant: no feature can explain it")
     backend = TorchBackend(str(gates.logits.device))
-    dtype = "float64" if gates.logits.dtype == torch.float64 else "float32"
+    dtype = precision(gates.logits)
     product = backend.linear_map(table, dtype)
     rows = table.shape[0]
     sums = np.asarray(table.sum(axis=0), dtype=np.float64).ravel() / rows

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from l0_core.selection import check_seed
 from l0_torch.backend import open_uniform
 
 
@@ -16,8 +17,8 @@ class NoiseSource:
     Parameters
     ----------
     seed
-        A whole number: draws come from generators of its own, one for each device, and nothing else is
-        touched. ``None``: draws come from torch's generator of the device, as those of `torch.nn.Dropout` do.
+        A whole number from 0 to 2**63 - 1: draws come from generators of its own, one for each device, and nothing
+        else is touched. ``None``: draws come from torch's generator of the device, as those of `torch.nn.Dropout` do.
 
     Notes
     -----
@@ -28,7 +29,7 @@ class NoiseSource:
     """
 
     def __init__(self, seed: int | None = None) -> None:
-        self.seed = seed
+        self.seed = None if seed is None else check_seed(seed)
         self._generators: dict[str, torch.Generator] = {}
 
     def uniform(self, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:

@@ -14,9 +14,9 @@ from l0_core.errors import InputError
 from l0_core.penalties.base import price
 from l0_torch.backend import TorchBackend
 from l0_torch.hard_concrete import check_probability, check_size
-from l0_torch.learning import LearningSettings, vector
+from l0_torch.learning import LearningSettings, learns, precision, vector
 from l0_torch.stochastic_gates import StochasticGates
-from l0_torch.taking import as_matrix, check_length
+from l0_torch.taking import as_matrix, check_length, refuse_not_finite
 
 _log = logging.getLogger(__name__)
 
@@ -74,6 +74,7 @@ class SparseL0Linear(StochasticGates):
         jitter = np.random.default_rng(0 if seed is None else seed).normal(0.0, _JITTER, n_features)
         self.log_alpha = nn.Parameter(backend.asarray(start + jitter, "float32"))
         self._optimiser: torch.optim.Adam | None = None
+        self._optimised: tuple[float, str, torch.device] | None = None
 
     @property
     def beta(self) -> float:
@@ -86,12 +87,15 @@ class SparseL0Linear(StochasticGates):
         return self.weight.device
 
     def _product(self, X: Any, coefficients: Tensor) -> Tensor:
-        if isinstance(X, Tensor):
-            check_length(X, self.n_features, 1, "features")
-            return X.to(coefficients.dtype) @ coefficients
-        table = as_matrix(X)
+        table = X if isinstance(X, Tensor) else as_matrix(X)
         check_length(table, self.n_features, 1, "features")
-        return TorchBackend(str(self.device)).linear_map(table, "float32").matvec(coefficients)
+        if not isinstance(table, Tensor):
+            wide = coefficients.float() if coefficients.dtype.itemsize < 4 else coefficients
+            product = TorchBackend(str(self.device)).linear_map(table, str(wide.dtype).removeprefix("torch."))
+            return product.matvec(wide).to(coefficients.dtype)
+        if table.dim() != 2:
+            raise InputError(f"the matrix must be two-dimensional, got shape {tuple(table.shape)}")
+        return table.to(coefficients.dtype) @ coefficients
 
     def forward(self, X: Any, deterministic: bool = False) -> Tensor:
         """Shape (samples,): the prediction, with a draw of the gates or (``deterministic``) those of evaluation.
@@ -110,6 +114,7 @@ class SparseL0Linear(StochasticGates):
         """Shape (samples,): the deterministic prediction, without a gradient."""
         return self.forward(X, deterministic=True)
 
+    @learns
     def fit(
         self,
         X: Any,
@@ -125,7 +130,7 @@ class SparseL0Linear(StochasticGates):
         """Minimise mean squared error plus the price of the expected number of open gates, by Adam.
 
         A second call goes on where the first ended, so that slices of epochs give what one call gives;
-        ``load_state_dict`` and a change of ``lr`` begin anew.
+        ``load_state_dict`` and a change of ``lr``, precision or device begin anew.
 
         Parameters
         ----------
@@ -135,17 +140,25 @@ class SparseL0Linear(StochasticGates):
             Price of an open gate, in the unit of the squared error; also called ``lambda_l0``.
         verbose
             Log the loss at level INFO every ``verbose_freq`` epochs.
+
+        Raises
+        ------
+        InputError
+            Shapes that do not fit, values that are not finite, gates in half precision.
         """
         cost = price(lambda_reg if lambda_l0 is None else lambda_l0)
         settings = LearningSettings(epochs, lr)
-        table = X if isinstance(X, Tensor) else as_matrix(X)
+        check_size("verbose_freq", verbose_freq)
+        dtype = precision(self.weight)
+        table = X.detach() if isinstance(X, Tensor) else as_matrix(X)
         check_length(table, self.n_features, 1, "features")
+        refuse_not_finite(table, "X")
         goal = torch.from_numpy(vector(y, table.shape[0], "y")).to(self.weight)
-        optimiser = self._optimiser
-        if optimiser is None or optimiser.param_groups[0]["lr"] != lr:
+        optimiser, kind = self._optimiser, (lr, dtype, self.device)
+        if optimiser is None or self._optimised != kind:
             optimiser = torch.optim.Adam(self.parameters(), lr=settings.lr)
-            self._optimiser = optimiser
-        product = None if isinstance(table, Tensor) else TorchBackend(str(self.device)).linear_map(table, "float32")
+            self._optimiser, self._optimised = optimiser, kind
+        product = None if isinstance(table, Tensor) else TorchBackend(str(self.device)).linear_map(table, dtype)
         for epoch in range(settings.epochs):
             optimiser.zero_grad(set_to_none=True)
             coefficients = self.weight * self.sample_gates()

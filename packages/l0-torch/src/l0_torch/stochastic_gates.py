@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from l0_core.distributions.hard_concrete import HardConcrete as HardConcreteLaw
+from l0_core.selection import check_seed
 from l0_torch.noise import NoiseSource
 
 _TEMPERATURE = "l0_torch.temperature"
@@ -171,7 +172,7 @@ def seed_gates(model: nn.Module, seed: int) -> None:
     import numpy as np
 
     found = [gates for _, gates in named_gates(model)]
-    for gates, child in zip(found, np.random.SeedSequence(seed).spawn(len(found)), strict=True):
+    for gates, child in zip(found, np.random.SeedSequence(check_seed(seed)).spawn(len(found)), strict=True):
         gates.seed_noise(int(child.generate_state(1, np.uint64)[0] >> np.uint64(1)))
 
 

@@ -58,5 +58,24 @@ def as_matrix(data: Any) -> Any:
     if isinstance(data, Tensor):
         return data.detach().cpu().numpy()
     if hasattr(data, "iloc"):
-        return data.to_numpy(dtype=np.float64)
+        try:
+            return data.to_numpy(dtype=np.float64)
+        except (ValueError, TypeError) as fault:
+            raise InputError(f"the data must hold numbers: {fault}") from fault
     return data if hasattr(data, "tocsr") else np.asarray(data)
+
+
+def refuse_not_finite(data: Any, what: str) -> None:
+    """InputError that names the place of the first value that is NaN or infinite."""
+    if isinstance(data, Tensor):
+        dense = data.layout == torch.strided
+        table = data.detach() if dense else data.detach().to_sparse_coo().coalesce()  # type: ignore[no-untyped-call]
+        bad = torch.nonzero(~torch.isfinite(table if dense else table.values()))
+        places = bad if dense else table.indices()[:, bad[:, 0]].T
+    elif hasattr(data, "tocoo"):
+        table = data.tocoo()
+        places = np.column_stack(table.coords)[~np.isfinite(table.data)]
+    else:
+        places = np.argwhere(~np.isfinite(as_matrix(data)))
+    if len(places):
+        raise InputError(f"{what}[{', '.join(str(int(k)) for k in places[0])}] is not finite")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from l0_core.errors import InputError
 
@@ -24,9 +25,9 @@ class PenaltyTracker:
     def __init__(self) -> None:
         self.history: dict[str, list[float]] = {}
 
-    def log(self, name: str, value: float) -> None:
+    def log(self, name: str, value: float | Tensor) -> None:
         """Append a number (a tensor of one element will do) to the series of that name."""
-        self.history.setdefault(name, []).append(float(value))
+        self.history.setdefault(name, []).append(float(value.detach() if isinstance(value, Tensor) else value))
 
     @property
     def names(self) -> list[str]:

@@ -13,7 +13,7 @@ from rich.text import Text
 from l0_calibrate.cli.bundles import bundled
 from l0_calibrate.cli.display import console, json_text
 from l0_calibrate.cli.sources import JsonOption, Source
-from l0_calibrate.problem import CalibrationProblem, Finding, preflight
+from l0_calibrate.problem import CalibrationProblem, Disagreement, Finding, preflight
 
 _COLOUR = {"error": "red", "warning": "yellow", "info": "cyan"}
 
@@ -29,6 +29,25 @@ def findings_table(findings: Sequence[Finding], most: int = 30) -> Table:
         table.add_row(Text(finding.severity, style=colour), finding.message, finding.remedy)
     if len(findings) > most:
         table.add_row("", f"... and {len(findings) - most} more (use --json to see them all)", "")
+    return table
+
+
+def contradictions_table(disagreements: Sequence[Disagreement], most: int = 12) -> Table:
+    """Totals that contradict each other, the worst first."""
+    table = Table(title="Totals that contradict each other, the worst first", title_justify="left")
+    table.add_column("total", overflow="fold")
+    table.add_column("against", overflow="fold")
+    table.add_column("difference", justify="right")
+    table.add_column("what to do", overflow="fold")
+    for found in disagreements[:most]:
+        table.add_row(
+            f"{found.whole}\n{found.value:,.6g}",
+            f"{found.against}\n{found.parts_value:,.6g}",
+            f"{found.difference:+,.6g}\n{found.relative:+.2%}",
+            found.remedy,
+        )
+    if len(disagreements) > most:
+        table.add_row(f"... and {len(disagreements) - most:,} more (--json has them all)", "", "", "")
     return table
 
 
@@ -61,5 +80,8 @@ def check(
         out = console()
         out.print(describe(loaded))
         out.print(findings_table(findings) if findings else "no findings")
+        contradictions = [found for finding in findings for found in finding.disagreements]
+        if contradictions:
+            out.print(contradictions_table(sorted(contradictions, key=lambda found: found.rank)))
     if any(finding.severity == "error" for finding in findings):
         raise typer.Exit(1)

@@ -3,6 +3,7 @@
 from l0_calibrate.problem.checks import balanced_weights
 from l0_calibrate.problem.columns import record_column, record_columns, record_flags
 from l0_calibrate.problem.conditions import Condition, parse_condition
+from l0_calibrate.problem.consistency import Consistency, Disagreement, consistency
 from l0_calibrate.problem.finding import Finding
 from l0_calibrate.problem.preflight import preflight
 from l0_calibrate.problem.problem import CalibrationProblem
@@ -12,11 +13,14 @@ from l0_calibrate.problem.targets import Target
 __all__ = [
     "CalibrationProblem",
     "Condition",
+    "Consistency",
+    "Disagreement",
     "Finding",
     "Target",
     "balance_targets",
     "balanced_weights",
     "choose_targets",
+    "consistency",
     "parse_condition",
     "preflight",
     "record_column",

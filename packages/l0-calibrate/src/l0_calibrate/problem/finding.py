@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
+
+if TYPE_CHECKING:
+    from l0_calibrate.problem.consistency import Disagreement
 
 SHOWN = 5
 """Examples named in a message; all of them are in ``names``."""
@@ -25,6 +28,8 @@ class Finding:
         Every target or record that it is about, by name.
     message, remedy
         For people; the message names the first few of the names.
+    disagreements
+        Where totals contradict each other: each contradiction, the worst first.
     """
 
     code: str
@@ -32,6 +37,7 @@ class Finding:
     names: tuple[str, ...]
     message: str
     remedy: str
+    disagreements: tuple[Disagreement, ...] = ()
 
 
 def grouped(

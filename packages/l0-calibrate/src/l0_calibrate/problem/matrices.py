@@ -233,3 +233,11 @@ def times_transposed(matrix: sp.csr_array, vector: npt.NDArray[np.float64]) -> n
     for start, stop, block in row_blocks(matrix):
         out += block.T @ vector[start:stop]
     return out
+
+
+def entries_of_columns(matrix: sp.csr_array) -> npt.NDArray[np.int64]:
+    """Number of stored entries of each column, shape (columns,)."""
+    out = np.zeros(matrix.shape[1], dtype=np.int64)
+    for _, _, block in row_blocks(matrix):
+        out += np.bincount(block.indices, minlength=matrix.shape[1])
+    return out

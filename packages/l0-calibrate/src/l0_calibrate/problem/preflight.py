@@ -8,11 +8,13 @@ import attrs
 import numpy as np
 import numpy.typing as npt
 
+from l0_calibrate.problem.consistency import consistency
+from l0_calibrate.problem.contradictions import contradictions
+from l0_calibrate.problem.copies import fingerprints
 from l0_calibrate.problem.finding import Finding, grouped
 from l0_calibrate.problem.labels import naming
-from l0_calibrate.problem.matrices import row_blocks, times, times_transposed
+from l0_calibrate.problem.matrices import entries_of_columns, row_blocks
 from l0_calibrate.problem.problem import CalibrationProblem
-from l0_calibrate.problem.totals import disagreeing_totals
 from l0_calibrate.system import bytes_of_entry
 from l0_core import InputError
 
@@ -51,8 +53,7 @@ def preflight(
         *_support(problem, sums),
         *_reach(problem, sums, lower, upper),
         *_units(problem, sums),
-        *disagreeing_totals(problem),
-        *_copied_targets(problem),
+        *contradictions(consistency(problem)),
         *_records(problem),
         _memory(problem, sums),
     ]
@@ -171,61 +172,15 @@ def _units(problem: CalibrationProblem, sums: _Sums) -> Iterator[Finding]:
     )
 
 
-# ---------------------------------------------------------------------- copies
-
-
-def _fingerprints(problem: CalibrationProblem, by_rows: bool) -> tuple[npt.NDArray[np.void], IntArray]:
-    """Two random projections and the number of entries: equal rows (or records) agree in all of them."""
-    matrix = problem.matrix
-    rng = np.random.default_rng(0)
-    out = np.empty((matrix.shape[0 if by_rows else 1], 3))
-    for k in range(2):
-        z = rng.standard_normal(matrix.shape[1 if by_rows else 0])
-        out[:, k] = times(matrix, z) if by_rows else times_transposed(matrix, z)
-    counts = np.diff(matrix.indptr) if by_rows else np.bincount(matrix.indices, minlength=matrix.shape[1])
-    out[:, 2] = counts
-    return np.ascontiguousarray(out + 0.0).view([("", np.float64)] * 3).reshape(-1), counts
-
-
-def _copied_targets(problem: CalibrationProblem) -> Iterator[Finding]:
-    prints, counts = _fingerprints(problem, by_rows=True)
-    _, group, size = np.unique(prints, return_inverse=True, return_counts=True)
-    alike = np.flatnonzero((size[group] > 1) & (counts > 0))
-    sets: dict[int, list[int]] = {}
-    for i in alike:
-        sets.setdefault(int(group[i]), []).append(int(i))
-    agreeing: list[list[int]] = []
-    clashing: list[list[int]] = []
-    for rows in sets.values():
-        if not all(_same_row(problem, rows[0], i) for i in rows[1:]):
-            continue
-        (agreeing if np.ptp(problem.targets[rows]) == 0 else clashing).append(rows)
-    for code, severity, found, text, remedy in (
-        ("conflicting_targets", "warning", clashing, "the entries are the same, the values differ, in {these}",
-         "keep the better source: no weights can meet both"),
-        ("duplicate_targets", "info", agreeing, "the entries and the values are the same in {these}",
-         "keep one, or the total counts twice"),
-    ):  # fmt: skip
-        names = [problem.target_names[i] for rows in found for i in rows]
-        notes = [f"{problem.targets[i]:.6g}" for rows in found for i in rows]
-        yield from grouped(code, severity, names, text, remedy, notes)
-
-
-def _same_row(problem: CalibrationProblem, i: int, j: int) -> bool:
-    matrix = problem.matrix
-    a, b = (slice(int(matrix.indptr[r]), int(matrix.indptr[r + 1])) for r in (i, j))
-    return np.array_equal(matrix.indices[a], matrix.indices[b]) and np.array_equal(matrix.data[a], matrix.data[b])
-
-
 def _records(problem: CalibrationProblem) -> Iterator[Finding]:
-    prints, counts = _fingerprints(problem, by_rows=False)
+    counts = entries_of_columns(problem.matrix)
     ids, n = problem.record_ids, problem.n_records
     yield from _some_records("untouched_records", ids[counts == 0], n, "enter no target: nothing decides their weight",
                              "they keep their initial weight in a dense fit and go first under a budget")  # fmt: skip
     yield from _some_records("zero_weight_records", ids[problem.initial_weights == 0], n,
                              "have an initial weight of 0 and cannot get any",
                              "give them a positive initial weight if they should be usable")  # fmt: skip
-    _, first, group = np.unique(prints, return_index=True, return_inverse=True)
+    _, first, group = np.unique(fingerprints(problem.matrix, by_rows=False), return_index=True, return_inverse=True)
     copies = (counts > 0) & (first[group] != np.arange(n))
     yield from _some_records("identical_records", ids[copies], n, "enter every target just as an earlier record does",
                              "nothing: only the sum of such weights is decided, the spread shares it out")  # fmt: skip

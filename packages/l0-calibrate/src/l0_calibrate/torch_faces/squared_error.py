@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import attrs
@@ -41,7 +42,8 @@ def group_weights(count: int, groups: Any | None, normalize: bool, multipliers: 
     Raises
     ------
     InputError
-        Groups of a wrong shape, multipliers without groups, for a group that no target has, or negative.
+        Groups of a wrong shape, multipliers that are no mapping, without groups, for a group that no target has, or
+        negative.
     """
     if groups is None:
         if multipliers:
@@ -51,6 +53,8 @@ def group_weights(count: int, groups: Any | None, normalize: bool, multipliers: 
     if labels.shape != (count,):
         raise InputError(f"target_groups must have shape ({count},), one group for each target; got {labels.shape}")
     names, member, sizes = np.unique(labels, return_inverse=True, return_counts=True)
+    if multipliers is not None and not isinstance(multipliers, Mapping):
+        raise InputError(f"group_multipliers must be a mapping of groups to numbers, got {type(multipliers).__name__}")
     factor = dict.fromkeys(names.tolist(), 1.0)
     for name, value in (multipliers or {}).items():
         if name not in factor:

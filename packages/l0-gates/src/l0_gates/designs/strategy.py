@@ -11,7 +11,7 @@ import scipy.sparse as sp
 
 from l0_core.errors import InputError
 from l0_core.gates import GateStrategy
-from l0_core.selection import Selection, check_count, count_of
+from l0_core.selection import Selection, check_count, check_seed, count_of
 from l0_gates.designs import sampling
 from l0_gates.designs.cells import Cell, cells, labels, whole_groups
 from l0_gates.designs.conditional_poisson import conditional_probabilities, with_expected_size
@@ -62,7 +62,7 @@ class DesignStrategy(GateStrategy):
         self.must_keep = must_keep
         self.strata = strata
         self.groups = groups
-        self.seed = seed
+        self.seed = check_seed(seed)
         self._system: LinearSystem | None = None
 
     def fit(self, matrix: Any, totals: Any, *, reference: Any = None) -> Self:
@@ -102,7 +102,7 @@ class DesignStrategy(GateStrategy):
         sizes = self._sizes(total)
         groups = None if self.groups is None else labels(self.groups, total, "groups")
         must = whole_groups(self._must(total), groups)
-        rng = np.random.default_rng(self.seed if seed is None else seed)
+        rng = np.random.default_rng(self.seed if seed is None else check_seed(seed))
         chances = np.where(must, 1.0, 0.0)
         drawn = must.copy()
         for cell in cells(sizes, wanted, labels(self.strata, total, "strata"), groups, must):

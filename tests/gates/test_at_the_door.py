@@ -1,0 +1,47 @@
+"""Systems and seeds that cannot be meant are refused with a reason; those that can be, whoever made them, work."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+
+from l0_core import get_gate
+from l0_core.errors import InputError
+from l0_gates.system import LinearSystem
+
+STRATEGIES = ("sample", "feature", "hybrid", "random", "poisson", "systematic", "sampford", "max_entropy", "cube")
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+@pytest.mark.parametrize("seed", [-1, 1.5, "1", True, 2**63])
+@pytest.mark.filterwarnings("ignore::l0_core.errors.UntrainedWarning")
+def test_a_seed_that_is_none_is_refused(name, seed):
+    with pytest.raises(InputError, match="seed must be a whole number"):
+        get_gate(name, seed=seed)
+    with pytest.raises(InputError, match="seed must be a whole number"):
+        get_gate(name).select(10, keep=3, seed=seed)
+    again = [get_gate(name, seed=kind(3)).select(10, keep=3).indices.tolist() for kind in (int, np.int64)]
+    assert again[0] == again[1]
+
+
+@pytest.mark.parametrize("kind", [np.asarray, sp.csr_array])
+def test_imaginary_parts_are_not_dropped(kind):
+    with pytest.raises(InputError, match="real numbers"):
+        LinearSystem(kind(np.ones((2, 3)) + 1j), [1.0, 2.0])
+    with pytest.raises(InputError, match="totals must be real numbers"):
+        LinearSystem(kind(np.ones((2, 3))), np.array([1.0, 2.0]) + 1j)
+
+
+def test_text_is_refused():
+    with pytest.raises(InputError, match="real numbers"):
+        LinearSystem(np.array([["a", "b"]]), [1.0])
+    with pytest.raises(InputError, match="totals must be real numbers"):
+        LinearSystem(np.ones((2, 3)), ["one", "two"])
+
+
+def test_tensors_are_read_without_their_gradient():
+    torch = pytest.importorskip("torch")
+    matrix = torch.arange(6.0).reshape(2, 3).requires_grad_()
+    system = LinearSystem(matrix, torch.ones(2, requires_grad=True), torch.ones(3, requires_grad=True))
+    assert system.columns.toarray().tolist() == [[0, 1, 2], [3, 4, 5]]
