@@ -1,4 +1,4 @@
-"""The contract of solvers over every registered one, and on other backends for those that run on any."""
+"""The contract of solvers over every registered one, and on torch for those that run on any."""
 
 from __future__ import annotations
 
@@ -17,11 +17,15 @@ class TestRegisteredSolvers(SolverContract):
         return SOLVERS[request.param]
 
 
-class TestOtherBackends(SolverContract):
+class TestOnTorch(SolverContract):
     @pytest.fixture(params=[name for name, solver in SOLVERS.items() if solver.runs_on_backends])
     def solver(self, request):
         return SOLVERS[request.param]
 
-    @pytest.fixture(params=["numpy", "torch"])
-    def machine(self, request):
-        return Machine(backend=request.param)
+    @pytest.fixture
+    def machine(self):
+        torch = pytest.importorskip("torch")
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)  # so small products would spend their time waiting for one another
+        yield Machine(backend="torch")
+        torch.set_num_threads(threads)

@@ -85,7 +85,8 @@ class Loss(ABC):
         """The price of each target, in the sum form.
 
         Float64 arrays of shape (m,), not negative; a cap may be infinite. What a target costs is in proportion to
-        ``problem.loss_weights``, which average 1 over the targets; an error within ``problem.tolerances`` costs nothing.
+        ``problem.loss_weights``, which average 1 over the targets; an error within ``problem.tolerances`` costs
+        nothing.
 
         Raises
         ------
