@@ -17,7 +17,9 @@ from l0_calibrate.testing.tasks import (
     DEGENERATE,
     LARGEST,
     PRICES,
+    RECORDS,
     SHAPES,
+    TARGETS,
     boxed,
     degenerate_task,
     optimum_of,
@@ -238,10 +240,11 @@ class SolverContract(Contract):
 
     def test_other_tasks_in_between_change_nothing(self, solver: Solver, machine: Machine, plain: Task) -> None:
         first = solver.solve(plain, STOP, None, machine)
-        for price in PRICES:
-            other = boxed(random_system(11, m=9, n=5), PRICES[price](9))
-            if solver.refusal(other) is None:
-                solver.solve(other, STOP, None, machine)
+        for m, n in ((9, 5), (TARGETS, RECORDS)):
+            for price in PRICES.values():
+                other = boxed(random_system(11, m, n), price(m))
+                if solver.refusal(other) is None:
+                    solver.solve(other, STOP, None, machine)
         self._check_same(first, solver.solve(plain, STOP, None, machine))
 
     def test_watching_changes_nothing_and_an_exception_stops_it(
