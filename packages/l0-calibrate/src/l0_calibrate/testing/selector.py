@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable
 from typing import Any
 
@@ -18,7 +17,7 @@ from l0_calibrate.solvers.base import Machine, Start, Stop
 from l0_calibrate.solvers.primal_dual import PrimalDualSolver
 from l0_calibrate.watch import Progress, Watch, unwatched
 from l0_core import InputError, Selection
-from l0_core.testing import Contract
+from l0_core.testing.contract import Contract, moved_generators
 
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
@@ -237,14 +236,8 @@ class SelectorContract(Contract):
     def test_the_seed_is_all_the_randomness(self, make_selector: MakeSelector) -> None:
         asked = budget(survey(), 11)
         first = [self._indices(make_selector, asked, Machine(seed=seed)) for seed in (0, 5)]
-        states = random.getstate(), np.random.get_state()  # noqa: NPY002  moved on purpose, and put back
-        try:
-            random.seed(99)
-            np.random.seed(99)  # noqa: NPY002
+        with moved_generators():
             again = [self._indices(make_selector, asked, Machine(seed=seed)) for seed in (0, 5)]
-        finally:
-            random.setstate(states[0])
-            np.random.set_state(states[1])  # noqa: NPY002
         assert again == first
 
     def test_a_selector_may_be_asked_again(self, make_selector: MakeSelector) -> None:
