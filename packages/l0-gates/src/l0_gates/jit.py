@@ -61,7 +61,7 @@ def _stamp(function: Callable[..., Any]) -> str:
     That is kernels, numbers, and the fields of named tuples in their order.
     """
     seen = function.__globals__
-    made_from = hashlib.sha256(_content(function.__code__.co_filename))
+    made_from = hashlib.sha256(_digest(function.__code__.co_filename))
     for key in sorted(seen):
         value = seen[key]
         if isinstance(value, int | float | np.generic):
@@ -74,8 +74,8 @@ def _stamp(function: Callable[..., Any]) -> str:
 
 
 @lru_cache
-def _content(path: str) -> bytes:
+def _digest(path: str) -> bytes:
     try:
-        return Path(path).read_bytes()
+        return hashlib.sha256(Path(path).read_bytes()).digest()
     except OSError:  # code that is in no file
         return b""

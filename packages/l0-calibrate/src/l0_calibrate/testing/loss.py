@@ -240,9 +240,7 @@ class LossContract(Contract):
     @staticmethod
     def _task(loss: Loss, problem: CalibrationProblem) -> Task:
         n = problem.n_records
-        task = Task(
-            problem.system, loss.price(problem), None, np.zeros(n), np.full(n, 5.0), np.zeros(n), centre=1.0
-        )  # fmt: skip
+        task = Task(problem.system, loss.price(problem), None, np.zeros(n), np.full(n, 5.0), np.zeros(n), centre=1.0)
         refusal = PrimalDualSolver().refusal(task)
         if refusal is not None:
             pytest.skip(refusal)

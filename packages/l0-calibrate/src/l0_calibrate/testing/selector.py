@@ -130,14 +130,15 @@ class SelectorContract(Contract):
         self._chosen(make_selector, budget(survey(), keep))
 
     @pytest.mark.parametrize("price", PRICES)
+    def test_whatever_the_price(self, make_selector: MakeSelector, price: str) -> None:
+        self._chosen(make_selector, budget(survey(), 14, price))
+
     @pytest.mark.parametrize("fields", [
-        {}, {"spread": 0.0}, {"ratio_bound": np.inf}, {"ratio_bound": 1.0}, {"lower_ratio": 0.5},
+        {"spread": 0.0}, {"ratio_bound": np.inf}, {"ratio_bound": 1.0}, {"lower_ratio": 0.5},
         {"caps": np.full(RECORDS, 4.0)}, {"ess_at_least": 11.0},
-    ], ids=str)  # fmt: skip
-    def test_whatever_the_price_and_the_bounds(
-        self, make_selector: MakeSelector, price: str, fields: dict[str, Any]
-    ) -> None:
-        self._chosen(make_selector, budget(survey(), 14, price, **fields))
+    ], ids=lambda fields: ", ".join(fields))  # fmt: skip
+    def test_whatever_the_bounds(self, make_selector: MakeSelector, fields: dict[str, Any]) -> None:
+        self._chosen(make_selector, budget(survey(), 14, **fields))
 
     def test_targets_that_are_met_already_or_cannot_be_are_no_matter(self, make_selector: MakeSelector) -> None:
         problem = survey()

@@ -89,9 +89,8 @@ def _pinched(task: Task) -> Task:
 
 
 def _with_mass(task: Task, spread: float = 0.0) -> Task:
-    return attrs.evolve(
-        task, mass=1.1 * float(task.system.reference.sum()), spread=np.full(task.count, spread)
-    )  # fmt: skip
+    mass = 1.1 * float(task.system.reference.sum())
+    return attrs.evolve(task, mass=mass, spread=np.full(task.count, spread))
 
 
 def _on_support(task: Task) -> Task:
