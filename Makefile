@@ -40,7 +40,7 @@ docs: $(VENV)/.ready
 wheels: $(VENV)/.ready
 	for package in packages/*; do $(VENV)/bin/python -m build --quiet --wheel --no-isolation --outdir dist $$package; done
 
-# Compiled kernels too: where another version left them behind, a renamed module among their types is not found.
+# Compiled kernels too: those of other versions of the sources stay behind, unused.
 clean:
 	rm -rf $(VENV) $(DEMO_VENV) dist $(OUT)
 	find packages \( -name '*.nbi' -o -name '*.nbc' \) -delete

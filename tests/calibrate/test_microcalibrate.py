@@ -515,6 +515,23 @@ def test_bad_entries_and_weights_are_named():
         Calibration(weights, targets, estimate_matrix=frame).summary()
 
 
+@pytest.mark.parametrize("how", [{"keep": 15}, {"solver": "primal_dual"}])
+def test_options_of_adam_beside_the_engine_are_named(how):
+    weights, targets, frame = example()
+    given = {"weights": weights, "targets": targets, "estimate_matrix": frame, **how}
+    with pytest.warns(UserWarning, match="^epochs, learning_rate, l0_lambda: of no effect with keep") as seen:
+        calibration = Calibration(**given, epochs=500, learning_rate=0.1, l0_lambda=1e-4, noise_level=0, seed=7)
+    assert seen[0].filename == __file__
+    calibration.calibrate()  # told once
+    plain = Calibration(**given, seed=7)
+    plain.calibrate()
+    np.testing.assert_array_equal(calibration.weights, plain.weights)
+    plain.epochs = 100
+    with pytest.warns(UserWarning, match="^epochs: of no effect") as seen:
+        plain.calibrate()
+    assert seen[0].filename == __file__
+
+
 def test_keep_is_exact_and_better():
     weights, targets, frame = example(records=120)
     calibration = Calibration(weights, targets, estimate_matrix=frame, keep=15)

@@ -28,7 +28,7 @@ def calibration(**options):
     names = ["north/x", "north/y", "north/z", "south/x", "south/y", "south/z", "all/x", "all/y"]
     weights = rng.uniform(1, 5, 60)
     targets = matrix.T @ (weights * rng.uniform(0.7, 1.5, 60))
-    defaults = {"epochs": 60, "learning_rate": 0.05, "noise_level": 0.0}
+    defaults = {} if "keep" in options else {"epochs": 60, "learning_rate": 0.05, "noise_level": 0.0}
     return Calibration(weights, targets, estimate_matrix=pd.DataFrame(matrix, columns=names), **{**defaults, **options})
 
 

@@ -30,7 +30,16 @@ def full(rows: int = 2, records: int = 6, **rest: object) -> CalibrationProblem:
 
 
 def test_a_sound_problem_has_nothing_but_its_size() -> None:
-    assert list(findings(full())) == ["memory"]
+    found = findings(full())
+    assert list(found) == ["memory"]
+    # The matrix as given; 10 bytes an entry and 7 pointers of 8; 12 vectors over 8 numbers.
+    held = full().matrix
+    matrix = held.data.nbytes + held.indices.nbytes + held.indptr.nbytes
+    parts = [matrix, 10 * 12 + 8 * 7, 8 * 12 * 8]
+    sizes = [f"{size / 1e3:.1f} KB" for size in (sum(parts), *parts)]
+    assert found["memory"].message == (
+        f"about {sizes[0]}: the matrix {sizes[1]}, the scaled system {sizes[2]}, vectors of a solver {sizes[3]}"
+    )
 
 
 @pytest.mark.parametrize(("records", "net", "bytes_"), [(4_000, 0.0, 10), (60_000, 0.0, 6), (60_000, 1e3, 10)])
@@ -43,7 +52,8 @@ def test_the_size_is_that_of_the_system_that_is_built(records: int, net: float, 
     columns = problem.system.columns
     stored = columns.values.nbytes + columns.indices.nbytes + columns.indptr.nbytes
     assert stored == bytes_ * matrix.size + 8 * (records + 1)
-    assert f"the scaled system {stored / 1e6:,.0f}," in findings(problem)["memory"].message
+    size = f"{stored / 1e6:,.0f} MB" if stored >= 1e6 else f"{stored / 1e3:,.1f} KB"
+    assert f"the scaled system {size}," in findings(problem)["memory"].message
 
 
 def test_targets_without_records() -> None:

@@ -1,4 +1,7 @@
-"""Exact budgets: pruning, exchange and the random baseline, against all subsets where those can be tried."""
+"""What pruning and exchange are worth: against the random baseline, and all subsets where those can be tried.
+
+That every selector keeps exactly K, heeds flags and holds the mass, is in ``tests/contract``.
+"""
 
 from __future__ import annotations
 
@@ -19,14 +22,14 @@ from l0_calibrate.result.diagnostics import effective_sample_size
 from l0_calibrate.selectors import Budget, Selector
 from l0_calibrate.selectors.column_gain import column_gains
 from l0_calibrate.selectors.exchange import ExchangeSelector, SearchState
-from l0_calibrate.selectors.fits import InnerFits, floors, refit_task
+from l0_calibrate.selectors.fits import InnerFits, floors, refit_task, support_task
 from l0_calibrate.selectors.prune import PruneSelector
 from l0_calibrate.selectors.random import RandomSelector
+from l0_calibrate.selectors.records import usable_records
 from l0_calibrate.solvers import Machine, Solution, Start, Stop
 from l0_calibrate.solvers.primal_dual import PrimalDualSolver
+from l0_calibrate.testing.optimum import optimum
 from l0_core import InputError
-
-SELECTORS = [PruneSelector(), ExchangeSelector(rounds=3), RandomSelector()]
 
 
 def problem(seed: int, m: int = 20, n: int = 150, density: float = 0.3) -> CalibrationProblem:
@@ -49,28 +52,10 @@ def fitted(asked: Budget, selector: Selector, seed: int = 0) -> tuple[np.ndarray
     return selected.selection.indices, solution
 
 
-@pytest.mark.parametrize("selector", SELECTORS, ids=lambda s: type(s).__name__)
-@pytest.mark.parametrize("keep", [1, 7, 60, 150])
-def test_exactly_k_positive_weights_within_their_bounds(selector: Selector, keep: int) -> None:
-    asked = budget(problem(0), keep)
-    indices, solution = fitted(asked, selector)
-    assert indices.size == keep
-    assert (np.diff(indices) > 0).all()
-    assert (solution.u > 0).all()
-    assert (solution.u <= asked.upper(indices)).all()
-
-
 def subset_optimum(asked: Budget, support: np.ndarray) -> float:
     """The best objective on a support under the floors, without spread, by HiGHS."""
-    c = asked.system.columns
-    shape = (c.rows, c.count)
-    a = sp.csc_array((c.values, c.indices.astype(int), c.indptr.astype(int)), shape=shape).toarray()[:, support]
-    m, k = a.shape
-    cost = np.concatenate((np.zeros(k), np.ones(m)))
-    above = np.vstack((np.hstack((a, -np.eye(m))), np.hstack((-a, -np.eye(m)))))
-    b = asked.system.b
-    bounds = [*zip(floors(asked, support), asked.upper(support), strict=True), *[(0, None)] * m]
-    return float(so.linprog(cost, above, np.concatenate((b, -b)), bounds=bounds).fun)
+    task = support_task(asked, support, floors(asked, support))
+    return optimum(attrs.evolve(task, spread=np.zeros(support.size))).upper
 
 
 def test_exchange_ranks_among_the_best_of_all_subsets() -> None:
@@ -96,24 +81,7 @@ def test_exchange_is_no_worse_than_prune_and_both_far_better_than_random() -> No
     assert prune < 0.6 * random
 
 
-@pytest.mark.parametrize("selector", SELECTORS, ids=lambda s: type(s).__name__)
-def test_must_never_and_weightless_records_are_honoured(selector: Selector) -> None:
-    asked = problem(1)
-    w0 = asked.initial_weights.copy()
-    w0[:20] = 0.0
-    asked = CalibrationProblem(asked.matrix, asked.targets, initial_weights=w0)
-    must, never = np.zeros(150, bool), np.zeros(150, bool)
-    must[[20, 50, 149]] = True
-    never[60:100] = True
-    indices, solution = fitted(budget(asked, 10, must_keep=must, never_keep=never), selector)
-    assert {20, 50, 149} <= set(indices.tolist())
-    assert not never[indices].any()
-    assert (w0[indices] > 0).all()
-    assert (solution.u > 0).all()
-
-
-@pytest.mark.parametrize("selector", SELECTORS, ids=lambda s: type(s).__name__)
-def test_impossible_budgets_are_refused_with_the_reason(selector: Selector) -> None:
+def test_impossible_budgets_are_refused_with_the_reason() -> None:
     asked = problem(1)
     flags = np.zeros(150, bool)
     flags[7] = True
@@ -124,35 +92,12 @@ def test_impossible_budgets_are_refused_with_the_reason(selector: Selector) -> N
         ({"keep": 3, "must_keep": np.ones(150, bool)}, "more than keep=3"),
     ]:
         with pytest.raises(InputError, match=reason):
-            selector.select(budget(asked, **fields), Machine())
+            usable_records(budget(asked, **fields))
 
 
-@pytest.mark.parametrize("selector", SELECTORS, ids=lambda s: type(s).__name__)
-def test_same_seed_same_records_watched_or_not(selector: Selector) -> None:
-    asked = budget(problem(2), 30)
-    events: list[Any] = []
-    one = selector.select(asked, Machine(seed=3))
-    two = selector.select(asked, Machine(seed=3), events.append)
-    np.testing.assert_array_equal(one.selection.indices, two.selection.indices)
-    if one.start is not None and two.start is not None:
-        np.testing.assert_array_equal(one.start.u, two.start.u)
-        assert events
-
-
-def test_the_mass_is_held_through_selection_and_refit() -> None:
-    asked = problem(4)
-    mass = float(asked.initial_weights.sum())
-    for selector in (PruneSelector(), ExchangeSelector(rounds=2)):
-        indices, solution = fitted(budget(asked, 40, mass=mass), selector)
-        assert solution.u @ asked.initial_weights[indices] == pytest.approx(mass, rel=1e-12)
-        assert (solution.u > 0).all()
-
-
-def test_a_selection_that_is_cut_short_still_has_its_count() -> None:
-    asked = budget(problem(5, m=60, n=2_000, density=0.05), 100, seconds=0.0)
-    for selector in (PruneSelector(), ExchangeSelector()):
-        assert len(selector.select(asked, Machine()).selection) == 100
-    assert len(ExchangeSelector(seconds=0.0).select(attrs.evolve(asked, seconds=np.inf), Machine()).selection) == 100
+def test_a_search_without_seconds_still_has_its_count() -> None:
+    asked = budget(problem(5, m=60, n=2_000, density=0.05), 100)
+    assert len(ExchangeSelector(seconds=0.0).select(asked, Machine()).selection) == 100
 
 
 def test_floors_leave_targets_alone() -> None:

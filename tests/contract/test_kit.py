@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import re
-import subprocess
-import sys
-
 import pytest
 
+from broken_classes import failures_of
+from l0_calibrate.testing import LossContract, SelectorContract, SolverContract
 from l0_core import HardConcrete
 from l0_core.testing import BackendContract, Contract, DistributionContract, GateContract, PenaltyContract
 
@@ -173,13 +171,7 @@ SEEN = {
 
 @pytest.fixture(scope="module")
 def failures(tmp_path_factory) -> set[tuple[str, str]]:
-    """(class, test) of what failed, in a process of its own."""
-    path = tmp_path_factory.mktemp("kit") / "test_broken.py"
-    path.write_text(BROKEN)
-    command = [sys.executable, "-m", "pytest", "-q", "-rfE", "--tb=no", "-p", "no:cacheprovider", str(path)]
-    result = subprocess.run(command, capture_output=True, text=True, cwd=path.parent, check=False)
-    assert result.returncode == 1, result.stdout + result.stderr
-    return set(re.findall(r"^(?:FAILED|ERROR) \S+?::(\w+)::(\w+)", result.stdout, re.MULTILINE))
+    return failures_of(BROKEN, tmp_path_factory.mktemp("kit"))
 
 
 @pytest.mark.parametrize("broken", SEEN)
@@ -195,7 +187,12 @@ def test_what_is_sound_of_it_passes(failures, broken):
 # ---------------------------------------------------------------------- contracts are kept whole
 
 
-@pytest.mark.parametrize("contract", [BackendContract, DistributionContract, GateContract, PenaltyContract])
+CONTRACTS = [
+    BackendContract, DistributionContract, GateContract, PenaltyContract, LossContract, SelectorContract, SolverContract
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("contract", CONTRACTS)
 def test_a_contract_cannot_be_thinned_out(contract):
     names = [name for name in dir(contract) if name.startswith("test_")]
     assert len(names) >= 9

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import numba
 import pytest
@@ -76,3 +77,65 @@ def test_on_a_read_only_installation_in_a_process_of_its_own(tmp_path):
     ran = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stderr
     assert ran.stdout.strip() == "5"
+
+
+class Installed:
+    """A package with kernels in a folder, run in processes of their own, its machine code beside it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder / "kernels_of_a_test"
+        self.folder.mkdir()
+        self.write("__init__", "")
+        self.write("helper", "from l0_gates.jit import jit\n@jit\ndef twice(x):\n    return 2.0 * x\n")
+        self.write("numbers", "STEP = 0.5\n")
+        self.types("types_before")
+
+    def write(self, module: str, text: str) -> None:
+        (self.folder / f"{module}.py").write_text(text)
+
+    def types(self, module: str, first: str = "a", last: str = "b") -> None:
+        self.module = module
+        fields = f"    {first}: float\n    {last}: float\n"
+        self.write(module, f"from typing import NamedTuple\nclass Pair(NamedTuple):\n{fields}")
+        package = self.folder.name
+        self.write(
+            "kernels",
+            f"from {package}.helper import twice\nfrom {package}.numbers import STEP\n"
+            f"from {package}.{module} import Pair\nfrom l0_gates.jit import jit\n"
+            "@jit\ndef value(pair):\n    return twice(pair.a) + STEP\n",
+        )
+
+    def run(self) -> tuple[float, int]:
+        """(the kernel's value, how often its machine code came from the cache)."""
+        package = self.folder.name
+        program = (
+            f"from {package}.kernels import value\nfrom {package}.{self.module} import Pair\n"
+            "print(value(Pair(1.0, 0.0)), sum(value.stats.cache_hits.values()))"
+        )
+        environment = {k: v for k, v in os.environ.items() if k != "NUMBA_CACHE_DIR"}
+        paths = (str(self.folder.parent), os.environ.get("PYTHONPATH", ""))
+        environment.update(PYTHONPATH=os.pathsep.join(filter(None, paths)), PYTHONDONTWRITEBYTECODE="1")
+        command = [sys.executable, "-c", program]
+        ran = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        assert ran.returncode == 0, ran.stderr
+        value, hits = ran.stdout.split()
+        return float(value), int(hits)
+
+
+def test_machine_code_of_other_sources_is_not_used(tmp_path):
+    """As after an upgrade in place, which leaves the cache of the version before where it is."""
+    installed = Installed(tmp_path)
+    assert [installed.run() for _ in range(2)] == [(2.5, 0), (2.5, 1)]
+    installed.write("helper", (installed.folder / "helper.py").read_text().replace("2.0", "3.0"))
+    assert [installed.run() for _ in range(2)] == [(3.5, 0), (3.5, 1)]  # the file of the kernel itself is as before
+    installed.write("numbers", "STEP = 0.25\n")
+    assert [installed.run() for _ in range(2)] == [(3.25, 0), (3.25, 1)]
+    (installed.folder / "types_before.py").unlink()
+    installed.types("types_after")  # numba would look for the module that is gone
+    assert [installed.run() for _ in range(2)] == [(3.25, 0), (3.25, 1)]
+    installed.types("types_after", first="b", last="a")
+    assert [installed.run() for _ in range(2)] == [(0.25, 0), (0.25, 1)]
+
+
+def test_a_kernel_goes_by_its_name():
+    assert jit(add).__qualname__ == add.__qualname__ == "add"

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numba
+import numpy as np
 
 Kernel = TypeVar("Kernel", bound=Callable[..., Any])
 
@@ -25,17 +29,53 @@ def jit(function: Kernel, fastmath: bool = False) -> Kernel:
     Kernels are compiled without threads and, unless asked for, without ``fastmath``, so that sums are added
     in the order in which they are written. ``fastmath`` lets the compiler regroup and fuse operations (for
     vector units): equal input still gives bit-equal output on one machine, and infinities keep their meaning.
+
+    Machine code in the cache is that of the sources at hand, the other kernels' included (see `_stamp`): numba alone
+    would go on with the code of a kernel whose file has not changed though one that it calls has, and would fail
+    where the types of its arguments have moved to another module. An upgrade in place leaves such code behind.
     """
     flags: bool | set[str] = _REGROUP if fastmath else False
+    name, stamp = function.__qualname__, _stamp(function)
+    function.__qualname__ = f"{name}-{stamp}"  # numba names the files of its cache after it
     try:
-        compiled: Kernel = numba.njit(cache=True, nogil=True, fastmath=flags)(function)
+        compiled: Any = numba.njit(cache=True, nogil=True, fastmath=flags)(function)
     except RuntimeError as error:
         if _NO_PLACE not in str(error):
             raise
         compiled = numba.njit(nogil=True, fastmath=flags)(function)
-    return compiled
+    finally:
+        function.__qualname__ = name
+    compiled.__qualname__, compiled.stamp = name, stamp
+    kernel: Kernel = compiled
+    return kernel
 
 
 def fast_jit(function: Kernel) -> Kernel:
     """`jit` with ``fastmath``."""
     return jit(function, fastmath=True)
+
+
+def _stamp(function: Callable[..., Any]) -> str:
+    """A digest of what machine code is made from: the kernel's file, and what its module sees of others.
+
+    That is kernels, numbers, and the fields of named tuples in their order.
+    """
+    seen = function.__globals__
+    made_from = hashlib.sha256(_digest(function.__code__.co_filename))
+    for key in sorted(seen):
+        value = seen[key]
+        if isinstance(value, int | float | np.generic):
+            made_from.update(f"{key} {value!r}".encode())
+        elif isinstance(value, numba.core.dispatcher.Dispatcher):
+            made_from.update(f"{key} {getattr(value, 'stamp', '')}".encode())
+        elif isinstance(value, type) and issubclass(value, tuple):
+            made_from.update(f"{value} {getattr(value, '_fields', '')}".encode())
+    return made_from.hexdigest()[:12]
+
+
+@lru_cache
+def _digest(path: str) -> bytes:
+    try:
+        return hashlib.sha256(Path(path).read_bytes()).digest()
+    except OSError:  # code that is in no file
+        return b""

@@ -76,19 +76,35 @@ class Loss(ABC):
 
     A loss turns a problem into a `RowPrice`. One that is not convex (an error capped at a level) is
     solved as a sequence of convex ones: `reprice` says the next from the residuals of the last.
+    Pure: equal arguments give equal answers, and none of them is written to. `l0_calibrate.testing.LossContract`
+    holds a loss to what is said here.
     """
 
     @abstractmethod
     def price(self, problem: CalibrationProblem) -> RowPrice:
-        """The price of each target, in the sum form: weights average 1 over the targets."""
+        """The price of each target, in the sum form.
+
+        Float64 arrays of shape (m,), not negative; a cap may be infinite. What a target costs is in proportion to
+        ``problem.loss_weights``, which average 1 over the targets; an error within ``problem.tolerances`` costs
+        nothing.
+
+        Raises
+        ------
+        InputError
+            The problem lacks what the loss needs (a column of standard errors, say).
+        """
 
     def abandoned(self, price: RowPrice, residuals: FloatArray) -> BoolArray | None:
-        """Census of the targets whose error counts no further, flags of shape (m,); None for a loss with no such."""
+        """Census of the targets whose error counts no further, flags of shape (m,); None for a loss with no such.
+
+        In the price that `reprice` names at these residuals they cost nothing.
+        """
         return None
 
     def reprice(self, price: RowPrice, residuals: FloatArray) -> RowPrice | None:
         """The next convex price of a loss that is not convex, from its first price and the latest residuals.
 
-        The sequence is settled when a price comes again; None (always, if the loss is convex) ends it too.
+        The sequence is settled when a price comes again; None (always, if the loss is convex) ends it too. A loss that
+        names a price for some residuals names one for infinite ones: this is how it is known not to be convex.
         """
         return None

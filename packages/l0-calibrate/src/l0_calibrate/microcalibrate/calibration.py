@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,13 @@ from l0_calibrate.microcalibrate.engine import solve_with_engine
 from l0_calibrate.microcalibrate.inputs import CalibrationInputs
 from l0_calibrate.microcalibrate.performance import beside, performance_frame, summary_frame, write_csv
 from l0_calibrate.microcalibrate.robustness import evaluate_holdout_robustness
-from l0_calibrate.microcalibrate.settings import GateOptions, TrainingOptions, given_options, refuse_together
+from l0_calibrate.microcalibrate.settings import (
+    GateOptions,
+    TrainingOptions,
+    given_options,
+    refuse_together,
+    unused_without_adam,
+)
 from l0_calibrate.microcalibrate.targets import named_targets
 from l0_calibrate.microcalibrate.training import (
     History,
@@ -71,10 +78,11 @@ class Calibration(CalibrationInputs, OptionAttributes):
     regularize_with_l0
         Fit weights with gates too; they are `sparse_weights`.
     keep
-        Exactly how many records get a positive weight: select, then refit; see `l0_calibrate.calibrate`.
+        Exactly how many records get a positive weight: select, then refit; see `l0_calibrate.calibrate`. Not by Adam.
     solver
         ``"adam"``, or ``"auto"``, ``"primal_dual"``, ``"interior_point"``: convex, mean |relative error|, from the
-        weights as they are (no noise, no epochs).
+        weights as they are (no noise, no epochs; options of Adam that are given all the same are named in a
+        warning).
     options
         Further fields of `l0_calibrate.Options` for ``keep`` and the convex solvers, such as ``max_weight_ratio``.
 
@@ -152,6 +160,7 @@ class Calibration(CalibrationInputs, OptionAttributes):
         self.sparse_weights: FloatArray | None = None
         self.performance_df: pd.DataFrame | None = None
         self.result: CalibrationResult | None = None
+        self._told: list[str] = []
         self._check_options(estimate_matrix is not None)
         self.read_inputs(
             weights,
@@ -172,6 +181,15 @@ class Calibration(CalibrationInputs, OptionAttributes):
         refuse_together(self.training, self.regularize_with_l0, self._function is not None, self.solver, self.keep)
         if self.options and not self.is_convex:
             raise InputError("options are those of keep and the convex solvers; give one of the two")
+        unused = unused_without_adam(self.training, self.gates) if self.is_convex else []
+        if unused and unused != self._told:
+            warnings.warn(
+                f"{', '.join(unused)}: of no effect with keep and the convex solvers, which end where the loss is "
+                "certified; leave them out, or leave out keep and solver to train with Adam",
+                UserWarning,
+                stacklevel=3,
+            )
+        self._told = unused
 
     # ------------------------------------------------------------------ fitting
 

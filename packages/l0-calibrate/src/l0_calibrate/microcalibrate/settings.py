@@ -137,3 +137,18 @@ def refuse_together(
         )
     if training.dropout_rate > 0.0 or training.batch_size is not None:
         raise InputError("dropout_rate and batch_size belong to solver='adam'; keep and the convex solvers have none")
+
+
+def unused_without_adam(training: TrainingOptions, gates: GateOptions) -> list[str]:
+    """Names of options that differ from their defaults, to no effect where Adam is not asked.
+
+    The seed is that of every solver, and without noise is how the convex ones begin.
+    """
+    return [
+        field.name
+        for options in (training, gates)
+        for field in attrs.fields(type(options))
+        if field.name != "seed"
+        and getattr(options, field.name) != field.default
+        and (field.name, getattr(options, field.name)) != ("noise_level", 0)
+    ]

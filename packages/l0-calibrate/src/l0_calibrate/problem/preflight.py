@@ -200,7 +200,12 @@ def _memory(problem: CalibrationProblem, sums: _Sums) -> Finding:
     scaled = entry * matrix.nnz + 8 * (problem.n_records + 1)
     vectors = 8 * 12 * (problem.n_records + problem.n_targets)
     message = (
-        f"about {(held + scaled + vectors) / 1e6:,.0f} MB: the matrix {held / 1e6:,.0f}, "
-        f"the scaled system {scaled / 1e6:,.0f}, vectors of a solver {vectors / 1e6:,.0f}"
+        f"about {_size(held + scaled + vectors)}: the matrix {_size(held)}, "
+        f"the scaled system {_size(scaled)}, vectors of a solver {_size(vectors)}"
     )
     return Finding("memory", "info", (), message, "float32 and fewer targets take less, where it matters")
+
+
+def _size(count: int) -> str:
+    """So many bytes in the unit in which they are not 0."""
+    return f"{count / 1e6:,.0f} MB" if count >= 1e6 else f"{count / 1e3:,.1f} KB"

@@ -121,7 +121,8 @@ class Selected:
     selection
         Which records.
     start
-        A warm start for the fit on them, where the selector has one.
+        A warm start for the fit on them, where the selector has one: ratios (keep,), in the order of the selection,
+        and duals (m,).
     notes
         What the user should read about the selection; they end up in the result's notes.
     """
@@ -134,7 +135,9 @@ class Selected:
 class Selector(ABC):
     """Chooses exactly ``budget.keep`` records; the calibrator refits the weights on them.
 
-    One that sets ``takes_groups`` honours ``budget.groups``; others are never given any.
+    One that sets ``takes_groups`` honours ``budget.groups``; others are never given any. Pure: an equal budget and
+    machine give the same records, whatever was selected before (unless seconds bind), from a generator of its own.
+    `l0_calibrate.testing.SelectorContract` holds a selector to what is said here.
     """
 
     takes_groups: ClassVar[bool] = False
@@ -143,8 +146,13 @@ class Selector(ABC):
     def select(self, budget: Budget, machine: Machine, watch: Watch = unwatched) -> Selected:
         """Choose.
 
+        The records that must be kept are among those chosen; none is that ``never_keep`` rules out, has no reference
+        weight, or can have no weight between its bounds (`l0_calibrate.selectors.records.usable_records` says which
+        are left and refuses what cannot be). The count is exact also where the seconds are spent. What the watch
+        does changes nothing but that its exceptions stop the selection; the budget is not written to.
+
         Raises
         ------
         InputError
-            When the budget asks for what the selector cannot do (it says what to change).
+            When the budget asks for what cannot be, or what the selector cannot do (it says what to change).
         """

@@ -118,7 +118,7 @@ class Solution:
     u
         Ratios, shape (k,), inside the bounds exactly, and with the task's mass exactly where it has one.
     y
-        Duals of the targets, shape (m,): the price that one unit of relative error fetches.
+        Duals of the targets, shape (m,), within the caps: the price that one unit of relative error fetches.
     residuals
         ``A u - b`` at ``u``, shape (m,).
     objective
@@ -170,7 +170,11 @@ class Machine:
 
 
 class Solver(ABC):
-    """Finds ratios for a task. Pure: the same task, start and machine give the same bits (unless seconds bind)."""
+    """Finds ratios for a task. Pure: the same task, start and machine give the same bits (unless seconds bind).
+
+    What was solved before changes nothing, and nothing that is handed in is written to.
+    `l0_calibrate.testing.SolverContract` holds a solver to what is said here, on the tasks that it does not refuse.
+    """
 
     runs_on_backends: ClassVar[bool] = False
     """Whether it runs on any array backend that the machine names (False: on NumPy alone)."""
@@ -184,7 +188,14 @@ class Solver(ABC):
         machine: Machine | None = None,
         watch: Watch = unwatched,
     ) -> Solution:
-        """Solve the task."""
+        """Solve the task.
+
+        Wherever it stops, the solution is within the bounds and has the mass, its objective is that of its ratios,
+        and its bound is not above the optimum: ``-inf`` where there is none to be had. Any start will do, with ratios
+        and duals out of all bounds too; from the end of an earlier fit it gets no worse. The status is
+        ``"infeasible"`` where the bounds do not let the ratios have the mass. What the watch does changes nothing but
+        that its exceptions stop the solver.
+        """
 
     def refusal(self, task: Task) -> str | None:
         """Why this solver cannot take such a task (with the remedy), or None when it can. Asked before any work."""

@@ -7,6 +7,7 @@ import pickle
 import random
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -82,6 +83,19 @@ def global_generators() -> dict[str, Any]:
     if torch is not None:
         states["torch"] = torch.get_rng_state().numpy().tobytes()
     return states
+
+
+@contextmanager
+def moved_generators() -> Iterator[None]:
+    """The generators of Python and NumPy elsewhere for a while: what is drawn from them is drawn otherwise."""
+    states = random.getstate(), np.random.get_state()  # noqa: NPY002  moved on purpose, and put back
+    random.seed(99)
+    np.random.seed(99)  # noqa: NPY002
+    try:
+        yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])  # noqa: NPY002
 
 
 def epsilon(dtype: str) -> float:

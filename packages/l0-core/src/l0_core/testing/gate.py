@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -14,7 +13,7 @@ import pytest
 from l0_core.errors import InputError, UntrainedWarning
 from l0_core.gates import GateStrategy
 from l0_core.selection import Selection
-from l0_core.testing.contract import Contract, FloatArray
+from l0_core.testing.contract import Contract, FloatArray, moved_generators
 
 ITEMS = 24
 
@@ -125,15 +124,9 @@ class GateContract(Contract):
         self, make_strategy: Callable[[], GateStrategy], fitted: GateStrategy, system: System
     ) -> None:
         first = [kept(select(fitted, keep=9)), kept(select(fitted, keep=9, seed=17))]
-        states = random.getstate(), np.random.get_state()  # noqa: NPY002  moved on purpose, and put back
-        try:
-            random.seed(99)
-            np.random.seed(99)  # noqa: NPY002
+        with moved_generators():
             again = make_strategy().fit(system.matrix, system.totals, reference=system.reference)
             assert [kept(select(again, keep=9)), kept(select(again, keep=9, seed=17))] == first
-        finally:
-            random.setstate(states[0])
-            np.random.set_state(states[1])  # noqa: NPY002
 
     def test_selecting_changes_nothing(self, make_strategy: Callable[[], GateStrategy], fitted: GateStrategy) -> None:
         for strategy in (make_strategy(), fitted):
