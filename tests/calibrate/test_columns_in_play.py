@@ -13,7 +13,7 @@ from l0_calibrate.solvers.fit import Fit
 from l0_calibrate.solvers.fused import FusedIteration
 from l0_calibrate.solvers.iteration import Opening
 from l0_calibrate.solvers.primal_dual import PrimalDualSolver
-from l0_calibrate.system import Room, build_system
+from l0_calibrate.system import build_system
 
 
 def bounded_task(lower: float, upper: float, kappa: float = 0.0, seed: int = 0) -> Task:
@@ -130,10 +130,10 @@ def test_a_restricted_map_is_that_of_its_columns(threads: int, monkeypatch: pyte
     monkeypatch.setattr(sparse_map, "_WORTH_A_THREAD", 100)
     task, random = bounded_task(0.0, 2.0), np.random.default_rng(1)
     a, columns = entries(task), task.system.columns
-    whole, room = sparse_map.ColumnMap(columns, threads), Room.like(columns, columns.nnz)
+    whole = sparse_map.ColumnMap(columns, threads)
     for share in (0.5, 0.1, 0.9, 0.0):  # one after another in the same room
         chosen = np.flatnonzero(random.random(columns.count) < share)
-        part = whole.restricted(chosen, random.random(chosen.size) < 0.5, room)
+        part = whole.restricted(chosen, random.random(chosen.size) < 0.5)
         u, y = random.random(chosen.size), random.normal(size=columns.rows)
         np.testing.assert_allclose(part.matvec(u), a[:, chosen] @ u, rtol=1e-12, atol=1e-12)
         np.testing.assert_allclose(part.rmatvec(y), a[:, chosen].T @ y, rtol=1e-12, atol=1e-12)

@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
+from l0_calibrate.bundles.bundles import Bundles
+from l0_calibrate.columns import Columns
 from l0_calibrate.solvers.interior_point import patterns
 from l0_calibrate.solvers.interior_point.arrow import BlockFactor
-from l0_calibrate.solvers.interior_point.bundles import Bundles
 from l0_calibrate.solvers.interior_point.bundling import bundled
 from l0_calibrate.solvers.interior_point.lapack import cholesky, downdate, solve_rows
 from l0_calibrate.solvers.interior_point.numbering import Structure
 from l0_calibrate.solvers.interior_point.products import BundleMap
 from l0_calibrate.solvers.interior_point.structure import find_structure
-from l0_calibrate.system import Columns
 from l0_calibrate.threads import Threads
 
 

@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from l0_calibrate import system as system_module
+from l0_calibrate.columns import take_columns
 from l0_calibrate.losses.base import RowPrice
 from l0_calibrate.solvers import Machine, Start, Stop, Task, sparse_map
 from l0_calibrate.solvers.certificate import Certificate
@@ -19,7 +20,7 @@ from l0_calibrate.solvers.iteration import Opening, iterate
 from l0_calibrate.solvers.primal_dual import PrimalDualSolver
 from l0_calibrate.solvers.primal_dual_backend import BackendIteration
 from l0_calibrate.solvers.restarts import RestartRule, Travel
-from l0_calibrate.system import ScaledSystem, build_system, take_columns
+from l0_calibrate.system import ScaledSystem, build_system
 from l0_calibrate.testing.optimum import matrix_of, optimum
 from l0_calibrate.watch import unwatched
 from l0_core import InputError

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from l0_calibrate.columns import ColumnArrays, Columns
 from l0_calibrate.losses.base import RowPrice
 from l0_calibrate.losses.row_kernels import row_cost, row_slope
-from l0_calibrate.system import ColumnArrays, Columns
 from l0_gates.jit import jit
 
 FloatArray = npt.NDArray[np.float64]

@@ -8,11 +8,11 @@ import attrs
 import numpy as np
 import numpy.typing as npt
 
+from l0_calibrate.columns import chosen_columns
 from l0_calibrate.selectors.base import Budget, Selected
 from l0_calibrate.solvers.base import Machine, Solution, Start, Stop, Task
 from l0_calibrate.solvers.primal_dual import PrimalDualSolver
 from l0_calibrate.solvers.sparse_map import ColumnMap
-from l0_calibrate.system import chosen_columns
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]

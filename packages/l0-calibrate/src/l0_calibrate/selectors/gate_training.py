@@ -10,12 +10,12 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
+from l0_calibrate.columns import chosen_columns
 from l0_calibrate.selectors.base import Budget, Selected, Selector
 from l0_calibrate.selectors.gate_loss import GateRowLoss
 from l0_calibrate.selectors.groups import largest_whole
 from l0_calibrate.selectors.records import usable_records
 from l0_calibrate.solvers.base import Machine
-from l0_calibrate.system import chosen_columns
 from l0_calibrate.watch import Progress, Watch, unwatched
 from l0_core import Backend, Selection, get_backend
 from l0_core.schedules import schedule

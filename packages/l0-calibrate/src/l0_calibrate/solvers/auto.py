@@ -11,13 +11,13 @@ from l0_core.plugins import registry
 
 TIGHT = 2e-3
 """Certified gaps from here on are the interior point's: a further digit costs it three iterations, the other many."""
-LARGE = 40_000_000
-"""Non-zeros up to which the interior point was measured: at 1 M to 35 M it took a half to a fifth of the other's time
-from a cold start to 1 %, and less time to 0.01 % than the other to 0.3 % from a point near by. Beyond, its growth and
+LARGE = 20_000_000
+"""Non-zeros up to which the interior point is the faster to 1 % from a cold start; at that size they are as fast."""
+LARGE_TIGHT = 40_000_000
+"""... and up to which it goes on from a point near by to a tight gap: it was measured to 33 M. Beyond, its growth and
 its memory speak for the other."""
-EFFORT = 3_000.0
-"""Multiplications of a factorisation for each non-zero, up to which the interior point is the faster to 1 %: 1.7 times
-at 1,200, as fast at 4,600 where measured."""
+EFFORT = 1_500.0
+"""Multiplications of a factorisation for each non-zero, up to which the interior point is the faster to 1 %."""
 
 
 @attrs.frozen(eq=False)
@@ -74,7 +74,8 @@ def _against_interior_point(
     """Why the interior point is not taken, or None."""
     if machine.backend != "numpy":
         return f"runs on backend {machine.backend!r}"
-    tight, large = stop.tolerance <= TIGHT, task.system.columns.nnz > LARGE
+    tight = stop.tolerance <= TIGHT
+    large = task.system.columns.nnz > (LARGE_TIGHT if tight else LARGE)
     if start is not None and (large or not tight):
         return "goes on from the point that was given"
     if large and not tight:

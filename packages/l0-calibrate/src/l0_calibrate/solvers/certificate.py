@@ -18,10 +18,10 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from l0_calibrate.columns import ColumnArrays, Entries, RowNumbers
 from l0_calibrate.losses.base import RowPrice
 from l0_calibrate.solvers.fit import Fit
 from l0_calibrate.solvers.kernels import multiply_transposed
-from l0_calibrate.system import ColumnArrays, Entries, RowNumbers
 from l0_gates.jit import jit
 
 FloatArray = npt.NDArray[np.float64]

@@ -17,6 +17,7 @@ import attrs
 import numpy as np
 import numpy.typing as npt
 
+from l0_calibrate.columns import Columns, ColumnsCopy
 from l0_calibrate.solvers.base import Machine, Solution, Solver, Start, Stop, Task
 from l0_calibrate.solvers.descent_kernels import (
     Coordinates,
@@ -31,7 +32,6 @@ from l0_calibrate.solvers.fit import Fit
 from l0_calibrate.solvers.iteration import Iteration, Opening, iterate
 from l0_calibrate.solvers.restarts import RestartRule
 from l0_calibrate.solvers.sparse_map import ColumnMap
-from l0_calibrate.system import Columns, ColumnsCopy
 from l0_calibrate.watch import Watch, unwatched
 
 FloatArray = npt.NDArray[np.float64]

@@ -12,9 +12,9 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from l0_calibrate.columns import ColumnArrays
 from l0_calibrate.losses.row_kernels import row_slope
 from l0_calibrate.solvers.kernels import column_dot
-from l0_calibrate.system import ColumnArrays
 from l0_gates.descent.kernels import coordinate_minimiser
 from l0_gates.jit import fast_jit
 

@@ -6,12 +6,17 @@ import attrs
 import numpy as np
 import numpy.typing as npt
 
+from l0_calibrate.bundles.bundles import Bundles
+from l0_calibrate.columns import Columns, take_columns
 from l0_calibrate.losses.base import RowPrice
 from l0_calibrate.solvers.base import Task
 from l0_calibrate.solvers.mass import with_mass_row
-from l0_calibrate.system import Columns, take_columns
 
 FloatArray = npt.NDArray[np.float64]
+
+
+SMALL = 20_000
+"""Entries below which passes over them are too short for bundles to pay."""
 
 
 @attrs.frozen(eq=False)
@@ -35,6 +40,8 @@ class Fit:
         As in `ScaledSystem`: the bound holds for the entries before they were stored.
     mass_rounding
         What storage took from the row of the mass, shape (k,), or None: the bound is that of the exact row.
+    bundles
+        The columns in bundles, without the row of the mass, or None. ``rounding`` then counts what they lose too.
     """
 
     columns: Columns
@@ -50,6 +57,7 @@ class Fit:
     rounding: FloatArray
     mass: float | None = None
     mass_rounding: FloatArray | None = None
+    bundles: Bundles | None = None
 
     @classmethod
     def of(cls, task: Task) -> Fit:
@@ -76,6 +84,16 @@ class Fit:
             columns, b, price, task.lower, task.upper, task.spread, task.centre, column_sums, row_sums, reference,
             stored, task.mass, rounding,
         )  # fmt: skip
+
+    def packed(self, task: Task, threads: int) -> Fit:
+        """The fit, of this task, with its columns in bundles too, where passing over these is less work."""
+        if self.columns.nnz < SMALL:
+            return self
+        packed = task.system.packed(threads)
+        if packed is None or not packed.pays_for(self.columns.nnz):
+            return self
+        taken = packed.rounding if task.support is None else packed.rounding[task.support]
+        return attrs.evolve(self, bundles=packed.on(task.support), rounding=self.rounding + taken)
 
     @property
     def targets(self) -> int:

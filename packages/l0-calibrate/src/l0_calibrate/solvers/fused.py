@@ -13,12 +13,12 @@ import attrs
 import numpy as np
 import numpy.typing as npt
 
+from l0_calibrate.solvers.bundle_sweep import BundledColumns
 from l0_calibrate.solvers.fit import Fit
 from l0_calibrate.solvers.iteration import CHECK_EVERY, Iteration, Opening
-from l0_calibrate.solvers.kernels import Dual, Primal, Products, Rows, Terms, dual_step, primal_sweep
+from l0_calibrate.solvers.kernels import Dual, Primal, Products, Rows, Terms, dual_step
 from l0_calibrate.solvers.restarts import RestartRule, Travel
 from l0_calibrate.solvers.sparse_map import ColumnMap
-from l0_calibrate.system import Room
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -31,22 +31,22 @@ WORTH = 0.8
 class _Play:
     """Columns that are swept together: their entries, their state, and what the other columns add to the rows."""
 
-    map: ColumnMap
+    map: ColumnMap | BundledColumns
     primal: Primal
     terms: Terms
     others: FloatArray | None = None
     ids: IntArray | None = None
 
-    def without_held(self, room: Room) -> _Play:
+    def without_held(self) -> _Play:
         """The columns of this play that are not held, or itself where there are too few of the others."""
-        columns, primal, terms = self.map.columns, self.primal, self.terms
+        primal, terms = self.primal, self.terms
         ids = np.flatnonzero(~primal.held)
-        if int((columns.indptr[ids + 1] - columns.indptr[ids]).sum()) > room.values.size:
+        if self.map.entries(ids) > WORTH:
             return self
         held = np.where(primal.held, primal.u1, 0.0)
         mine = Primal(primal.u[ids], primal.anchor[ids], primal.u1[ids], primal.held[ids])
         return _Play(
-            self.map.restricted(ids, mine.u1 != 0.0, room),
+            self.map.restricted(ids, mine.u1 != 0.0),
             mine,
             Terms(terms.lower[ids], terms.upper[ids], terms.kappa[ids], terms.centre, terms.step[ids]),
             self.map.matvec(held) if held.any() else None,
@@ -73,15 +73,23 @@ class FusedIteration(Iteration):
 
     def __init__(self, fit: Fit, opening: Opening, threads: int, hold: bool = True) -> None:
         self.rule = RestartRule(opening.omega)
-        u, y = opening.u, opening.y
+        self._order = None if fit.bundles is None else fit.bundles.order
+        at = slice(None) if self._order is None else self._order
+        u, y = opening.u[at], opening.y
+        columns: ColumnMap | BundledColumns
+        if fit.bundles is None:
+            columns = ColumnMap(fit.columns, threads)
+        else:
+            row = np.zeros(0) if fit.mass is None else (fit.reference / fit.mass)[at]
+            columns = BundledColumns(fit.bundles, fit.columns, row, threads)
         self._whole = _Play(
-            ColumnMap(fit.columns, threads),
+            columns,
             Primal(u.copy(), u.copy(), u.copy(), np.zeros(u.size, dtype=np.bool_)),
-            Terms(fit.lower, fit.upper, fit.spread, float(fit.centre), opening.step_u),
+            Terms(fit.lower[at], fit.upper[at], fit.spread[at], float(fit.centre), opening.step_u[at]),
         )
         self._now = self._whole
-        self._room = Room.like(fit.columns, int(WORTH * fit.columns.nnz)) if hold else None
-        product = self.matvec(u)
+        self._hold = hold
+        product = columns.matvec(u)
         self._dual = Dual(y.copy(), y.copy(), y.copy())
         self._products = Products(product, product.copy(), product.copy())
         price = fit.price
@@ -97,11 +105,9 @@ class FusedIteration(Iteration):
             self._now = self._whole
         now = self._now
         self.is_whole = now is self._whole
-        moved = now.map.sweep(
-            primal_sweep, self._products.new, self._dual.y, now.primal, now.terms, rule.omega, q, others=now.others
-        )
-        if review and self._room is not None:
-            self._now = now.without_held(self._room)
+        moved = now.map.primal_step(self._dual.y, now.primal, now.terms, rule.omega, q, self._products.new, now.others)
+        if review and self._hold:
+            self._now = now.without_held()
         dual, cross = dual_step(self._dual, self._products, self._rows, rule.omega, q)
         return math.sqrt(max(moved / rule.omega + rule.omega * dual - 2.0 * cross, 0.0))
 
@@ -124,15 +130,23 @@ class FusedIteration(Iteration):
     def point(self) -> tuple[FloatArray, FloatArray, FloatArray]:
         """``(u1, y1, A u1)``."""
         self._now.give_back(self._whole)
-        return self._whole.primal.u1, self._dual.y1, self._products.new
+        return self._in_place(self._whole.primal.u1), self._dual.y1, self._products.new
 
     def matvec(self, u: FloatArray) -> FloatArray:
         """``A u``."""
-        return self._whole.map.matvec(u)
+        return self._whole.map.matvec(u if self._order is None else u[self._order])
 
     def gradient(self) -> FloatArray:
         """``A'y1``."""
-        return self._whole.map.rmatvec(self._dual.y1)
+        return self._in_place(self._whole.map.rmatvec(self._dual.y1))
+
+    def _in_place(self, values: FloatArray) -> FloatArray:
+        """Values of the columns in the order of the fit."""
+        if self._order is None:
+            return values
+        out = np.empty_like(values)
+        out[self._order] = values
+        return out
 
     def close(self) -> None:
         """End the threads."""

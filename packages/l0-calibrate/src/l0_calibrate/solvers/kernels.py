@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from l0_calibrate.system import ColumnArrays
+from l0_calibrate.columns import ColumnArrays
 from l0_gates.jit import fast_jit
 
 FloatArray = npt.NDArray[np.float64]
@@ -22,6 +22,9 @@ _ONE = np.uint64(1)
 _TWO = np.uint64(2)
 _THREE = np.uint64(3)
 _FOUR = np.uint64(4)
+
+_AT_A_TIME = 32
+"""Columns that take a step together: their entries are still close at hand when they are added to the rows."""
 
 
 class Primal(NamedTuple):
@@ -94,6 +97,31 @@ def column_dot(matrix: ColumnArrays, j: int, y: FloatArray) -> float:
 
 
 @fast_jit
+def column_steps(first: int, last: int, primal: Primal, terms: Terms, omega: float, q: float) -> float:
+    """One primal step of some columns, whose ``u1`` has ``a_j'y`` before, and their reflected Halpern average.
+
+    Returns ``sum (u1 - u)^2 / T`` over the columns (T the unscaled step).
+    """
+    u, anchor, u1, held = primal
+    lower, upper, kappa, centre, step = terms
+    travel = 0.0
+    for j in range(np.uint64(first), np.uint64(last)):
+        old = u[j]
+        tau = omega * step[j]
+        k = kappa[j]
+        free = (old - tau * (u1[j] - k * centre)) / (1.0 + tau * k)
+        new = min(max(free, lower[j]), upper[j])
+        change = new - old
+        travel += change * change / step[j]
+        u1[j] = new
+        still = change == 0.0 and anchor[j] == old
+        held[j] = still and free != new
+        # Where it is, the average is the point itself, and must not move by rounding.
+        u[j] = old if still else q * (2.0 * new - old) + (1.0 - q) * anchor[j]
+    return travel
+
+
+@fast_jit
 def primal_sweep(
     first: int,
     last: int,
@@ -105,33 +133,23 @@ def primal_sweep(
     q: float,
     product: FloatArray,
 ) -> float:
-    """One primal step of every column, its reflected Halpern average, and ``A u1`` added to ``product``.
-
-    Returns ``sum (u1 - u)^2 / T`` over the columns (T the unscaled step).
-    """
+    """One primal step of every column (`column_steps`), and ``A u1`` added to ``product``; some columns at a time."""
     indptr, indices, values = matrix
-    u, anchor, u1, held = primal
-    lower, upper, kappa, centre, step = terms
+    u1 = primal.u1
     travel = 0.0
-    for j in range(first, last):
-        old = u[j]
-        tau = omega * step[j]
-        k = kappa[j]
-        free = (old - tau * (column_dot(matrix, j, y) - k * centre)) / (1.0 + tau * k)
-        new = min(max(free, lower[j]), upper[j])
-        if new != 0.0:
-            p = indptr[j]
-            end = indptr[j + 1]
-            while p < end:
-                product[indices[p]] += values[p] * new
-                p += _ONE
-        change = new - old
-        travel += change * change / step[j]
-        u1[j] = new
-        still = change == 0.0 and anchor[j] == old
-        held[j] = still and free != new
-        if not still:  # where it is, the average is the point itself, and must not move by rounding
-            u[j] = q * (2.0 * new - old) + (1.0 - q) * anchor[j]
+    for start in range(first, last, _AT_A_TIME):
+        stop = min(start + _AT_A_TIME, last)
+        for j in range(start, stop):
+            u1[j] = column_dot(matrix, j, y)
+        travel += column_steps(start, stop, primal, terms, omega, q)
+        for j in range(start, stop):
+            new = u1[j]
+            if new != 0.0:
+                p = indptr[j]
+                end = indptr[j + 1]
+                while p < end:
+                    product[indices[p]] += values[p] * new
+                    p += _ONE
     return travel
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from l0_calibrate.system import Columns, row_numbers
+from l0_calibrate.columns import Columns, row_numbers
 
 FloatArray = npt.NDArray[np.float64]
 

@@ -22,6 +22,9 @@ from l0_calibrate.watch import Watch, unwatched
 SHORT = 500
 """Iterations up to which all columns stay in play: so few would be over before most are settled at a bound."""
 
+FEW = 20
+"""Iterations up to which the columns are passed over as they are."""
+
 
 @attrs.frozen
 class PrimalDualSolver(Solver):
@@ -44,6 +47,8 @@ class PrimalDualSolver(Solver):
         opening = Opening.of(fit, start)
         run: Iteration
         if machine.backend == "numpy":
+            if stop.iterations > FEW:
+                fit = fit.packed(task, machine.threads)
             run = FusedIteration(fit, opening, machine.threads, hold=stop.iterations > SHORT)
         else:
             from l0_calibrate.solvers.primal_dual_backend import BackendIteration

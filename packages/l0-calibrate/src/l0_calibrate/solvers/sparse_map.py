@@ -10,8 +10,8 @@ import attrs
 import numpy as np
 import numpy.typing as npt
 
-from l0_calibrate.solvers.kernels import multiply, multiply_transposed
-from l0_calibrate.system import Columns, ColumnsCopy, Room
+from l0_calibrate.columns import Columns, ColumnsCopy, Room
+from l0_calibrate.solvers.kernels import Primal, Terms, multiply, multiply_transposed, primal_sweep
 from l0_calibrate.threads import Threads
 
 FloatArray = npt.NDArray[np.float64]
@@ -19,7 +19,7 @@ BoolArray = npt.NDArray[np.bool_]
 IntArray = npt.NDArray[np.int64]
 
 
-_SCATTER = 0.8
+SCATTER = 0.8
 """What adding an entry to its row costs beside reading it; a sweep does so where the ratio is not 0."""
 
 
@@ -33,7 +33,7 @@ def even_ranges(columns: Columns, parts: int, moving: BoolArray | None = None) -
     if moving is None:
         work = columns.indptr.astype(np.float64)
     else:
-        entries = np.diff(columns.indptr.astype(np.float64)) * (1.0 + _SCATTER * moving)
+        entries = np.diff(columns.indptr.astype(np.float64)) * (1.0 + SCATTER * moving)
         work = np.concatenate(([0.0], np.cumsum(entries)))
     work += 4.0 * np.arange(columns.count + 1)
     edges = np.searchsorted(work, np.linspace(0.0, work[-1], parts + 1)[1:-1])
@@ -65,6 +65,7 @@ class ColumnMap:
     _workers: Threads = attrs.field(init=False)
     _ranges: list[tuple[int, int]] = attrs.field(init=False)
     _buffers: list[FloatArray] = attrs.field(init=False)
+    _room: Room | None = attrs.field(init=False, default=None)
 
     def __attrs_post_init__(self) -> None:
         self.threads = threads_for(self.columns, self.threads)
@@ -76,12 +77,25 @@ class ColumnMap:
         """End the threads."""
         self._workers.close()
 
-    def restricted(self, chosen: IntArray, moving: BoolArray, room: Room) -> ColumnMap:
+    def entries(self, chosen: IntArray) -> float:
+        """The part of the entries that some columns have."""
+        indptr = self.columns.indptr
+        return float((indptr[chosen + 1] - indptr[chosen]).sum()) / max(self.columns.nnz, 1)
+
+    def primal_step(
+        self, y: FloatArray, primal: Primal, terms: Terms, omega: float, q: float, product: FloatArray,
+        others: FloatArray | None,
+    ) -> float:  # fmt: skip
+        """One step of all columns: ``A u1``, and ``others``, go to ``product``; returns ``sum (u1 - u)^2 / T``."""
+        return self.sweep(primal_sweep, product, y, primal, terms, omega, q, others=others)
+
+    def restricted(self, chosen: IntArray, moving: BoolArray) -> ColumnMap:
         """Some of the columns (ascending), copied close together, on the same threads (which stay this map's).
 
-        ``moving`` marks those of them that sweeps will work most on; the copy lies in ``room`` until it is used again.
+        ``moving`` marks those of them that sweeps will work most on; the copy stays until the next is made.
         """
-        copy = ColumnsCopy.of(self.columns, chosen, room)
+        self._room = self._room or Room.like(self.columns, self.columns.nnz)
+        copy = ColumnsCopy.of(self.columns, chosen, self._room)
         part = ColumnMap(copy.columns, self.threads, self._workers, moving)
         self._workers.all(part.threads, lambda t: copy.fill(*part._ranges[t]))
         return part

@@ -17,10 +17,10 @@ import attrs
 import numpy as np
 import numpy.typing as npt
 
-from l0_calibrate.solvers.interior_point.bundles import BundleArrays, Bundles
+from l0_calibrate.bundles.bundles import BundleArrays, Bundles
+from l0_calibrate.bundles.kernels import extent, most_lines
 from l0_calibrate.solvers.interior_point.lapack import cholesky, downdate, solve_rows
 from l0_calibrate.solvers.interior_point.numbering import Structure, block_cost
-from l0_calibrate.solvers.interior_point.products import extent, most_lines
 from l0_calibrate.solvers.interior_point.substitution import Panels, backward, forward
 from l0_gates.jit import fast_jit
 

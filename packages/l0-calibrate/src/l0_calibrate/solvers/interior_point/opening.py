@@ -15,8 +15,9 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from l0_calibrate.solvers.interior_point.bundles import BundleArrays, Bundles
-from l0_calibrate.solvers.interior_point.products import BundleMap, extent, most_lines
+from l0_calibrate.bundles.bundles import BundleArrays, Bundles
+from l0_calibrate.bundles.kernels import extent, most_lines
+from l0_calibrate.solvers.interior_point.products import BundleMap
 from l0_calibrate.solvers.interior_point.program import Program
 from l0_calibrate.solvers.mass import project_mass
 from l0_gates.jit import fast_jit

@@ -12,8 +12,9 @@ import attrs
 import numpy as np
 import numpy.typing as npt
 
+from l0_calibrate.columns import ColumnArrays, Columns
+from l0_calibrate.hashing import mixed
 from l0_calibrate.solvers.sparse_map import even_ranges
-from l0_calibrate.system import ColumnArrays, Columns
 from l0_calibrate.threads import Threads
 from l0_gates.jit import jit
 
@@ -123,15 +124,6 @@ def _drop(edges: IntArray, members: Int32Array, heft: IntArray) -> None:
                 at += 1
         edges[k + 1] = at
         first = last
-
-
-@jit
-def mixed(seed: np.uint64) -> np.uint64:
-    """A well-mixed number (splitmix64)."""
-    x = seed + np.uint64(0x9E3779B97F4A7C15)
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return x ^ (x >> np.uint64(31))
 
 
 @jit

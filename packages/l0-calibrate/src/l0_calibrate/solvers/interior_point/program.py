@@ -8,14 +8,14 @@ import attrs
 import numpy as np
 import numpy.typing as npt
 
+from l0_calibrate.bundles.bundles import Bundles
+from l0_calibrate.columns import ColumnArrays, Columns
 from l0_calibrate.solvers.fit import Fit
-from l0_calibrate.solvers.interior_point.bundles import Bundles
 from l0_calibrate.solvers.interior_point.bundling import bundled
 from l0_calibrate.solvers.interior_point.numbering import Structure
 from l0_calibrate.solvers.interior_point.structure import find_structure
 from l0_calibrate.solvers.kernels import multiply
 from l0_calibrate.solvers.sparse_map import threads_for
-from l0_calibrate.system import ColumnArrays, Columns
 from l0_gates.jit import jit
 
 FloatArray = npt.NDArray[np.float64]

@@ -13,11 +13,11 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 
+from l0_calibrate.columns import Columns
 from l0_calibrate.solvers.interior_point.labelled import labelled_tree
 from l0_calibrate.solvers.interior_point.numbering import Node, Structure, block_cost, numbered
 from l0_calibrate.solvers.interior_point.patterns import Pattern
 from l0_calibrate.solvers.interior_point.splitting import BORDER, Split, Splitters, splits
-from l0_calibrate.system import Columns
 from l0_calibrate.threads import Threads
 
 IntArray = npt.NDArray[np.int64]

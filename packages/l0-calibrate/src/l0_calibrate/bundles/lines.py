@@ -7,9 +7,9 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from l0_calibrate.solvers.interior_point.bundles import BundleArrays
-from l0_calibrate.solvers.interior_point.patterns import mixed
-from l0_calibrate.system import ColumnArrays, Entries
+from l0_calibrate.bundles.bundles import BundleArrays
+from l0_calibrate.columns import ColumnArrays, Entries
+from l0_calibrate.hashing import mixed
 from l0_gates.jit import jit
 
 FloatArray = npt.NDArray[np.float64]

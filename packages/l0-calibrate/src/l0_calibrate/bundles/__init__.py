@@ -1,0 +1,1 @@
+"""Columns in bundles: rows that are multiples of one another on some of them are kept once."""

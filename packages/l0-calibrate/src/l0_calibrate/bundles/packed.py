@@ -1,0 +1,190 @@
+"""The columns of a system in bundles (see `l0_calibrate.bundles.bundles`), made once for all its fits.
+
+Where most rows are multiples of others on many records an iteration then passes over a fraction of the matrix.
+"""
+
+from __future__ import annotations
+
+import attrs
+import numpy as np
+import numpy.typing as npt
+
+from l0_calibrate.bundles.bundles import BundleArrays, Bundles
+from l0_calibrate.bundles.kernels import extent
+from l0_calibrate.bundles.making import NO_ROW, BundleMaker, joined, key_row
+from l0_calibrate.columns import ColumnArrays, Columns
+from l0_calibrate.threads import Threads
+from l0_gates.jit import jit
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+BoolArray = npt.NDArray[np.bool_]
+
+_WORTH = 0.6
+"""Part of the entries that values and rows of bundles may come to: above it columns are passed over as they are."""
+
+
+@attrs.frozen(eq=False)
+class Packed:
+    """The columns of a system in bundles.
+
+    ``rounding``, shape (n,), is the sum over the entries of each column (in the order of the system) of what the
+    bundles take from or add to them.
+    """
+
+    bundles: Bundles
+    rounding: FloatArray
+    _part: float
+
+    @classmethod
+    def of(cls, bundles: Bundles, columns: Columns) -> Packed:
+        """Measure what bundles of all columns lose."""
+        rounding, place = np.zeros(columns.count), np.full(columns.rows, -1, dtype=np.int64)
+        _lose(columns.arrays, bundles.arrays, bundles.order, place, rounding)
+        return cls(bundles, rounding, bundles.size / columns.nnz)
+
+    def pays_for(self, entries: int) -> bool:
+        """Whether passing over bundles is less work than over columns with so many entries."""
+        return self._part * entries + self.bundles.arrays.rows.size <= _WORTH * entries
+
+    def on(self, support: IntArray | None) -> Bundles:
+        """The bundles of a support; their ``order`` has places in it."""
+        if support is None:
+            return self.bundles
+        place = np.full(self.bundles.count, -1, dtype=np.int64)
+        place[support] = np.arange(support.size)
+        place = place[self.bundles.order]
+        chosen = np.flatnonzero(place >= 0)
+        return attrs.evolve(kept(self.bundles, chosen, BundleRoom.like(self.bundles)), order=place[chosen])
+
+
+def pays(bundles: Bundles, entries: int) -> bool:
+    """Whether passing over bundles is less work than over their columns, which have so many entries."""
+    return bundles.size + bundles.arrays.rows.size <= _WORTH * entries
+
+
+def pack(columns: Columns, scale: FloatArray, threads: int) -> Packed | None:
+    """All columns in bundles, or None where that does not pay.
+
+    Parameters
+    ----------
+    scale
+        What each row was divided by, shape (rows,): entries times it are the raw ones, up to a factor of each column.
+
+    Notes
+    -----
+    The same for any number of threads.
+    """
+    if columns.nnz == 0:
+        return None
+    maker = BundleMaker.of(columns, np.arange(columns.rows), scale)
+    order, block = np.arange(columns.count), np.zeros(columns.count, dtype=np.int64)
+    workers = Threads(threads)
+
+    def cost(sample: Bundles) -> float:
+        return float(sample.size + sample.arrays.rows.size)
+
+    by = key_row(maker, order, block, workers, cost)
+    # Columns with the same rows one after another: their runs are longer.
+    key = maker.keys(order, by)
+    order = order[np.lexsort((maker.keys(order, NO_ROW), key))]
+    key = key[order]
+    changes = np.concatenate(([0], np.flatnonzero(key[1:] != key[:-1]) + 1, [order.size]))
+    ends = np.concatenate(([0], np.cumsum(maker.entries(order))))
+    shares = np.linspace(0, ends[-1], threads + 1)[1:-1]
+    edges = np.unique([0, *changes[np.searchsorted(ends[changes], shares)], order.size])
+    parts = workers.all(
+        edges.size - 1, lambda t: maker.make(order[edges[t] : edges[t + 1]], block[edges[t] : edges[t + 1]], by)
+    )
+    workers.close()
+    arrays = joined([made for _, made in parts])
+    of_blocks = np.array([0, arrays.lines.size])
+    packed = Packed.of(Bundles(arrays, columns.rows, np.concatenate([new for new, _ in parts]), of_blocks), columns)
+    return packed if pays(packed.bundles, columns.nnz) else None
+
+
+@jit
+def _lose(matrix: ColumnArrays, bundles: BundleArrays, order: IntArray, place: IntArray, rounding: FloatArray) -> None:
+    """Sum up how far each column's entries are from what its bundle makes of them; ``place`` is -1 throughout."""
+    most = 1
+    for b in range(bundles.lines.size):
+        most = max(most, bundles.lines[b])
+    near = np.zeros(most)
+    for b in range(bundles.lines.size):
+        for k in range(bundles.row_edges[b], bundles.row_edges[b + 1]):
+            place[bundles.rows[k]] = k
+        for r in range(bundles.run_edges[b], bundles.run_edges[b + 1]):
+            edge, length, count, start = extent(bundles, r)
+            for c in range(count):
+                for k in range(length):
+                    near[bundles.touched[edge + k]] = bundles.values[start + k]
+                j = order[np.uint64(bundles.columns[r]) + c]
+                for p in range(np.int64(matrix.indptr[j]), np.int64(matrix.indptr[j + 1])):
+                    value = np.float64(matrix.values[p])
+                    k = place[matrix.indices[p]]
+                    made = 0.0 if k < 0 else np.float64(bundles.multiple[k]) * near[bundles.line[k]]
+                    rounding[j] += abs(value - made)
+                for k in range(length):
+                    near[bundles.touched[edge + k]] = 0.0
+                start += length
+        for k in range(bundles.row_edges[b], bundles.row_edges[b + 1]):
+            place[bundles.rows[k]] = -1
+
+
+@attrs.frozen(eq=False)
+class BundleRoom:
+    """Memory for some columns of bundles, used again by each choice of them: fresh memory costs more than copying."""
+
+    run_edges: IntArray
+    columns: IntArray
+    touched_edges: IntArray
+    touched: npt.NDArray[np.uint16]
+    starts: IntArray
+    values: npt.NDArray[np.float32] | npt.NDArray[np.float64]
+
+    @classmethod
+    def like(cls, bundles: Bundles) -> BundleRoom:
+        """Room for any choice; of what is not filled no memory is taken."""
+        a = bundles.arrays
+        return cls(*(np.empty_like(getattr(a, field.name)) for field in attrs.fields(cls)))
+
+
+def kept(bundles: Bundles, chosen: IntArray, room: BundleRoom) -> Bundles:
+    """Some columns of the bundles (ascending), close together in ``room``; all bundles stay, empty ones too."""
+    a = bundles.arrays
+    keep = np.zeros(bundles.count, dtype=np.bool_)
+    keep[chosen] = True
+    out = a._replace(**attrs.asdict(room, recurse=False))
+    runs, touched = _keep(a, keep, out)
+    arrays = out._replace(
+        columns=out.columns[: runs + 1], touched_edges=out.touched_edges[: runs + 1], touched=out.touched[:touched],
+        starts=out.starts[: runs + 1], values=out.values[: int(out.starts[runs])],
+    )  # fmt: skip
+    return Bundles(arrays, bundles.height, bundles.order[chosen], bundles.of_blocks)
+
+
+@jit
+def _keep(source: BundleArrays, keep: BoolArray, out: BundleArrays) -> tuple[int, int]:
+    """Copy the marked columns; how many runs and touched lines that makes."""
+    run = at = start = column = 0
+    out.run_edges[0] = out.columns[0] = out.touched_edges[0] = out.starts[0] = 0
+    for b in range(source.lines.size):
+        for r in range(source.run_edges[b], source.run_edges[b + 1]):
+            edge = source.touched_edges[r]
+            length = source.touched_edges[r + 1] - edge
+            before = column
+            for c in range(source.columns[r], source.columns[r + 1]):
+                if keep[c]:
+                    first = source.starts[r] + (c - source.columns[r]) * length
+                    out.values[start : start + length] = source.values[first : first + length]
+                    start += length
+                    column += 1
+            if column > before:
+                out.touched[at : at + length] = source.touched[edge : edge + length]
+                at += length
+                run += 1
+                out.columns[run] = column
+                out.touched_edges[run] = at
+                out.starts[run] = start
+        out.run_edges[b + 1] = run
+    return run, at

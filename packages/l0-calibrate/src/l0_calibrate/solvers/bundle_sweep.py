@@ -1,0 +1,221 @@
+"""Passes over columns in bundles, as the primal-dual iteration makes them."""
+
+from __future__ import annotations
+
+import itertools
+
+import attrs
+import numpy as np
+import numpy.typing as npt
+
+from l0_calibrate.bundles.bundles import BundleArrays, Bundles
+from l0_calibrate.bundles.kernels import extent, most_lines, multiply, multiply_transposed
+from l0_calibrate.bundles.packed import BundleRoom, kept, pays
+from l0_calibrate.columns import Columns, chosen_columns
+from l0_calibrate.solvers.kernels import Primal, Terms, column_steps
+from l0_calibrate.solvers.sparse_map import SCATTER, ColumnMap
+from l0_calibrate.threads import Threads
+from l0_gates.jit import fast_jit
+
+FloatArray = npt.NDArray[np.float64]
+BoolArray = npt.NDArray[np.bool_]
+IntArray = npt.NDArray[np.int64]
+
+_ONE = np.uint64(1)
+_WORTH_A_THREAD = 150_000
+"""Values and rows of one thread's share below which handing it over costs more than it saves."""
+
+
+_OF_COLUMN, _OF_ROW = 6.0, 2.0
+"""What a column and a row of a bundle cost a sweep, beside a value."""
+
+
+def _lengths(bundles: Bundles) -> IntArray:
+    """Values of each column."""
+    return np.repeat(np.diff(bundles.arrays.touched_edges), np.diff(bundles.arrays.columns))
+
+
+def _cuts(bundles: Bundles, parts: int, moving: BoolArray | None) -> list[tuple[int, int]]:
+    """Ranges of bundles of about equal work; ``moving`` marks the columns that are added to rows, None for all."""
+    a = bundles.arrays
+    if parts == 1:
+        return [(0, a.lines.size)]
+    of_columns = _lengths(bundles) * (1.0 + SCATTER * (1.0 if moving is None else moving)) + _OF_COLUMN
+    work = np.concatenate(([0.0], np.cumsum(of_columns)))[a.columns[a.run_edges]] + _OF_ROW * a.row_edges
+    edges = np.searchsorted(work, np.linspace(0.0, work[-1], parts + 1)[1:-1])
+    return list(itertools.pairwise([0, *(int(e) for e in edges), a.lines.size]))
+
+
+@attrs.define(eq=False)
+class BundledColumns:
+    """``A`` in bundles, with a fixed share of them for each thread that is worth using; columns in their order.
+
+    ``columns`` are the same as they are, in the order that ``bundles.order`` refers to. ``mass_row`` is one more row,
+    the last, shape (columns,), or (0,) for none. Results are bit-equal for equal numbers of threads.
+    """
+
+    bundles: Bundles
+    columns: Columns
+    mass_row: FloatArray
+    threads: int = 1
+    _shared: Threads | None = None
+    _moving: BoolArray | None = None
+    _workers: Threads = attrs.field(init=False)
+    _ranges: list[tuple[int, int]] = attrs.field(init=False)
+    _buffers: list[FloatArray] = attrs.field(init=False)
+    _room: BundleRoom | None = attrs.field(init=False, default=None)
+    _lengths: IntArray | None = attrs.field(init=False, default=None)
+
+    def __attrs_post_init__(self) -> None:
+        work = self.bundles.size + self.bundles.arrays.rows.size
+        self.threads = max(1, min(self.threads, work // _WORTH_A_THREAD))
+        self._workers = self._shared or Threads(self.threads)
+        self._ranges = _cuts(self.bundles, self.threads, self._moving)
+        self._buffers = [np.zeros(self.rows) for _ in self._ranges[1:]]
+
+    @property
+    def rows(self) -> int:
+        """Rows with that of the mass."""
+        return self.bundles.height + bool(self.mass_row.size)
+
+    def close(self) -> None:
+        """End the threads."""
+        self._workers.close()
+
+    def entries(self, chosen: IntArray) -> float:
+        """The part of the values that some columns have."""
+        if self._lengths is None:
+            self._lengths = _lengths(self.bundles)
+        return float(self._lengths[chosen].sum()) / max(self.bundles.size, 1)
+
+    def restricted(self, chosen: IntArray, moving: BoolArray) -> BundledColumns | ColumnMap:
+        """Some of the columns (ascending), copied close together, on the same threads (which stay this map's).
+
+        As they are, where that is less work; the copy stays until the next is made.
+        """
+        self._room = self._room or BundleRoom.like(self.bundles)
+        part = kept(self.bundles, chosen, self._room)
+        ids = self.bundles.order[chosen]
+        if not pays(part, int((self.columns.indptr[ids + 1] - self.columns.indptr[ids]).sum())):
+            return ColumnMap(chosen_columns(self.columns, ids), self.threads, self._workers, moving)
+        row = self.mass_row[chosen] if self.mass_row.size else self.mass_row
+        return BundledColumns(part, self.columns, row, self.threads, self._workers, moving)
+
+    def primal_step(
+        self, y: FloatArray, primal: Primal, terms: Terms, omega: float, q: float, product: FloatArray,
+        others: FloatArray | None,
+    ) -> float:  # fmt: skip
+        """One step of all columns: ``A u1``, and ``others``, go to ``product``; returns ``sum (u1 - u)^2 / T``."""
+        product[:] = 0.0 if others is None else others
+        arrays, row = self.bundles.arrays, self.mass_row
+
+        def work(t: int) -> float:
+            sums = product
+            if t > 0:
+                sums = self._buffers[t - 1]
+                sums[:] = 0.0
+            return float(bundle_sweep(*self._ranges[t], arrays, row, y, primal, terms, omega, q, sums))
+
+        total = sum(self._workers.all(len(self._ranges), work))
+        for buffer in self._buffers:
+            product += buffer
+        return float(total)
+
+    def matvec(self, u: FloatArray) -> FloatArray:
+        """``A u``, shape (rows,)."""
+        product = np.zeros(self.rows)
+        multiply(0, self.bundles.arrays.lines.size, self.bundles.arrays, u, product)
+        if self.mass_row.size:
+            product[-1] = float((self.mass_row * u).sum())
+        return product
+
+    def rmatvec(self, y: FloatArray) -> FloatArray:
+        """``A'y``, shape (columns,)."""
+        g = np.empty(self.bundles.count)
+        ranges = self._ranges
+        self._workers.all(len(ranges), lambda t: multiply_transposed(*ranges[t], self.bundles.arrays, y, g))
+        if self.mass_row.size:
+            g += y[-1] * self.mass_row
+        return g
+
+
+@fast_jit
+def bundle_sweep(
+    first: int,
+    last: int,
+    bundles: BundleArrays,
+    mass_row: FloatArray,
+    y: FloatArray,
+    primal: Primal,
+    terms: Terms,
+    omega: float,
+    q: float,
+    product: FloatArray,
+) -> float:
+    """`primal_sweep` over bundles: duals are added up by lines first, and what goes to a line goes to its rows last."""
+    room = most_lines(first, last, bundles)
+    lines, beside = np.empty(room), np.empty(room)
+    has_mass = mass_row.size > 0
+    mass_dual = y[y.size - 1] if has_mass else 0.0
+    mass = travel = 0.0
+    u1 = primal.u1
+    for b in range(first, last):
+        runs = range(bundles.run_edges[b], bundles.run_edges[b + 1])
+        if runs.start == runs.stop:
+            continue
+        rows = range(np.uint64(bundles.row_edges[b]), np.uint64(bundles.row_edges[b + 1]))
+        of_bundle = range(np.uint64(bundles.columns[runs.start]), np.uint64(bundles.columns[runs.stop]))
+        for k in range(np.uint64(bundles.lines[b])):
+            lines[k] = 0.0
+        for k in rows:
+            lines[bundles.line[k]] += bundles.multiple[k] * y[bundles.rows[k]]
+        for r in runs:
+            edge, length, count, start = extent(bundles, r)
+            column = np.uint64(bundles.columns[r])
+            if count == _ONE:
+                gradient = 0.0
+                for k in range(length):
+                    gradient += bundles.values[start + k] * lines[bundles.touched[edge + k]]
+                u1[column] = gradient
+                continue
+            for k in range(length):
+                beside[k] = lines[bundles.touched[edge + k]]
+            for c in range(count):
+                gradient = 0.0
+                for k in range(length):
+                    gradient += bundles.values[start + k] * beside[k]
+                u1[column + c] = gradient
+                start += length
+        if has_mass:
+            for j in of_bundle:
+                u1[j] += mass_dual * mass_row[j]
+        travel += column_steps(of_bundle.start, of_bundle.stop, primal, terms, omega, q)
+        if has_mass:
+            for j in of_bundle:
+                mass += mass_row[j] * u1[j]
+        for k in range(np.uint64(bundles.lines[b])):
+            lines[k] = 0.0
+        for r in runs:
+            edge, length, count, start = extent(bundles, r)
+            column = np.uint64(bundles.columns[r])
+            if count == _ONE:
+                new = u1[column]
+                if new != 0.0:
+                    for k in range(length):
+                        lines[bundles.touched[edge + k]] += bundles.values[start + k] * new
+                continue
+            for k in range(length):
+                beside[k] = 0.0
+            for c in range(count):
+                new = u1[column + c]
+                if new != 0.0:
+                    for k in range(length):
+                        beside[k] += bundles.values[start + k] * new
+                start += length
+            for k in range(length):
+                lines[bundles.touched[edge + k]] += beside[k]
+        for k in rows:
+            product[bundles.rows[k]] += bundles.multiple[k] * lines[bundles.line[k]]
+    if has_mass:
+        product[product.size - 1] += mass
+    return travel
