@@ -22,7 +22,7 @@ demo: $(DEMO_VENV)/.ready
 	$(DEMO_VENV)/bin/l0-calibrate demo --out $(OUT)
 
 test: $(VENV)/.ready
-	$(VENV)/bin/python -m pytest tests
+	$(VENV)/bin/python -m pytest tests -n 2 --dist worksteal
 
 lint: $(VENV)/.ready
 	$(VENV)/bin/ruff check .
