@@ -190,6 +190,20 @@ def test_the_iteration_goes_the_same_way_on_bundles(mass: float | None, lower: f
     np.testing.assert_allclose(runs[0].matvec(u), runs[1].matvec(u), rtol=1e-9)
 
 
+def test_the_row_of_the_mass_is_the_stored_one() -> None:
+    """What storage took from it is charged once, whatever the columns lie in."""
+    task = task_of(system_of(13, 4_000), mass=4_000.0)
+    bundled = Fit.of(task).packed(task, 1)
+    assert bundled.bundles is not None
+    run = FusedIteration(bundled, Opening.of(bundled, None), 1)
+    run._dual.y1[:] = 0.0
+    run._dual.y1[-1] = 1.0
+    exact = task.system.reference / 4_000.0
+    assert (run.gradient() != exact).any()
+    np.testing.assert_array_equal(run.gradient(), exact.astype(np.float32))
+    np.testing.assert_array_equal(bundled.exact_gradient(run._dual.y1, run.gradient()), exact)
+
+
 def optimum(task: Task, a: sp.sparray, method: str = "highs-ipm") -> tuple[float, np.ndarray]:
     """The least sum of |relative error| under the bounds of a task with a matrix, and duals."""
     b, eye = task.system.b, sp.eye_array(a.shape[0])

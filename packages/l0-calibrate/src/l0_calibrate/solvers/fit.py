@@ -105,6 +105,13 @@ class Fit:
         costs = self.price.values(product - self.b)[: self.targets]
         return float(costs.sum()) + 0.5 * float((self.spread * (u - self.centre) ** 2).sum())
 
+    @property
+    def stored_mass_row(self) -> FloatArray:
+        """The row of the mass as it is stored, shape (k,); (0,) without one."""
+        if self.mass is None or self.mass_rounding is None:
+            return np.zeros(0)
+        return self.reference / self.mass - self.mass_rounding
+
     def exact_gradient(self, y: FloatArray, g: FloatArray) -> FloatArray:
         """``A'y`` with the exact row of the mass, from ``g`` with the stored one."""
         return g if self.mass_rounding is None else g + y[-1] * self.mass_rounding

@@ -80,8 +80,8 @@ class FusedIteration(Iteration):
         if fit.bundles is None:
             columns = ColumnMap(fit.columns, threads)
         else:
-            row = np.zeros(0) if fit.mass is None else (fit.reference / fit.mass)[at]
-            columns = BundledColumns(fit.bundles, fit.columns, row, threads)
+            row = fit.stored_mass_row
+            columns = BundledColumns(fit.bundles, fit.columns, row[at] if row.size else row, threads)
         self._whole = _Play(
             columns,
             Primal(u.copy(), u.copy(), u.copy(), np.zeros(u.size, dtype=np.bool_)),

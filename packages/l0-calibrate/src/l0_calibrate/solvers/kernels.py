@@ -23,7 +23,7 @@ _TWO = np.uint64(2)
 _THREE = np.uint64(3)
 _FOUR = np.uint64(4)
 
-_AT_A_TIME = 32
+_AT_A_TIME = 128
 """Columns that take a step together: their entries are still close at hand when they are added to the rows."""
 
 
