@@ -23,10 +23,10 @@ HEAD = """# Benchmarks
 <!-- written by benchmarks/write_page.py from benchmarks/results -->
 
 Measured on two cores of a shared machine; seconds vary by some tens of per cent between runs, ratios are of one run.
-Two threads against one, growth, and the path of budgets were measured on a slow day of it: a fit of
-`us_state_soi_large` that took 7 seconds when the other sections were measured took 18. Compare their ratios and
-exponents, not their seconds. The other sections are older than the interior point's bundles, row numbers of 16 bits and
-the primal weight's longer steps, which made our times shorter in nearly all comparisons on one day.
+Two threads against one, memory, the path of budgets and contradicting totals are of the code as it is, measured on a
+day on which the machine was busy with other things; growth is older than the primal-dual method's bundles, which
+halved its times, the other sections are older than these and than the interior point's. Compare ratios and
+exponents of a section, not seconds of different ones.
 Peers run in an environment of their own, as each script says; where one failed or was cut off, that is what the table
 shows. microcosm's `calibrate` package is not published on the package index and could not be run again.
 `us_national_small` is bundled; `us_state_soi_medium` (2,268 targets x 40,000 records, 1.2 M non-zeros) and
