@@ -24,8 +24,8 @@ HEAD = """# Benchmarks
 
 Measured on two cores of a shared machine; seconds vary by some tens of per cent between runs, ratios are of one run.
 Two threads against one, memory, the path of budgets and contradicting totals are of the code as it is, measured on a
-day on which the machine was busy with other things; growth is older than the primal-dual method's bundles, which
-halved its times, the other sections are older than these and than the interior point's. Compare ratios and
+day on which the machine was busy with other things; growth is older than the primal-dual method's bundles, the other
+sections are older than these and than the interior point's. Compare ratios and
 exponents of a section, not seconds of different ones.
 Peers run in an environment of their own, as each script says; where one failed or was cut off, that is what the table
 shows. microcosm's `calibrate` package is not published on the package index and could not be run again.

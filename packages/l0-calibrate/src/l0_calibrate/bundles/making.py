@@ -81,6 +81,22 @@ class BundleMaker:
         made = make_bundles(self.source, order, edges, room, out)
         return order, _filled(out, *made)
 
+    def make_all(
+        self, order: IntArray, block: IntArray, key_row: int, cuts: IntArray, workers: Threads
+    ) -> tuple[IntArray, BundleArrays]:
+        """`make` of parts of the columns side by side, each from one of the ``cuts`` to another; the same for any.
+
+        ``cuts`` has places in ``order``, ascending, from 0 to its end, between which columns stay together.
+        """
+        ends = np.concatenate(([0], np.cumsum(self.entries(order))))
+        shares = np.linspace(0, ends[-1], workers.count + 1)[1:-1]
+        edges = np.unique([0, *cuts[np.searchsorted(ends[cuts], shares)], order.size])
+        parts = workers.all(
+            edges.size - 1,
+            lambda t: self.make(order[edges[t] : edges[t + 1]], block[edges[t] : edges[t + 1]], key_row),
+        )
+        return np.concatenate([new for new, _ in parts]), _joined([made for _, made in parts])
+
     def _room_for(self, columns: int, entries: int) -> BundleArrays:
         """Arrays that hold any bundles of so many entries; of what is not filled no memory is taken."""
 
@@ -135,7 +151,7 @@ _EDGES = {"row_edges", "run_edges", "columns", "touched_edges", "starts"}
 """Arrays that go on from one part to the next; the others stand for themselves."""
 
 
-def joined(parts: list[BundleArrays]) -> BundleArrays:
+def _joined(parts: list[BundleArrays]) -> BundleArrays:
     """Bundles of several parts, one after another."""
 
     def edges(name: str) -> IntArray:

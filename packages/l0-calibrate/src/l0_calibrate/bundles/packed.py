@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from l0_calibrate.bundles.bundles import BundleArrays, Bundles
 from l0_calibrate.bundles.kernels import extent
-from l0_calibrate.bundles.making import NO_ROW, BundleMaker, joined, key_row
+from l0_calibrate.bundles.making import NO_ROW, BundleMaker, key_row
 from l0_calibrate.columns import ColumnArrays, Columns
 from l0_calibrate.threads import Threads
 from l0_gates.jit import jit
@@ -90,16 +90,9 @@ def pack(columns: Columns, scale: FloatArray, threads: int) -> Packed | None:
     order = order[np.lexsort((maker.keys(order, NO_ROW), key))]
     key = key[order]
     changes = np.concatenate(([0], np.flatnonzero(key[1:] != key[:-1]) + 1, [order.size]))
-    ends = np.concatenate(([0], np.cumsum(maker.entries(order))))
-    shares = np.linspace(0, ends[-1], threads + 1)[1:-1]
-    edges = np.unique([0, *changes[np.searchsorted(ends[changes], shares)], order.size])
-    parts = workers.all(
-        edges.size - 1, lambda t: maker.make(order[edges[t] : edges[t + 1]], block[edges[t] : edges[t + 1]], by)
-    )
+    order, arrays = maker.make_all(order, block, by, changes, workers)
     workers.close()
-    arrays = joined([made for _, made in parts])
-    of_blocks = np.array([0, arrays.lines.size])
-    packed = Packed.of(Bundles(arrays, columns.rows, np.concatenate([new for new, _ in parts]), of_blocks), columns)
+    packed = Packed.of(Bundles(arrays, columns.rows, order, np.array([0, arrays.lines.size])), columns)
     return packed if pays(packed.bundles, columns.nnz) else None
 
 

@@ -13,7 +13,7 @@ from l0_calibrate.bundles.kernels import extent, most_lines, multiply, multiply_
 from l0_calibrate.bundles.packed import BundleRoom, kept, pays
 from l0_calibrate.columns import Columns, chosen_columns
 from l0_calibrate.solvers.kernels import Primal, Terms, column_steps
-from l0_calibrate.solvers.sparse_map import SCATTER, ColumnMap
+from l0_calibrate.solvers.sparse_map import SCATTER, ColumnMap, summed
 from l0_calibrate.threads import Threads
 from l0_gates.jit import fast_jit
 
@@ -106,20 +106,15 @@ class BundledColumns:
         others: FloatArray | None,
     ) -> float:  # fmt: skip
         """One step of all columns: ``A u1``, and ``others``, go to ``product``; returns ``sum (u1 - u)^2 / T``."""
-        product[:] = 0.0 if others is None else others
-        arrays, row = self.bundles.arrays, self.mass_row
-
-        def work(t: int) -> float:
-            sums = product
-            if t > 0:
-                sums = self._buffers[t - 1]
-                sums[:] = 0.0
-            return float(bundle_sweep(*self._ranges[t], arrays, row, y, primal, terms, omega, q, sums))
-
-        total = sum(self._workers.all(len(self._ranges), work))
-        for buffer in self._buffers:
-            product += buffer
-        return float(total)
+        step = (self.bundles.arrays, self.mass_row, y, primal, terms, omega, q)
+        return summed(
+            self._workers,
+            self._ranges,
+            self._buffers,
+            product,
+            others,
+            lambda first, last, sums: bundle_sweep(first, last, *step, sums),
+        )
 
     def matvec(self, u: FloatArray) -> FloatArray:
         """``A u``, shape (rows,)."""

@@ -50,6 +50,33 @@ def threads_for(columns: Columns, threads: int) -> int:
     return max(1, min(threads, columns.nnz // _WORTH_A_THREAD))
 
 
+def summed(
+    workers: Threads,
+    ranges: list[tuple[int, int]],
+    buffers: list[FloatArray],
+    product: FloatArray,
+    others: FloatArray | None,
+    work: Callable[[int, int, FloatArray], float],
+) -> float:
+    """``work(first, last, sums)`` of each range on its thread; what it returns, added up.
+
+    ``product`` is set to what the ranges add to ``sums``, of their own each, in their order, and to ``others``.
+    """
+    product[:] = 0.0 if others is None else others
+
+    def share(t: int) -> float:
+        sums = product
+        if t > 0:
+            sums = buffers[t - 1]
+            sums[:] = 0.0
+        return float(work(*ranges[t], sums))
+
+    total = sum(workers.all(len(ranges), share))
+    for buffer in buffers:
+        product += buffer
+    return float(total)
+
+
 @attrs.define(eq=False)
 class ColumnMap:
     """``A`` as columns, with a fixed share of them for each thread that is worth using.
@@ -109,19 +136,14 @@ class ColumnMap:
         is returned.
         """
         arrays = (self.columns.arrays, *arguments)
-        product[:] = 0.0 if others is None else others
-
-        def work(t: int) -> float:
-            sums = product
-            if t > 0:
-                sums = self._buffers[t - 1]
-                sums[:] = 0.0
-            return float(kernel(*self._ranges[t], *arrays, sums))
-
-        total = sum(self._workers.all(self.threads, work))
-        for buffer in self._buffers:
-            product += buffer
-        return float(total)
+        return summed(
+            self._workers,
+            self._ranges,
+            self._buffers,
+            product,
+            others,
+            lambda first, last, sums: float(kernel(first, last, *arrays, sums)),
+        )
 
     def matvec(self, u: FloatArray) -> FloatArray:
         """``A u``, shape (m,)."""

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from l0_calibrate.bundles.bundles import Bundles
-from l0_calibrate.bundles.making import BundleMaker, joined, key_row
+from l0_calibrate.bundles.making import BundleMaker, key_row
 from l0_calibrate.columns import Columns
 from l0_calibrate.solvers.interior_point.numbering import Structure
 from l0_calibrate.threads import Threads
@@ -32,14 +32,6 @@ def bundled(columns: Columns, structure: Structure, scale: FloatArray, threads: 
     block = np.repeat(np.arange(block_edges.size - 1), np.diff(block_edges))
     workers = Threads(threads)
     key = key_row(maker, order, block, workers, lambda bundles: float(bundles.work[-1]))
-    ends = np.concatenate(([0], np.cumsum(maker.entries(order))))
-    shares = np.linspace(0, ends[-1], threads + 1)[1:-1]
-    edges = np.unique([0, *block_edges[np.searchsorted(ends[block_edges], shares)], order.size])
-    parts = workers.all(
-        edges.size - 1,
-        lambda t: maker.make(order[edges[t] : edges[t + 1]], block[edges[t] : edges[t + 1]], key),
-    )
+    order, arrays = maker.make_all(order, block, key, block_edges, workers)
     workers.close()
-    arrays = joined([made for _, made in parts])
-    new_order = np.concatenate([new for new, _ in parts])
-    return Bundles(arrays, maker.height, new_order, np.searchsorted(arrays.columns[arrays.run_edges], block_edges))
+    return Bundles(arrays, maker.height, order, np.searchsorted(arrays.columns[arrays.run_edges], block_edges))
