@@ -15,6 +15,7 @@ from l0_calibrate.selectors.base import Budget, Selected, Selector
 from l0_calibrate.selectors.fits import refit_task
 from l0_calibrate.solvers.base import Machine, Start, Stop
 from l0_calibrate.solvers.primal_dual import PrimalDualSolver
+from l0_calibrate.testing.watching import check_can_be_stopped
 from l0_calibrate.watch import Progress, Watch, unwatched
 from l0_core import InputError, Selection
 from l0_core.testing.contract import Contract, moved_generators
@@ -263,14 +264,7 @@ class SelectorContract(Contract):
         if not events:
             return
 
-        class Stopped(Exception):
-            pass
-
-        def stop(event: Progress) -> None:
-            raise Stopped
-
-        with pytest.raises(Stopped):
-            make_selector(Machine()).select(asked, Machine(), stop)
+        check_can_be_stopped(lambda stop: make_selector(Machine()).select(asked, Machine(), stop))
 
     def test_without_time_the_count_is_exact(self, make_selector: MakeSelector) -> None:
         for keep in (1, 11, RECORDS):

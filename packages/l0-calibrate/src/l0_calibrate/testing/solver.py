@@ -25,6 +25,7 @@ from l0_calibrate.testing.tasks import (
     random_system,
     task,
 )
+from l0_calibrate.testing.watching import check_can_be_stopped
 from l0_calibrate.watch import Progress
 from l0_core.testing.contract import Contract, moved_generators
 
@@ -253,14 +254,7 @@ class SolverContract(Contract):
         if not events:
             return
 
-        class Stopped(Exception):
-            pass
-
-        def stop(event: Progress) -> None:
-            raise Stopped
-
-        with pytest.raises(Stopped):
-            solver.solve(plain, STOP, None, machine, stop)
+        check_can_be_stopped(lambda stop: solver.solve(plain, STOP, None, machine, stop))
         self._check_same(first, solver.solve(plain, STOP, None, machine))
 
     def test_what_is_handed_in_is_left_as_it_is(self, solver: Solver, machine: Machine) -> None:
