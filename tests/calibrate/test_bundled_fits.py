@@ -9,18 +9,20 @@ import scipy.optimize as so
 import scipy.sparse as sp
 
 from l0_calibrate import CalibrationProblem, calibrate
+from l0_calibrate.bundles.bundles import Bundles
 from l0_calibrate.bundles.packed import Packed, pack
 from l0_calibrate.columns import Columns
 from l0_calibrate.losses.base import RowPrice
-from l0_calibrate.solvers import Machine, Stop, Task, bundle_sweep, fit, sparse_map
-from l0_calibrate.solvers.bundle_sweep import BundledColumns
+from l0_calibrate.solvers import Machine, Stop, Task, fit, lanes
+from l0_calibrate.solvers.bundled_columns import BundledColumns
 from l0_calibrate.solvers.certificate import Certificate
 from l0_calibrate.solvers.fit import Fit
 from l0_calibrate.solvers.fused import FusedIteration
 from l0_calibrate.solvers.iteration import Opening
-from l0_calibrate.solvers.kernels import Primal, Terms
+from l0_calibrate.solvers.kernels import Dual, Primal, Products, Rows, Terms
 from l0_calibrate.solvers.primal_dual import PrimalDualSolver
 from l0_calibrate.solvers.sparse_map import ColumnMap
+from l0_calibrate.solvers.stretch import Pace, Sides
 from l0_calibrate.system import ScaledSystem, build_system
 
 
@@ -70,7 +72,7 @@ NO_COLUMNS = Columns(np.zeros(1, np.uint64), np.zeros(0, np.uint16), np.zeros(0,
 """Where only products are asked for."""
 
 
-def held_by(bundles: bundle_sweep.Bundles) -> np.ndarray:
+def held_by(bundles: Bundles) -> np.ndarray:
     """The matrix of some bundles, in the order that they give: unit vectors through it, one by one."""
     columns = BundledColumns(bundles, NO_COLUMNS, np.zeros(0))
     return np.array([columns.rmatvec(row) for row in np.eye(bundles.height)])
@@ -117,10 +119,9 @@ def test_a_matrix_without_multiples_is_left_as_it_is() -> None:
 @pytest.mark.parametrize("threads", [1, 3])
 @pytest.mark.parametrize("mass", [False, True])
 def test_a_step_on_bundles_is_one_on_columns(mass: bool, threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bundle_sweep, "_WORTH_A_THREAD", 100)
-    monkeypatch.setattr(sparse_map, "_WORTH_A_THREAD", 100)
+    monkeypatch.setattr(lanes, "WORTH", 100)
     task = task_of(system_of(3, 900), kappa=0.02, mass=900.0 if mass else None)
-    plain, random = Fit.of(task), np.random.default_rng(4)
+    plain, random, price = Fit.of(task), np.random.default_rng(4), Fit.of(task).price
     bundles = packed_of(task.system).bundles
     at = bundles.order
     row = (plain.reference / 900.0)[at] if mass else np.zeros(0)
@@ -134,10 +135,12 @@ def test_a_step_on_bundles_is_one_on_columns(mass: bool, threads: int, monkeypat
         primal = Primal(u[order], 0.5 * u[order], u[order], np.zeros(u.size, dtype=bool))
         step = 0.1 / plain.column_sums
         terms = Terms(plain.lower[order], plain.upper[order], plain.spread[order], 1.0, step[order])
-        product = np.full(y.size, np.nan)
-        travel = product_of.primal_step(y, primal, terms, 1.3, 0.7, product, others)
+        dual, products = (Dual(*(v.copy() for _ in range(3))) for v in (y, plain.b))
+        rows = Rows(plain.b, price.cap, price.dead_zone, price.curvature, 0.1 / plain.row_sums)
+        sides = Sides(primal, terms, others, dual, Products(*products), rows)
+        went = product_of.stretch(sides, Pace(3, -1.0, 1.3, 0, 0, np.inf, np.inf))
         back = np.argsort(order)
-        results.append((travel, product, primal.u[back], primal.u1[back], primal.held[back]))
+        results.append((went.residual, *products, *dual, primal.u[back], primal.u1[back], primal.held[back]))
         product_of.close()
     for mine, theirs in zip(*results, strict=True):
         np.testing.assert_allclose(mine, theirs, rtol=1e-6, atol=1e-9)
@@ -253,7 +256,7 @@ def test_bounds_and_objectives_of_bundled_fits_are_those_of_the_problem(upper: f
 
 
 def test_fits_of_bundles_are_bit_equal_for_a_number_of_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bundle_sweep, "_WORTH_A_THREAD", 1_000)
+    monkeypatch.setattr(lanes, "WORTH", 1_000)
     task, stop = task_of(system_of(10, 2_500), upper=1.5), Stop(tolerance=1e-3)
     one, two, again = (PrimalDualSolver().solve(task, stop, machine=Machine(threads=k)) for k in (1, 2, 2))
     np.testing.assert_array_equal(two.u, again.u)

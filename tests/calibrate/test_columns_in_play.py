@@ -8,11 +8,12 @@ import scipy.optimize as so
 import scipy.sparse as sp
 
 from l0_calibrate.losses.base import RowPrice
-from l0_calibrate.solvers import Machine, Start, Stop, Task, sparse_map
+from l0_calibrate.solvers import Machine, Start, Stop, Task, lanes
 from l0_calibrate.solvers.fit import Fit
 from l0_calibrate.solvers.fused import FusedIteration
 from l0_calibrate.solvers.iteration import Opening
 from l0_calibrate.solvers.primal_dual import PrimalDualSolver
+from l0_calibrate.solvers.sparse_map import ColumnMap
 from l0_calibrate.system import build_system
 
 
@@ -52,7 +53,7 @@ def test_products_are_those_of_all_columns(
     lower: float, upper: float, threads: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After any step ``A u1`` is that of the whole point, and held columns are where the bounds are."""
-    monkeypatch.setattr(sparse_map, "_WORTH_A_THREAD", 100)
+    monkeypatch.setattr(lanes, "WORTH", 100)
     task = bounded_task(lower, upper)
     fit, a = Fit.of(task), entries(task)
     run = FusedIteration(fit, Opening.of(fit, None), threads)
@@ -116,7 +117,7 @@ def test_a_held_column_comes_back_when_it_is_needed() -> None:
 
 
 def test_bits_are_equal_for_equal_threads_and_close_across(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sparse_map, "_WORTH_A_THREAD", 100)
+    monkeypatch.setattr(lanes, "WORTH", 100)
     task, stop = bounded_task(0.0, 2.0), Stop(tolerance=1e-4)
     one, two, again = (PrimalDualSolver().solve(task, stop, machine=Machine(threads=k)) for k in (1, 2, 2))
     np.testing.assert_array_equal(two.u, again.u)
@@ -127,10 +128,10 @@ def test_bits_are_equal_for_equal_threads_and_close_across(monkeypatch: pytest.M
 
 @pytest.mark.parametrize("threads", [1, 3])
 def test_a_restricted_map_is_that_of_its_columns(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sparse_map, "_WORTH_A_THREAD", 100)
+    monkeypatch.setattr(lanes, "WORTH", 100)
     task, random = bounded_task(0.0, 2.0), np.random.default_rng(1)
     a, columns = entries(task), task.system.columns
-    whole = sparse_map.ColumnMap(columns, threads)
+    whole = ColumnMap(columns, threads)
     for share in (0.5, 0.1, 0.9, 0.0):  # one after another in the same room
         chosen = np.flatnonzero(random.random(columns.count) < share)
         part = whole.restricted(chosen, random.random(chosen.size) < 0.5)

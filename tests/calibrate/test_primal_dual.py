@@ -13,13 +13,14 @@ from hypothesis import strategies as st
 from l0_calibrate import system as system_module
 from l0_calibrate.columns import take_columns
 from l0_calibrate.losses.base import RowPrice
-from l0_calibrate.solvers import Machine, Start, Stop, Task, sparse_map
+from l0_calibrate.solvers import Machine, Start, Stop, Task, lanes
 from l0_calibrate.solvers.certificate import Certificate
 from l0_calibrate.solvers.fit import Fit
 from l0_calibrate.solvers.iteration import Opening, iterate
 from l0_calibrate.solvers.primal_dual import PrimalDualSolver
 from l0_calibrate.solvers.primal_dual_backend import BackendIteration
 from l0_calibrate.solvers.restarts import RestartRule, Travel
+from l0_calibrate.solvers.sparse_map import ColumnMap
 from l0_calibrate.system import ScaledSystem, build_system
 from l0_calibrate.testing.optimum import matrix_of, optimum
 from l0_calibrate.watch import unwatched
@@ -229,9 +230,9 @@ def test_same_bits_again_watched_or_not_and_for_equal_numbers_of_threads(monkeyp
     assert events[-1].iteration == 400
     np.testing.assert_array_equal(first.u, watched.u)
     np.testing.assert_array_equal(first.y, watched.y)
-    monkeypatch.setattr(sparse_map, "_WORTH_A_THREAD", 1)  # or so small a matrix would not be split
+    monkeypatch.setattr(lanes, "WORTH", 1)  # or so small a matrix would not be split
     for threads in (2, 3):
-        assert sparse_map.threads_for(system.columns, threads) == threads
+        assert ColumnMap(system.columns, threads).threads == threads
         pair = [PrimalDualSolver().solve(task, stop, machine=Machine(threads=threads)) for _ in range(2)]
         np.testing.assert_array_equal(pair[0].u, pair[1].u)
         # Sums are added in another order: the same iteration to rounding that 400 steps have carried along.

@@ -1,137 +1,18 @@
-"""Passes over columns in bundles, as the primal-dual iteration makes them."""
+"""The pass over columns in bundles that the primal-dual iteration makes."""
 
 from __future__ import annotations
 
-import itertools
-
-import attrs
 import numpy as np
 import numpy.typing as npt
 
-from l0_calibrate.bundles.bundles import BundleArrays, Bundles
-from l0_calibrate.bundles.kernels import extent, most_lines, multiply, multiply_transposed
-from l0_calibrate.bundles.packed import BundleRoom, kept, pays
-from l0_calibrate.columns import Columns, chosen_columns
+from l0_calibrate.bundles.bundles import BundleArrays
+from l0_calibrate.bundles.kernels import extent, most_lines
 from l0_calibrate.solvers.kernels import Primal, Terms, column_steps
-from l0_calibrate.solvers.sparse_map import SCATTER, ColumnMap, summed
-from l0_calibrate.threads import Threads
 from l0_gates.jit import fast_jit
 
 FloatArray = npt.NDArray[np.float64]
-BoolArray = npt.NDArray[np.bool_]
-IntArray = npt.NDArray[np.int64]
 
 _ONE = np.uint64(1)
-_WORTH_A_THREAD = 150_000
-"""Values and rows of one thread's share below which handing it over costs more than it saves."""
-
-
-_OF_COLUMN, _OF_ROW = 6.0, 2.0
-"""What a column and a row of a bundle cost a sweep, beside a value."""
-
-
-def _lengths(bundles: Bundles) -> IntArray:
-    """Values of each column."""
-    return np.repeat(np.diff(bundles.arrays.touched_edges), np.diff(bundles.arrays.columns))
-
-
-def _cuts(bundles: Bundles, parts: int, moving: BoolArray | None) -> list[tuple[int, int]]:
-    """Ranges of bundles of about equal work; ``moving`` marks the columns that are added to rows, None for all."""
-    a = bundles.arrays
-    if parts == 1:
-        return [(0, a.lines.size)]
-    of_columns = _lengths(bundles) * (1.0 + SCATTER * (1.0 if moving is None else moving)) + _OF_COLUMN
-    work = np.concatenate(([0.0], np.cumsum(of_columns)))[a.columns[a.run_edges]] + _OF_ROW * a.row_edges
-    edges = np.searchsorted(work, np.linspace(0.0, work[-1], parts + 1)[1:-1])
-    return list(itertools.pairwise([0, *(int(e) for e in edges), a.lines.size]))
-
-
-@attrs.define(eq=False)
-class BundledColumns:
-    """``A`` in bundles, with a fixed share of them for each thread that is worth using; columns in their order.
-
-    ``columns`` are the same as they are, in the order that ``bundles.order`` refers to. ``mass_row`` is one more row,
-    the last, shape (columns,), or (0,) for none. Results are bit-equal for equal numbers of threads.
-    """
-
-    bundles: Bundles
-    columns: Columns
-    mass_row: FloatArray
-    threads: int = 1
-    _shared: Threads | None = None
-    _moving: BoolArray | None = None
-    _workers: Threads = attrs.field(init=False)
-    _ranges: list[tuple[int, int]] = attrs.field(init=False)
-    _buffers: list[FloatArray] = attrs.field(init=False)
-    _room: BundleRoom | None = attrs.field(init=False, default=None)
-    _lengths: IntArray | None = attrs.field(init=False, default=None)
-
-    def __attrs_post_init__(self) -> None:
-        work = self.bundles.size + self.bundles.arrays.rows.size
-        self.threads = max(1, min(self.threads, work // _WORTH_A_THREAD))
-        self._workers = self._shared or Threads(self.threads)
-        self._ranges = _cuts(self.bundles, self.threads, self._moving)
-        self._buffers = [np.zeros(self.rows) for _ in self._ranges[1:]]
-
-    @property
-    def rows(self) -> int:
-        """Rows with that of the mass."""
-        return self.bundles.height + bool(self.mass_row.size)
-
-    def close(self) -> None:
-        """End the threads."""
-        self._workers.close()
-
-    def entries(self, chosen: IntArray) -> float:
-        """The part of the values that some columns have."""
-        if self._lengths is None:
-            self._lengths = _lengths(self.bundles)
-        return float(self._lengths[chosen].sum()) / max(self.bundles.size, 1)
-
-    def restricted(self, chosen: IntArray, moving: BoolArray) -> BundledColumns | ColumnMap:
-        """Some of the columns (ascending), copied close together, on the same threads (which stay this map's).
-
-        As they are, where that is less work; the copy stays until the next is made.
-        """
-        self._room = self._room or BundleRoom.like(self.bundles)
-        part = kept(self.bundles, chosen, self._room)
-        ids = self.bundles.order[chosen]
-        if not pays(part, int((self.columns.indptr[ids + 1] - self.columns.indptr[ids]).sum())):
-            return ColumnMap(chosen_columns(self.columns, ids), self.threads, self._workers, moving)
-        row = self.mass_row[chosen] if self.mass_row.size else self.mass_row
-        return BundledColumns(part, self.columns, row, self.threads, self._workers, moving)
-
-    def primal_step(
-        self, y: FloatArray, primal: Primal, terms: Terms, omega: float, q: float, product: FloatArray,
-        others: FloatArray | None,
-    ) -> float:  # fmt: skip
-        """One step of all columns: ``A u1``, and ``others``, go to ``product``; returns ``sum (u1 - u)^2 / T``."""
-        step = (self.bundles.arrays, self.mass_row, y, primal, terms, omega, q)
-        return summed(
-            self._workers,
-            self._ranges,
-            self._buffers,
-            product,
-            others,
-            lambda first, last, sums: bundle_sweep(first, last, *step, sums),
-        )
-
-    def matvec(self, u: FloatArray) -> FloatArray:
-        """``A u``, shape (rows,)."""
-        product = np.zeros(self.rows)
-        multiply(0, self.bundles.arrays.lines.size, self.bundles.arrays, u, product)
-        if self.mass_row.size:
-            product[-1] = float((self.mass_row * u).sum())
-        return product
-
-    def rmatvec(self, y: FloatArray) -> FloatArray:
-        """``A'y``, shape (columns,)."""
-        g = np.empty(self.bundles.count)
-        ranges = self._ranges
-        self._workers.all(len(ranges), lambda t: multiply_transposed(*ranges[t], self.bundles.arrays, y, g))
-        if self.mass_row.size:
-            g += y[-1] * self.mass_row
-        return g
 
 
 @fast_jit

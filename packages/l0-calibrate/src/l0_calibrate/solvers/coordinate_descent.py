@@ -130,7 +130,7 @@ class DescentIteration(Iteration):
         self._product: FloatArray | None = None
         self._settle()
 
-    def step(self) -> float:
+    def step(self, most: int = 1, still: float = -1.0) -> float:
         """A pass; returns ``sqrt(sum_j d_j^2 sum_i |a_ij|)`` of the changes, or the fall where only some columns moved.
 
         0 where all targets are met to the digits of the stored entries: the objective would go on to fall for ever.

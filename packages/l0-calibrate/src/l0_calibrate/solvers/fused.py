@@ -13,18 +13,23 @@ import attrs
 import numpy as np
 import numpy.typing as npt
 
-from l0_calibrate.solvers.bundle_sweep import BundledColumns
+from l0_calibrate.solvers.bundled_columns import BundledColumns
 from l0_calibrate.solvers.fit import Fit
 from l0_calibrate.solvers.iteration import CHECK_EVERY, Iteration, Opening
-from l0_calibrate.solvers.kernels import Dual, Primal, Products, Rows, Terms, dual_step
+from l0_calibrate.solvers.kernels import Dual, Primal, Products, Rows, Terms
 from l0_calibrate.solvers.restarts import RestartRule, Travel
 from l0_calibrate.solvers.sparse_map import ColumnMap
+from l0_calibrate.solvers.stretch import Pace, Sides
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
 WORTH = 0.8
 """Part of the entries that the columns in play may have at most to be swept apart: gathering them costs some sweeps."""
+
+
+_ENTRIES_AT_ONCE = 20_000_000
+"""Entries that are passed over before the clock, or an interrupt, is looked at again: some tens of milliseconds."""
 
 
 @attrs.frozen(eq=False)
@@ -34,7 +39,7 @@ class _Play:
     map: ColumnMap | BundledColumns
     primal: Primal
     terms: Terms
-    others: FloatArray | None = None
+    others: FloatArray = attrs.field(factory=lambda: np.zeros(0))
     ids: IntArray | None = None
 
     def without_held(self) -> _Play:
@@ -49,7 +54,7 @@ class _Play:
             self.map.restricted(ids, mine.u1 != 0.0),
             mine,
             Terms(terms.lower[ids], terms.upper[ids], terms.kappa[ids], terms.centre, terms.step[ids]),
-            self.map.matvec(held) if held.any() else None,
+            self.map.matvec(held) if held.any() else np.zeros(0),
             ids,
         )
 
@@ -89,27 +94,32 @@ class FusedIteration(Iteration):
         )
         self._now = self._whole
         self._hold = hold
+        self._at_once = max(1, _ENTRIES_AT_ONCE // max(fit.columns.nnz, 1))
         product = columns.matvec(u)
         self._dual = Dual(y.copy(), y.copy(), y.copy())
         self._products = Products(product, product.copy(), product.copy())
         price = fit.price
         self._rows = Rows(fit.b, price.cap, price.dead_zone, price.curvature, opening.step_y)
 
-    def step(self) -> float:
-        """One iteration; returns the fixed-point residual."""
+    def step(self, most: int = 1, still: float = -1.0) -> float:
+        """Up to ``most`` iterations (see `Iteration.step`), up to the next review of all columns."""
         rule = self.rule
-        q = rule.begin()
-        review = rule.total % CHECK_EVERY == 1
+        review = rule.total % CHECK_EVERY == 0
         if review:
             self._now.give_back(self._whole)
             self._now = self._whole
         now = self._now
         self.is_whole = now is self._whole
-        moved = now.map.primal_step(self._dual.y, now.primal, now.terms, rule.omega, q, self._products.new, now.others)
+        pace = Pace(
+            1 if review else min(most, CHECK_EVERY - rule.total % CHECK_EVERY, self._at_once),
+            still if self.is_whole else -1.0,
+            *attrs.astuple(rule),
+        )
+        went = now.map.stretch(Sides(now.primal, now.terms, now.others, self._dual, self._products, self._rows), pace)
+        rule.went(went.iterations, went.first, went.previous)
         if review and self._hold:
             self._now = now.without_held()
-        dual, cross = dual_step(self._dual, self._products, self._rows, rule.omega, q)
-        return math.sqrt(max(moved / rule.omega + rule.omega * dual - 2.0 * cross, 0.0))
+        return went.residual
 
     def restart(self) -> None:
         """Go on from (u1, y1)."""

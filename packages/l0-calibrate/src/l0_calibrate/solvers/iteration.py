@@ -69,8 +69,12 @@ class Iteration(ABC):
     """Whether the last step moved every column: only then does a residual of nothing mean that nothing moves."""
 
     @abstractmethod
-    def step(self) -> float:
-        """One iteration; returns the fixed-point residual of the columns that it moved."""
+    def step(self, most: int = 1, still: float = -1.0) -> float:
+        """An iteration, or up to ``most`` at once where that is quicker; returns the residual of the last.
+
+        That is the fixed-point residual of the columns that it moved. None follows one after which a restart is due,
+        or that moved every column and had a residual of at most ``still``.
+        """
 
     @abstractmethod
     def restart(self) -> None:
@@ -175,7 +179,7 @@ def iterate(run: Iteration, fit: Fit, stop: Stop, watch: Watch, began: float) ->
     while rule.total < stop.iterations:
         if best.objective <= 0.0 or (best.gap is not None and best.gap <= stop.tolerance):
             break
-        residual = run.step()
+        residual = run.step(min(stop.iterations - rule.total, CHECK_EVERY - rule.total % CHECK_EVERY), SETTLED * size)
         settled = run.is_whole and residual <= SETTLED * size
         if rule.due(residual):
             run.restart()

@@ -154,18 +154,24 @@ def primal_sweep(
 
 
 @fast_jit
-def dual_step(dual: Dual, products: Products, rows: Rows, omega: float, q: float) -> tuple[float, float]:
-    """The dual step of every row, its average, and ``A u`` carried along by linearity.
+def dual_step(
+    first: int, last: int, sums: FloatArray, dual: Dual, products: Products, rows: Rows, omega: float, q: float
+) -> tuple[float, float]:
+    """The dual step of some rows, their average, and ``A u`` carried along by linearity.
 
-    ``y1 = clip(shrink(y + s (2 A u1 - A u - b), s d) / (1 + s q), -c, c)`` with ``s = R / omega``.
-    Returns ``sum (y1 - y)^2 / R`` and ``(y1 - y)'(A u1 - A u)``.
+    ``y1 = clip(shrink(y + s (2 A u1 - A u - b), s d) / (1 + s q), -c, c)`` with ``s = R / omega``, where ``sums``,
+    shape (further threads, m), are first added to ``A u1``. Returns ``sum (y1 - y)^2 / R`` and
+    ``(y1 - y)'(A u1 - A u)``.
     """
     y, y_anchor, y1 = dual
     product, product_1, product_anchor = products
     b, cap, dead_zone, curvature, step = rows
     travel = 0.0
     cross = 0.0
-    for i in range(y.size):
+    for t in range(sums.shape[0]):
+        for i in range(first, last):
+            product_1[i] += sums[t, i]
+    for i in range(first, last):
         sigma = step[i] / omega
         old = y[i]
         new = old + sigma * (2.0 * product_1[i] - product[i] - b[i])
@@ -188,8 +194,8 @@ def dual_step(dual: Dual, products: Products, rows: Rows, omega: float, q: float
 
 
 @fast_jit
-def multiply(first: int, last: int, matrix: ColumnArrays, u: FloatArray, product: FloatArray) -> float:
-    """``A u`` of the columns added to ``product``; returns 0."""
+def multiply(first: int, last: int, matrix: ColumnArrays, u: FloatArray, product: FloatArray) -> None:
+    """``A u`` of the columns added to ``product``."""
     indptr, indices, values = matrix
     for j in range(first, last):
         if u[j] != 0.0:
@@ -197,7 +203,6 @@ def multiply(first: int, last: int, matrix: ColumnArrays, u: FloatArray, product
             while p < indptr[j + 1]:
                 product[indices[p]] += values[p] * u[j]
                 p += _ONE
-    return 0.0
 
 
 @fast_jit

@@ -46,7 +46,7 @@ class BackendIteration(Iteration):
     def _clip(self, x: Any, low: Any, high: Any) -> Any:
         return self._xp.minimum(self._xp.maximum(x, low), high)
 
-    def step(self) -> float:
+    def step(self, most: int = 1, still: float = -1.0) -> float:
         """One iteration; returns the fixed-point residual."""
         xp, rule = self._xp, self.rule
         q = rule.begin()

@@ -10,6 +10,8 @@ import math
 
 import attrs
 
+from l0_gates.jit import jit
+
 SUFFICIENT = 0.2
 """Restart when the residual has fallen to this part of the first since the restart."""
 NECESSARY = 0.8
@@ -47,6 +49,30 @@ class Travel:
         return self.length > ROUNDING * self.size and self.length > 0.0
 
 
+@jit
+def halpern(since: int) -> float:
+    """Weight of the new point in its average, ``k / (k + 1)``, k iterations after a restart."""
+    return since / (since + 1.0)
+
+
+@jit
+def is_due(residual: float, since: int, total: int, first: float, previous: float) -> bool:
+    """Whether to restart: residuals of this iteration, of the first since the last restart, and of the one before."""
+    if since == 1:
+        return residual == 0.0
+    return (
+        residual <= SUFFICIENT * first
+        or (residual <= NECESSARY * first and residual > previous)
+        or (since > SHORTEST and since >= ARTIFICIAL * total)
+    )
+
+
+@jit
+def remembered(residual: float, since: int, first: float) -> tuple[float, float]:
+    """The first residual and the one before, as the next iteration sees them."""
+    return (residual if since == 1 else first), residual
+
+
 @attrs.define
 class RestartRule:
     """Counts iterations since the last restart and says when the next is due."""
@@ -54,27 +80,25 @@ class RestartRule:
     omega: float = COLD_WEIGHT
     since: int = 0
     total: int = 0
-    _first: float = math.inf
-    _previous: float = math.inf
+    first: float = math.inf
+    previous: float = math.inf
 
     def begin(self) -> float:
-        """Count an iteration; the weight of the new point in its Halpern average, ``k / (k + 1)``."""
+        """Count an iteration; the weight of the new point in its Halpern average."""
         self.since += 1
         self.total += 1
-        return self.since / (self.since + 1.0)
+        return halpern(self.since)
+
+    def went(self, iterations: int, first: float, previous: float) -> None:
+        """Count iterations after which no restart was due but perhaps the last, `due` tells; residuals before that."""
+        self.since += iterations
+        self.total += iterations
+        self.first, self.previous = first, previous
 
     def due(self, residual: float) -> bool:
         """Whether to restart after an iteration with this fixed-point residual."""
-        if self.since == 1:
-            self._first = residual
-            self._previous = residual
-            return residual == 0.0
-        due = (
-            residual <= SUFFICIENT * self._first
-            or (residual <= NECESSARY * self._first and residual > self._previous)
-            or (self.since > SHORTEST and self.since >= ARTIFICIAL * self.total)
-        )
-        self._previous = residual
+        due = is_due(residual, self.since, self.total, self.first, self.previous)
+        self.first, self.previous = remembered(residual, self.since, self.first)
         return due
 
     def restart(self, primal: Travel, dual: Travel) -> None:

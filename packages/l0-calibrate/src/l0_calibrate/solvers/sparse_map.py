@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
-from typing import Any
 
 import attrs
 import numpy as np
 import numpy.typing as npt
 
 from l0_calibrate.columns import Columns, ColumnsCopy, Room
-from l0_calibrate.solvers.kernels import Primal, Terms, multiply, multiply_transposed, primal_sweep
+from l0_calibrate.solvers import lanes
+from l0_calibrate.solvers.kernels import multiply, multiply_transposed
+from l0_calibrate.solvers.lanes import Lanes
+from l0_calibrate.solvers.stretch import Pace, Sides, Went, stretch
 from l0_calibrate.threads import Threads
 
 FloatArray = npt.NDArray[np.float64]
@@ -46,35 +47,8 @@ _WORTH_A_THREAD = 300_000
 
 
 def threads_for(columns: Columns, threads: int) -> int:
-    """How many of the threads at hand are worth using on a matrix; depends on its size alone."""
+    """How many of the threads at hand are worth handing parts of a matrix; depends on its size alone."""
     return max(1, min(threads, columns.nnz // _WORTH_A_THREAD))
-
-
-def summed(
-    workers: Threads,
-    ranges: list[tuple[int, int]],
-    buffers: list[FloatArray],
-    product: FloatArray,
-    others: FloatArray | None,
-    work: Callable[[int, int, FloatArray], float],
-) -> float:
-    """``work(first, last, sums)`` of each range on its thread; what it returns, added up.
-
-    ``product`` is set to what the ranges add to ``sums``, of their own each, in their order, and to ``others``.
-    """
-    product[:] = 0.0 if others is None else others
-
-    def share(t: int) -> float:
-        sums = product
-        if t > 0:
-            sums = buffers[t - 1]
-            sums[:] = 0.0
-        return float(work(*ranges[t], sums))
-
-    total = sum(workers.all(len(ranges), share))
-    for buffer in buffers:
-        product += buffer
-    return float(total)
 
 
 @attrs.define(eq=False)
@@ -91,14 +65,14 @@ class ColumnMap:
     _moving: BoolArray | None = None
     _workers: Threads = attrs.field(init=False)
     _ranges: list[tuple[int, int]] = attrs.field(init=False)
-    _buffers: list[FloatArray] = attrs.field(init=False)
+    _lanes: Lanes = attrs.field(init=False)
     _room: Room | None = attrs.field(init=False, default=None)
 
     def __attrs_post_init__(self) -> None:
-        self.threads = threads_for(self.columns, self.threads)
+        self.threads = max(1, min(self.threads, self.columns.nnz // lanes.WORTH))
         self._workers = self._shared or Threads(self.threads)
         self._ranges = even_ranges(self.columns, self.threads, self._moving)
-        self._buffers = [np.zeros(self.columns.rows) for _ in self._ranges[1:]]
+        self._lanes = Lanes.of(self._workers, self._ranges, self.columns.rows)
 
     def close(self) -> None:
         """End the threads."""
@@ -109,12 +83,10 @@ class ColumnMap:
         indptr = self.columns.indptr
         return float((indptr[chosen + 1] - indptr[chosen]).sum()) / max(self.columns.nnz, 1)
 
-    def primal_step(
-        self, y: FloatArray, primal: Primal, terms: Terms, omega: float, q: float, product: FloatArray,
-        others: FloatArray | None,
-    ) -> float:  # fmt: skip
-        """One step of all columns: ``A u1``, and ``others``, go to ``product``; returns ``sum (u1 - u)^2 / T``."""
-        return self.sweep(primal_sweep, product, y, primal, terms, omega, q, others=others)
+    def stretch(self, sides: Sides, pace: Pace) -> Went:
+        """Iterations (see `l0_calibrate.solvers.stretch`)."""
+        arrays, board, no_row = self.columns.arrays, self._lanes.board, np.zeros(0)
+        return self._lanes.run(lambda lane: stretch(lane, board, arrays, None, no_row, sides, pace))
 
     def restricted(self, chosen: IntArray, moving: BoolArray) -> ColumnMap:
         """Some of the columns (ascending), copied close together, on the same threads (which stay this map's).
@@ -127,28 +99,17 @@ class ColumnMap:
         self._workers.all(part.threads, lambda t: copy.fill(*part._ranges[t]))
         return part
 
-    def sweep(
-        self, kernel: Callable[..., Any], product: FloatArray, *arguments: Any, others: FloatArray | None = None
-    ) -> float:
-        """Run ``kernel(first, last, matrix, *arguments, product)`` over all columns.
-
-        ``product`` is set to the sum of what the ranges add, and of ``others``; the sum of what the kernel returns
-        is returned.
-        """
-        arrays = (self.columns.arrays, *arguments)
-        return summed(
-            self._workers,
-            self._ranges,
-            self._buffers,
-            product,
-            others,
-            lambda first, last, sums: float(kernel(first, last, *arrays, sums)),
-        )
-
     def matvec(self, u: FloatArray) -> FloatArray:
         """``A u``, shape (m,)."""
-        product = np.empty(self.columns.rows)
-        self.sweep(multiply, product, u)
+        product, arrays, board = np.zeros(self.columns.rows), self.columns.arrays, self._lanes.board
+        board.sums[:] = 0.0
+
+        def share(t: int) -> None:
+            multiply(*self._ranges[t], arrays, u, product if t == 0 else board.sums[t - 1])
+
+        self._workers.all(len(self._ranges), share)
+        for sums in board.sums:
+            product += sums
         return product
 
     def rmatvec(self, y: FloatArray) -> FloatArray:

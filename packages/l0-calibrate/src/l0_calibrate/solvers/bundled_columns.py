@@ -1,0 +1,120 @@
+"""Products and iterations of the primal-dual method with the columns of a fit in bundles."""
+
+from __future__ import annotations
+
+import itertools
+
+import attrs
+import numpy as np
+import numpy.typing as npt
+
+from l0_calibrate.bundles.bundles import Bundles
+from l0_calibrate.bundles.kernels import multiply, multiply_transposed
+from l0_calibrate.bundles.packed import BundleRoom, kept, pays
+from l0_calibrate.columns import Columns, chosen_columns
+from l0_calibrate.solvers import lanes
+from l0_calibrate.solvers.lanes import Lanes
+from l0_calibrate.solvers.sparse_map import SCATTER, ColumnMap
+from l0_calibrate.solvers.stretch import Pace, Sides, Went, stretch
+from l0_calibrate.threads import Threads
+
+FloatArray = npt.NDArray[np.float64]
+BoolArray = npt.NDArray[np.bool_]
+IntArray = npt.NDArray[np.int64]
+
+_OF_COLUMN, _OF_ROW = 6.0, 2.0
+"""What a column and a row of a bundle cost a sweep, beside a value."""
+
+
+def _lengths(bundles: Bundles) -> IntArray:
+    """Values of each column."""
+    return np.repeat(np.diff(bundles.arrays.touched_edges), np.diff(bundles.arrays.columns))
+
+
+def _cuts(bundles: Bundles, parts: int, moving: BoolArray | None) -> list[tuple[int, int]]:
+    """Ranges of bundles of about equal work; ``moving`` marks the columns that are added to rows, None for all."""
+    a = bundles.arrays
+    if parts == 1:
+        return [(0, a.lines.size)]
+    of_columns = _lengths(bundles) * (1.0 + SCATTER * (1.0 if moving is None else moving)) + _OF_COLUMN
+    work = np.concatenate(([0.0], np.cumsum(of_columns)))[a.columns[a.run_edges]] + _OF_ROW * a.row_edges
+    edges = np.searchsorted(work, np.linspace(0.0, work[-1], parts + 1)[1:-1])
+    return list(itertools.pairwise([0, *(int(e) for e in edges), a.lines.size]))
+
+
+@attrs.define(eq=False)
+class BundledColumns:
+    """``A`` in bundles, with a fixed share of them for each thread that is worth using; columns in their order.
+
+    ``columns`` are the same as they are, in the order that ``bundles.order`` refers to. ``mass_row`` is one more row,
+    the last, shape (columns,), or (0,) for none. Results are bit-equal for equal numbers of threads.
+    """
+
+    bundles: Bundles
+    columns: Columns
+    mass_row: FloatArray
+    threads: int = 1
+    _shared: Threads | None = None
+    _moving: BoolArray | None = None
+    _workers: Threads = attrs.field(init=False)
+    _ranges: list[tuple[int, int]] = attrs.field(init=False)
+    _lanes: Lanes = attrs.field(init=False)
+    _room: BundleRoom | None = attrs.field(init=False, default=None)
+    _lengths: IntArray | None = attrs.field(init=False, default=None)
+
+    def __attrs_post_init__(self) -> None:
+        work = self.bundles.size + self.bundles.arrays.rows.size
+        self.threads = max(1, min(self.threads, work // lanes.WORTH))
+        self._workers = self._shared or Threads(self.threads)
+        self._ranges = _cuts(self.bundles, self.threads, self._moving)
+        self._lanes = Lanes.of(self._workers, self._ranges, self.rows)
+
+    @property
+    def rows(self) -> int:
+        """Rows with that of the mass."""
+        return self.bundles.height + bool(self.mass_row.size)
+
+    def close(self) -> None:
+        """End the threads."""
+        self._workers.close()
+
+    def entries(self, chosen: IntArray) -> float:
+        """The part of the values that some columns have."""
+        if self._lengths is None:
+            self._lengths = _lengths(self.bundles)
+        return float(self._lengths[chosen].sum()) / max(self.bundles.size, 1)
+
+    def restricted(self, chosen: IntArray, moving: BoolArray) -> BundledColumns | ColumnMap:
+        """Some of the columns (ascending), copied close together, on the same threads (which stay this map's).
+
+        As they are, where that is less work; the copy stays until the next is made.
+        """
+        self._room = self._room or BundleRoom.like(self.bundles)
+        part = kept(self.bundles, chosen, self._room)
+        ids = self.bundles.order[chosen]
+        if not pays(part, int((self.columns.indptr[ids + 1] - self.columns.indptr[ids]).sum())):
+            return ColumnMap(chosen_columns(self.columns, ids), self.threads, self._workers, moving)
+        row = self.mass_row[chosen] if self.mass_row.size else self.mass_row
+        return BundledColumns(part, self.columns, row, self.threads, self._workers, moving)
+
+    def stretch(self, sides: Sides, pace: Pace) -> Went:
+        """Iterations (see `l0_calibrate.solvers.stretch`)."""
+        arrays, board = self.bundles.arrays, self._lanes.board
+        return self._lanes.run(lambda lane: stretch(lane, board, None, arrays, self.mass_row, sides, pace))
+
+    def matvec(self, u: FloatArray) -> FloatArray:
+        """``A u``, shape (rows,)."""
+        product = np.zeros(self.rows)
+        multiply(0, self.bundles.arrays.lines.size, self.bundles.arrays, u, product)
+        if self.mass_row.size:
+            product[-1] = float((self.mass_row * u).sum())
+        return product
+
+    def rmatvec(self, y: FloatArray) -> FloatArray:
+        """``A'y``, shape (columns,)."""
+        g = np.empty(self.bundles.count)
+        ranges = self._ranges
+        self._workers.all(len(ranges), lambda t: multiply_transposed(*ranges[t], self.bundles.arrays, y, g))
+        if self.mass_row.size:
+            g += y[-1] * self.mass_row
+        return g

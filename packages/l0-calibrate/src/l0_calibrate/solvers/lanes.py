@@ -1,0 +1,126 @@
+"""Threads inside one compiled call that wait for one another many times a millisecond.
+
+Handing a piece of work to a thread of Python costs tens of microseconds, as much as an iteration of a small fit takes.
+Here each thread is handed many iterations at once, and they meet in machine code (a counting barrier).
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeVar
+
+import attrs
+import numpy as np
+import numpy.typing as npt
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+from l0_calibrate.threads import Threads
+from l0_gates.jit import jit
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+Outcome = TypeVar("Outcome")
+
+WORTH = 10_000
+"""Values of one thread's share below which meeting the others costs more than it saves."""
+_GIVEN_UP = 8
+"""Place at a gate that tells whether somebody will never come, not on the cache line of the count of arrivals."""
+_SPINS = 2_000
+"""Looks at the gate, about as many nanoseconds, before each further one gives way to other threads."""
+_FIELDS = 8
+"""Numbers of a lane on the board, a cache line of them: two threads do not write to the same one."""
+
+
+class Lane(NamedTuple):
+    """What one thread does: its number among ``lanes``, its columns or bundles, and its rows."""
+
+    number: int
+    lanes: int
+    first: int
+    last: int
+    top: int
+    bottom: int
+
+
+class Board(NamedTuple):
+    """What the threads share: where they meet, sums over rows of all lanes but the first, and numbers of each.
+
+    Shapes (16,), (lanes - 1, rows) and (2, lanes, 8): what is written for one iteration is read while the fastest may
+    be in the next.
+    """
+
+    gate: IntArray
+    sums: FloatArray
+    numbers: FloatArray
+
+
+@attrs.frozen(eq=False)
+class Lanes:
+    """A fixed share of the columns and of the rows for each thread."""
+
+    workers: Threads
+    lanes: tuple[Lane, ...]
+    board: Board
+
+    @classmethod
+    def of(cls, workers: Threads, ranges: list[tuple[int, int]], rows: int) -> Lanes:
+        """One lane for each range of columns; at most as many as there are threads."""
+        count = len(ranges)
+        edges = [rows * t // count for t in range(count + 1)]
+        board = Board(np.zeros(16, np.int64), np.zeros((count - 1, rows)), np.zeros((2, count, _FIELDS)))
+        return cls(workers, tuple(Lane(t, count, *ranges[t], edges[t], edges[t + 1]) for t in range(count)), board)
+
+    def run(self, work: Callable[[Lane], Outcome]) -> Outcome:
+        """``work`` of every lane at the same time; what the first returns."""
+        gate = self.board.gate
+        gate[:] = 0
+        try:
+            return self.workers.all(len(self.lanes), lambda t: work(self.lanes[t]))[0]
+        except BaseException:
+            gate[_GIVEN_UP] = 1  # an interrupt, say, before this thread came to the gate where others wait
+            raise
+
+
+@intrinsic
+def _arrive(_typing: Any, gate: Any) -> Any:
+    """Add 1 to the first number of an array, as one step for all threads; what it was."""
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        array = context.make_array(signature.args[0])(context, builder, arguments[0])
+        return builder.atomic_rmw("add", array.data, ir.Constant(ir.IntType(64), 1), "acq_rel")
+
+    return types.int64(gate), code
+
+
+@intrinsic
+def _seen(_typing: Any, gate: Any) -> Any:
+    """The first number of an array as other threads have left it."""
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        array = context.make_array(signature.args[0])(context, builder, arguments[0])
+        return builder.load_atomic(array.data, "acquire", 8)
+
+    return types.int64(gate), code
+
+
+_give_way = types.ExternalFunction("SwitchToThread" if sys.platform == "win32" else "sched_yield", types.int32())
+
+
+@jit
+def meet(gate: IntArray, lanes: int) -> bool:
+    """Wait until all lanes have come; False where one never will."""
+    if lanes == 1:
+        return True
+    spins = 0
+    last = (_arrive(gate) // lanes + 1) * lanes
+    given_up = gate[_GIVEN_UP:]
+    while _seen(gate) < last:
+        if _seen(given_up) != 0:
+            return False
+        spins += 1
+        if spins > _SPINS:
+            _give_way()
+    return True
