@@ -10,7 +10,7 @@ import scipy.sparse as sp
 
 from l0_calibrate import CalibrationProblem, calibrate
 from l0_calibrate.bundles.bundles import Bundles
-from l0_calibrate.bundles.packed import Packed, pack
+from l0_calibrate.bundles.packed import BundleRoom, Packed, kept, pack
 from l0_calibrate.columns import Columns
 from l0_calibrate.losses.base import RowPrice
 from l0_calibrate.solvers import Machine, Stop, Task, fit, lanes
@@ -24,6 +24,7 @@ from l0_calibrate.solvers.primal_dual import PrimalDualSolver
 from l0_calibrate.solvers.sparse_map import ColumnMap
 from l0_calibrate.solvers.stretch import Pace, Sides
 from l0_calibrate.system import ScaledSystem, build_system
+from l0_calibrate.threads import Threads
 
 
 def totals(
@@ -160,6 +161,14 @@ def test_choices_of_columns_follow_one_another_in_the_same_room() -> None:
         assert whole.entries(chosen) == pytest.approx(chosen.size / system.records, abs=0.1)
     support = np.flatnonzero(random.random(system.records) < 0.3)
     on = packed.on(support)
+    for threads in (2, 5):
+        workers = Threads(threads)
+        other = kept(
+            packed.bundles, np.sort(np.argsort(packed.bundles.order)[support]), BundleRoom.like(packed.bundles), workers
+        )
+        workers.close()
+        for mine, theirs in zip(other.arrays, on.arrays, strict=True):
+            np.testing.assert_array_equal(mine, theirs)
     made = np.zeros((system.targets, support.size))
     made[:, on.order] = held_by(on)
     np.testing.assert_allclose(made, stored(system).toarray()[:, support], rtol=1e-12)

@@ -7,6 +7,7 @@ less work than to do without; any division into bundles is right, for every mult
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -55,10 +56,13 @@ class BundleMaker:
         indptr = self.source.matrix.indptr
         return (indptr[order + 1] - indptr[order]).astype(np.int64)
 
-    def keys(self, order: IntArray, key_row: int) -> npt.NDArray[np.uint64]:
+    def keys(self, order: IntArray, key_row: int, workers: Threads | None = None) -> npt.NDArray[np.uint64]:
         """A number for each column, the same for those that belong together by a key row."""
         key = np.empty(order.size, dtype=np.uint64)
-        keys(self.source, order, key_row, key)
+        parts = 1 if workers is None else workers.count
+        edges = [order.size * t // parts for t in range(parts + 1)]
+        spans = [slice(*edge) for edge in itertools.pairwise(edges)]
+        (workers or Threads(1)).all(parts, lambda t: keys(self.source, order[spans[t]], key_row, key[spans[t]]))
         return key
 
     def make(self, order: IntArray, block: IntArray, key_row: int) -> tuple[IntArray, BundleArrays]:

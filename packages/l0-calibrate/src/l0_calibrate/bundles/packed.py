@@ -5,12 +5,14 @@ Where most rows are multiples of others on many records an iteration then passes
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import attrs
 import numpy as np
 import numpy.typing as npt
 
 from l0_calibrate.bundles.bundles import BundleArrays, Bundles
-from l0_calibrate.bundles.kernels import extent
+from l0_calibrate.bundles.kernels import extent, most_lines
 from l0_calibrate.bundles.making import NO_ROW, BundleMaker, key_row
 from l0_calibrate.columns import ColumnArrays, Columns
 from l0_calibrate.threads import Threads
@@ -20,6 +22,8 @@ FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
 
+_WORTH_A_THREAD = 300_000
+"""Values below which starting a thread to copy some of them costs more than it saves."""
 _WORTH = 0.6
 """Part of the entries that values and rows of bundles may come to: above it columns are passed over as they are."""
 
@@ -37,25 +41,28 @@ class Packed:
     _part: float
 
     @classmethod
-    def of(cls, bundles: Bundles, columns: Columns) -> Packed:
+    def of(cls, bundles: Bundles, columns: Columns, workers: Threads) -> Packed:
         """Measure what bundles of all columns lose."""
-        rounding, place = np.zeros(columns.count), np.full(columns.rows, -1, dtype=np.int64)
-        _lose(columns.arrays, bundles.arrays, bundles.order, place, rounding)
+        rounding, parts = np.zeros(columns.count), bundles.parts(workers.count)
+        workers.all(len(parts), lambda t: _lose(*parts[t], columns.arrays, bundles.arrays, bundles.order, rounding))
         return cls(bundles, rounding, bundles.size / columns.nnz)
 
     def pays_for(self, entries: int) -> bool:
         """Whether passing over bundles is less work than over columns with so many entries."""
         return self._part * entries + self.bundles.arrays.rows.size <= _WORTH * entries
 
-    def on(self, support: IntArray | None) -> Bundles:
-        """The bundles of a support; their ``order`` has places in it."""
+    def on(self, support: IntArray | None, threads: int = 1) -> Bundles:
+        """The bundles of a support; their ``order`` has places in it. The same for any number of threads."""
         if support is None:
             return self.bundles
         place = np.full(self.bundles.count, -1, dtype=np.int64)
         place[support] = np.arange(support.size)
         place = place[self.bundles.order]
         chosen = np.flatnonzero(place >= 0)
-        return attrs.evolve(kept(self.bundles, chosen, BundleRoom.like(self.bundles)), order=place[chosen])
+        workers = Threads(max(1, min(threads, self.bundles.size // _WORTH_A_THREAD)))
+        part = kept(self.bundles, chosen, BundleRoom.like(self.bundles), workers)
+        workers.close()
+        return attrs.evolve(part, order=place[chosen])
 
 
 def pays(bundles: Bundles, entries: int) -> bool:
@@ -86,24 +93,35 @@ def pack(columns: Columns, scale: FloatArray, threads: int) -> Packed | None:
 
     by = key_row(maker, order, block, workers, cost)
     # Columns with the same rows one after another: their runs are longer.
-    key = maker.keys(order, by)
-    order = order[np.lexsort((maker.keys(order, NO_ROW), key))]
+    key = maker.keys(order, by, workers)
+    order = order[np.lexsort((maker.keys(order, NO_ROW, workers), key))]
     key = key[order]
     changes = np.concatenate(([0], np.flatnonzero(key[1:] != key[:-1]) + 1, [order.size]))
     order, arrays = maker.make_all(order, block, by, changes, workers)
+    packed = Packed.of(Bundles(arrays, columns.rows, order, np.array([0, arrays.lines.size])), columns, workers)
     workers.close()
-    packed = Packed.of(Bundles(arrays, columns.rows, order, np.array([0, arrays.lines.size])), columns)
     return packed if pays(packed.bundles, columns.nnz) else None
 
 
 @jit
-def _lose(matrix: ColumnArrays, bundles: BundleArrays, order: IntArray, place: IntArray, rounding: FloatArray) -> None:
-    """Sum up how far each column's entries are from what its bundle makes of them; ``place`` is -1 throughout."""
-    most = 1
-    for b in range(bundles.lines.size):
-        most = max(most, bundles.lines[b])
-    near = np.zeros(most)
-    for b in range(bundles.lines.size):
+def _height(first: int, last: int, bundles: BundleArrays) -> int:
+    """One more than the largest row of some bundles."""
+    height = 0
+    for k in range(bundles.row_edges[first], bundles.row_edges[last]):
+        row = int(bundles.rows[k])
+        if row >= height:
+            height = row + 1
+    return height
+
+
+@jit
+def _lose(
+    first: int, last: int, matrix: ColumnArrays, bundles: BundleArrays, order: IntArray, rounding: FloatArray
+) -> None:
+    """Sum up how far the entries of each column of some bundles are from what its bundle makes of them."""
+    place = np.full(_height(first, last, bundles), -1, dtype=np.int64)
+    near = np.zeros(most_lines(first, last, bundles))
+    for b in range(first, last):
         for k in range(bundles.row_edges[b], bundles.row_edges[b + 1]):
             place[bundles.rows[k]] = k
         for r in range(bundles.run_edges[b], bundles.run_edges[b + 1]):
@@ -114,7 +132,8 @@ def _lose(matrix: ColumnArrays, bundles: BundleArrays, order: IntArray, place: I
                 j = order[np.uint64(bundles.columns[r]) + c]
                 for p in range(np.int64(matrix.indptr[j]), np.int64(matrix.indptr[j + 1])):
                     value = np.float64(matrix.values[p])
-                    k = place[matrix.indices[p]]
+                    row = matrix.indices[p]
+                    k = place[row] if row < place.size else -1
                     made = 0.0 if k < 0 else np.float64(bundles.multiple[k]) * near[bundles.line[k]]
                     rounding[j] += abs(value - made)
                 for k in range(length):
@@ -142,42 +161,78 @@ class BundleRoom:
         return cls(*(np.empty_like(getattr(a, field.name)) for field in attrs.fields(cls)))
 
 
-def kept(bundles: Bundles, chosen: IntArray, room: BundleRoom) -> Bundles:
-    """Some columns of the bundles (ascending), close together in ``room``; all bundles stay, empty ones too."""
+def kept(bundles: Bundles, chosen: IntArray, room: BundleRoom, workers: Threads) -> Bundles:
+    """Some columns of the bundles (ascending), close together in ``room``; all bundles stay, empty ones too.
+
+    The same for any number of threads.
+    """
     a = bundles.arrays
     keep = np.zeros(bundles.count, dtype=np.bool_)
     keep[chosen] = True
     out = a._replace(**attrs.asdict(room, recurse=False))
-    runs, touched = _keep(a, keep, out)
+    parts = bundles.parts(workers.count)
+    # All parts but the last are gone through twice, as those that follow must know where they begin.
+    sizes = workers.all(len(parts) - 1, lambda t: _count_kept(*parts[t], a, keep))
+    begins = [Filled(*row) for row in np.cumsum([(0, 0, 0, 0), *sizes], axis=0).tolist()]
+    _, runs, touched, values = workers.all(len(parts), lambda t: _keep(*parts[t], a, keep, out, begins[t]))[-1]
     arrays = out._replace(
         columns=out.columns[: runs + 1], touched_edges=out.touched_edges[: runs + 1], touched=out.touched[:touched],
-        starts=out.starts[: runs + 1], values=out.values[: int(out.starts[runs])],
+        starts=out.starts[: runs + 1], values=out.values[:values],
     )  # fmt: skip
     return Bundles(arrays, bundles.height, bundles.order[chosen], bundles.of_blocks)
 
 
+class Filled(NamedTuple):
+    """How much of the arrays of bundles is filled."""
+
+    columns: int
+    runs: int
+    touched: int
+    values: int
+
+
 @jit
-def _keep(source: BundleArrays, keep: BoolArray, out: BundleArrays) -> tuple[int, int]:
-    """Copy the marked columns; how many runs and touched lines that makes."""
-    run = at = start = column = 0
-    out.run_edges[0] = out.columns[0] = out.touched_edges[0] = out.starts[0] = 0
-    for b in range(source.lines.size):
+def _count_kept(first: int, last: int, source: BundleArrays, keep: BoolArray) -> Filled:
+    """What the marked columns of some bundles fill."""
+    columns = runs = touched = values = 0
+    for r in range(source.run_edges[first], source.run_edges[last]):
+        length = source.touched_edges[r + 1] - source.touched_edges[r]
+        count = 0
+        for c in range(source.columns[r], source.columns[r + 1]):
+            count += keep[c]
+        if count > 0:
+            columns += count
+            runs += 1
+            touched += length
+            values += count * length
+    return Filled(columns, runs, touched, values)
+
+
+@jit
+def _keep(first: int, last: int, source: BundleArrays, keep: BoolArray, out: BundleArrays, begin: Filled) -> Filled:
+    """Copy the marked columns of some bundles behind what is filled; how much is filled then."""
+    column, run, at, start = begin
+    if run == 0:
+        out.run_edges[0] = out.columns[0] = out.touched_edges[0] = out.starts[0] = 0
+    for b in range(first, last):
         for r in range(source.run_edges[b], source.run_edges[b + 1]):
             edge = source.touched_edges[r]
             length = source.touched_edges[r + 1] - edge
             before = column
             for c in range(source.columns[r], source.columns[r + 1]):
                 if keep[c]:
-                    first = source.starts[r] + (c - source.columns[r]) * length
-                    out.values[start : start + length] = source.values[first : first + length]
+                    begin_of = source.starts[r] + (c - source.columns[r]) * length
+                    for k in range(length):
+                        out.values[start + k] = source.values[begin_of + k]
                     start += length
                     column += 1
             if column > before:
-                out.touched[at : at + length] = source.touched[edge : edge + length]
+                for k in range(length):
+                    out.touched[at + k] = source.touched[edge + k]
                 at += length
                 run += 1
                 out.columns[run] = column
                 out.touched_edges[run] = at
                 out.starts[run] = start
         out.run_edges[b + 1] = run
-    return run, at
+    return Filled(column, run, at, start)

@@ -57,7 +57,6 @@ class BundledColumns:
     _shared: Threads | None = None
     _moving: BoolArray | None = None
     _workers: Threads = attrs.field(init=False)
-    _ranges: list[tuple[int, int]] = attrs.field(init=False)
     _lanes: Lanes = attrs.field(init=False)
     _room: BundleRoom | None = attrs.field(init=False, default=None)
     _lengths: IntArray | None = attrs.field(init=False, default=None)
@@ -66,8 +65,7 @@ class BundledColumns:
         work = self.bundles.size + self.bundles.arrays.rows.size
         self.threads = max(1, min(self.threads, work // lanes.WORTH))
         self._workers = self._shared or Threads(self.threads)
-        self._ranges = _cuts(self.bundles, self.threads, self._moving)
-        self._lanes = Lanes.of(self._workers, self._ranges, self.rows)
+        self._lanes = Lanes.of(self._workers, _cuts(self.bundles, self.threads, self._moving), self.rows)
 
     @property
     def rows(self) -> int:
@@ -90,7 +88,7 @@ class BundledColumns:
         As they are, where that is less work; the copy stays until the next is made.
         """
         self._room = self._room or BundleRoom.like(self.bundles)
-        part = kept(self.bundles, chosen, self._room)
+        part = kept(self.bundles, chosen, self._room, self._workers)
         ids = self.bundles.order[chosen]
         if not pays(part, int((self.columns.indptr[ids + 1] - self.columns.indptr[ids]).sum())):
             return ColumnMap(chosen_columns(self.columns, ids), self.threads, self._workers, moving)
@@ -104,17 +102,15 @@ class BundledColumns:
 
     def matvec(self, u: FloatArray) -> FloatArray:
         """``A u``, shape (rows,)."""
-        product = np.zeros(self.rows)
-        multiply(0, self.bundles.arrays.lines.size, self.bundles.arrays, u, product)
+        product = self._lanes.summed(lambda lane, sums: multiply(lane.first, lane.last, self.bundles.arrays, u, sums))
         if self.mass_row.size:
             product[-1] = float((self.mass_row * u).sum())
         return product
 
     def rmatvec(self, y: FloatArray) -> FloatArray:
         """``A'y``, shape (columns,)."""
-        g = np.empty(self.bundles.count)
-        ranges = self._ranges
-        self._workers.all(len(ranges), lambda t: multiply_transposed(*ranges[t], self.bundles.arrays, y, g))
+        g, arrays = np.empty(self.bundles.count), self.bundles.arrays
+        self._lanes.run(lambda lane: multiply_transposed(lane.first, lane.last, arrays, y, g))
         if self.mass_row.size:
             g += y[-1] * self.mass_row
         return g

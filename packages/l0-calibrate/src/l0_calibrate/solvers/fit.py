@@ -93,7 +93,7 @@ class Fit:
         if packed is None or not packed.pays_for(self.columns.nnz):
             return self
         taken = packed.rounding if task.support is None else packed.rounding[task.support]
-        return attrs.evolve(self, bundles=packed.on(task.support), rounding=self.rounding + taken)
+        return attrs.evolve(self, bundles=packed.on(task.support, threads), rounding=self.rounding + taken)
 
     @property
     def targets(self) -> int:

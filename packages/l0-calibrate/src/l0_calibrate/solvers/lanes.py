@@ -83,6 +83,15 @@ class Lanes:
             gate[_GIVEN_UP] = 1  # an interrupt, say, before this thread came to the gate where others wait
             raise
 
+    def summed(self, work: Callable[[Lane, FloatArray], None]) -> FloatArray:
+        """What all lanes add to sums over the rows, of their own each, in the order of the lanes; shape (rows,)."""
+        first, others = np.zeros(self.board.sums.shape[1]), self.board.sums
+        others[:] = 0.0
+        self.run(lambda lane: work(lane, first if lane.number == 0 else others[lane.number - 1]))
+        for sums in others:
+            first += sums
+        return first
+
 
 @intrinsic
 def _arrive(_typing: Any, gate: Any) -> Any:

@@ -64,15 +64,14 @@ class ColumnMap:
     _shared: Threads | None = None
     _moving: BoolArray | None = None
     _workers: Threads = attrs.field(init=False)
-    _ranges: list[tuple[int, int]] = attrs.field(init=False)
     _lanes: Lanes = attrs.field(init=False)
     _room: Room | None = attrs.field(init=False, default=None)
 
     def __attrs_post_init__(self) -> None:
         self.threads = max(1, min(self.threads, self.columns.nnz // lanes.WORTH))
         self._workers = self._shared or Threads(self.threads)
-        self._ranges = even_ranges(self.columns, self.threads, self._moving)
-        self._lanes = Lanes.of(self._workers, self._ranges, self.columns.rows)
+        ranges = even_ranges(self.columns, self.threads, self._moving)
+        self._lanes = Lanes.of(self._workers, ranges, self.columns.rows)
 
     def close(self) -> None:
         """End the threads."""
@@ -96,26 +95,16 @@ class ColumnMap:
         self._room = self._room or Room.like(self.columns, self.columns.nnz)
         copy = ColumnsCopy.of(self.columns, chosen, self._room)
         part = ColumnMap(copy.columns, self.threads, self._workers, moving)
-        self._workers.all(part.threads, lambda t: copy.fill(*part._ranges[t]))
+        part._lanes.run(lambda lane: copy.fill(lane.first, lane.last))
         return part
 
     def matvec(self, u: FloatArray) -> FloatArray:
         """``A u``, shape (m,)."""
-        product, arrays, board = np.zeros(self.columns.rows), self.columns.arrays, self._lanes.board
-        board.sums[:] = 0.0
-
-        def share(t: int) -> None:
-            multiply(*self._ranges[t], arrays, u, product if t == 0 else board.sums[t - 1])
-
-        self._workers.all(len(self._ranges), share)
-        for sums in board.sums:
-            product += sums
-        return product
+        return self._lanes.summed(lambda lane, sums: multiply(lane.first, lane.last, self.columns.arrays, u, sums))
 
     def rmatvec(self, y: FloatArray) -> FloatArray:
         """``A'y``, shape (k,)."""
-        c = self.columns
-        g = np.empty(c.count)
+        g, arrays = np.empty(self.columns.count), self.columns.arrays
         # Each thread writes entries of its own: the bits are the same for any number of threads.
-        self._workers.all(self.threads, lambda t: multiply_transposed(*self._ranges[t], c.arrays, y, g))
+        self._lanes.run(lambda lane: multiply_transposed(lane.first, lane.last, arrays, y, g))
         return g
