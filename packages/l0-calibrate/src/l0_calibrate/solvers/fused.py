@@ -104,20 +104,19 @@ class FusedIteration(Iteration):
     def step(self, most: int = 1, still: float = -1.0) -> float:
         """Up to ``most`` iterations (see `Iteration.step`), up to the next review of all columns."""
         rule = self.rule
-        review = rule.total % CHECK_EVERY == 0
+        most = min(most, self._at_once)
+        review = self._hold and rule.total % CHECK_EVERY == 0
         if review:
             self._now.give_back(self._whole)
-            self._now = self._whole
+            self._now, most = self._whole, 1
+        elif self._hold:
+            most = min(most, CHECK_EVERY - rule.total % CHECK_EVERY)
         now = self._now
         self.is_whole = now is self._whole
-        pace = Pace(
-            1 if review else min(most, CHECK_EVERY - rule.total % CHECK_EVERY, self._at_once),
-            still if self.is_whole else -1.0,
-            *attrs.astuple(rule),
-        )
+        pace = Pace(most, still if self.is_whole else -1.0, *attrs.astuple(rule))
         went = now.map.stretch(Sides(now.primal, now.terms, now.others, self._dual, self._products, self._rows), pace)
         rule.went(went.iterations, went.first, went.previous)
-        if review and self._hold:
+        if review:
             self._now = now.without_held()
         return went.residual
 
