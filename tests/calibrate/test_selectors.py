@@ -19,7 +19,7 @@ from l0_calibrate.demo import load_demo
 from l0_calibrate.losses.base import RowPrice
 from l0_calibrate.problem import CalibrationProblem
 from l0_calibrate.result.diagnostics import effective_sample_size
-from l0_calibrate.selectors import Budget, Selector
+from l0_calibrate.selectors import Budget, Selector, column_gain
 from l0_calibrate.selectors.column_gain import column_gains
 from l0_calibrate.selectors.exchange import ExchangeSelector, SearchState
 from l0_calibrate.selectors.fits import InnerFits, floors, refit_task, support_task
@@ -116,13 +116,18 @@ def test_floors_leave_targets_alone() -> None:
 
 @pytest.mark.parametrize(("cap", "curvature"), [(1.0, 0.0), (2.0, 0.1), (np.inf, 0.5)])
 @pytest.mark.parametrize("upper", [2.0, np.inf])
-def test_gain_of_a_column_equals_a_scalar_minimiser(cap: float, curvature: float, upper: float) -> None:
+def test_gain_of_a_column_equals_a_scalar_minimiser(
+    cap: float, curvature: float, upper: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
     system = problem(7, m=15, n=12, density=0.5).system
     random = np.random.default_rng(0)
     residuals = random.standard_normal(15)
     price = RowPrice(np.full(15, cap), np.full(15, 0.05), np.full(15, curvature))
     spread = np.full(12, 0.01)
     gains = column_gains(system.columns, np.arange(12), residuals, price, np.full(12, upper), spread)
+    monkeypatch.setattr(column_gain, "_WORTH_A_THREAD", 5)
+    shared = column_gains(system.columns, np.arange(12), residuals, price, np.full(12, upper), spread, threads=3)
+    np.testing.assert_array_equal(shared, gains)
     c = system.columns
     dense = sp.csc_array((c.values, c.indices.astype(int), c.indptr.astype(int)), shape=(15, 12)).toarray()
     for j, column in enumerate(dense.T.astype(float)):

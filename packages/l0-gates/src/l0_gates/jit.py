@@ -20,7 +20,7 @@ _REGROUP = {"reassoc", "contract", "nsz", "arcp"}
 """The relaxations of ``fastmath`` that leave NaN and infinity alone: bounds may be infinite."""
 
 
-def jit(function: Kernel, fastmath: bool = False) -> Kernel:
+def jit(function: Kernel, fastmath: bool = False, inline: bool = False) -> Kernel:
     """Compile a kernel at its first call: without the interpreter, the lock released, cached where possible.
 
     On a read-only installation whose user has no writable cache folder numba refuses to decorate
@@ -30,19 +30,23 @@ def jit(function: Kernel, fastmath: bool = False) -> Kernel:
     in the order in which they are written. ``fastmath`` lets the compiler regroup and fuse operations (for
     vector units): equal input still gives bit-equal output on one machine, and infinities keep their meaning.
 
+    ``inline`` puts the body in the place of each call, where the compiler thinks it too long for that: the call of a
+    short loop over arrays costs as much as some of its rounds.
+
     Machine code in the cache is that of the sources at hand, the other kernels' included (see `_stamp`): numba alone
     would go on with the code of a kernel whose file has not changed though one that it calls has, and would fail
     where the types of its arguments have moved to another module. An upgrade in place leaves such code behind.
     """
     flags: bool | set[str] = _REGROUP if fastmath else False
+    options = {"nogil": True, "fastmath": flags, "inline": "always" if inline else "never"}
     name, stamp = function.__qualname__, _stamp(function)
     function.__qualname__ = f"{name}-{stamp}"  # numba names the files of its cache after it
     try:
-        compiled: Any = numba.njit(cache=True, nogil=True, fastmath=flags)(function)
+        compiled: Any = numba.njit(cache=True, **options)(function)
     except RuntimeError as error:
         if _NO_PLACE not in str(error):
             raise
-        compiled = numba.njit(nogil=True, fastmath=flags)(function)
+        compiled = numba.njit(**options)(function)
     finally:
         function.__qualname__ = name
     compiled.__qualname__, compiled.stamp = name, stamp
@@ -53,6 +57,11 @@ def jit(function: Kernel, fastmath: bool = False) -> Kernel:
 def fast_jit(function: Kernel) -> Kernel:
     """`jit` with ``fastmath``."""
     return jit(function, fastmath=True)
+
+
+def inline_jit(function: Kernel) -> Kernel:
+    """`fast_jit` of a short loop that others have in their innermost ones."""
+    return jit(function, fastmath=True, inline=True)
 
 
 def _stamp(function: Callable[..., Any]) -> str:

@@ -8,6 +8,7 @@ import numpy.typing as npt
 from l0_calibrate.columns import ColumnArrays, Columns
 from l0_calibrate.losses.base import RowPrice
 from l0_calibrate.losses.row_kernels import row_cost, row_slope
+from l0_calibrate.threads import Threads
 from l0_gates.jit import jit
 
 FloatArray = npt.NDArray[np.float64]
@@ -15,6 +16,8 @@ IntArray = npt.NDArray[np.int64]
 
 _HALVINGS = 30
 """Of the interval of the ratio: the least is found to 1e-9 of it."""
+_WORTH_A_THREAD = 200
+"""Columns below which starting a thread costs more than it saves: each is gone through some thirty times."""
 
 
 @jit
@@ -64,8 +67,9 @@ def _gains(
 
 
 def column_gains(
-    columns: Columns, chosen: IntArray, residuals: FloatArray, price: RowPrice, upper: FloatArray, spread: FloatArray
-) -> FloatArray:
+    columns: Columns, chosen: IntArray, residuals: FloatArray, price: RowPrice, upper: FloatArray, spread: FloatArray,
+    threads: int = 1,
+) -> FloatArray:  # fmt: skip
     """``max_{0 <= t <= hi} h(r) - h(r + a_j t) - kappa t^2 / 2`` of each chosen column, sum form.
 
     Parameters
@@ -80,8 +84,19 @@ def column_gains(
         ``h``.
     upper, spread
         ``hi`` and ``kappa`` of the chosen columns, shape (k,).
+    threads
+        The result is the same for any number.
     """
     gains = np.empty(chosen.size)
     rows = (price.cap, price.dead_zone, price.curvature)
-    _gains(columns.arrays, chosen, residuals, rows, upper, spread, gains)
+    parts = max(1, min(threads, chosen.size // _WORTH_A_THREAD))
+    shares = [slice(chosen.size * t // parts, chosen.size * (t + 1) // parts) for t in range(parts)]
+
+    def work(t: int) -> None:
+        at = shares[t]
+        _gains(columns.arrays, chosen[at], residuals, rows, upper[at], spread[at], gains[at])
+
+    workers = Threads(parts)
+    workers.all(parts, work)
+    workers.close()
     return gains

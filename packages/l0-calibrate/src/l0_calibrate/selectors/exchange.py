@@ -205,6 +205,7 @@ def _newcomers(state: SearchState, allowed: npt.NDArray[np.bool_], count: int, r
         budget.price,
         budget.upper(candidates),
         budget.spread_on(state.support, candidates),
+        fits.machine.threads,
     )
     scores = np.log(gains + 1e-3 * np.abs(g[candidates])) + random.gumbel(scale=NOISE, size=candidates.size)
     ranked = candidates[np.argsort(-scores, kind="stable")[:count]]

@@ -114,9 +114,9 @@ class Certificate:
         self._open = np.flatnonzero((fit.upper > WIDE) & (fit.spread <= 0))
         self._rows: _ByRows | None = None
         self._stored = float(np.finfo(fit.columns.values.dtype).eps)
-        # A dot product of L terms in four running sums errs by at most (L / 4 + 3) units of its absolute terms.
+        # A dot product of L terms errs by at most L units of its absolute terms, in however many running sums.
         longest = float(np.diff(fit.columns.indptr.astype(np.int64)).max(initial=0))
-        self._rounding = _UNIT * (0.25 * longest + 8.0)
+        self._rounding = _UNIT * (longest + 8.0)
 
     @property
     def is_cheap(self) -> bool:
