@@ -8,12 +8,12 @@ import attrs
 import numpy as np
 import numpy.typing as npt
 
-from l0_gates.jit import inline_jit, jit
+from l0_gates.jit import jit
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
-_ONE, _TWO, _THREE, _FOUR = np.uint64(1), np.uint64(2), np.uint64(3), np.uint64(4)
+_ONE = np.uint64(1)
 
 
 Entries = npt.NDArray[np.float32] | npt.NDArray[np.float64]
@@ -66,31 +66,6 @@ class Columns:
     def arrays(self) -> ColumnArrays:
         """For compiled kernels."""
         return ColumnArrays(self.indptr, self.indices, self.values)
-
-
-@inline_jit
-def add_scaled(
-    sums: FloatArray, places: RowNumbers, values: Entries, first: np.uint64, last: np.uint64, factor: float
-) -> None:
-    """``sums[places[p]] += factor values[p]`` for p from ``first`` to ``last``, whose places are all different.
-
-    Four at a time: the processor need not wait to see that none reads what the one before has written.
-    """
-    p = first
-    while p + _THREE < last:
-        i0, i1, i2, i3 = places[p], places[p + _ONE], places[p + _TWO], places[p + _THREE]
-        s0 = sums[i0] + values[p] * factor
-        s1 = sums[i1] + values[p + _ONE] * factor
-        s2 = sums[i2] + values[p + _TWO] * factor
-        s3 = sums[i3] + values[p + _THREE] * factor
-        sums[i0] = s0
-        sums[i1] = s1
-        sums[i2] = s2
-        sums[i3] = s3
-        p += _FOUR
-    while p < last:
-        sums[places[p]] += values[p] * factor
-        p += _ONE
 
 
 @jit

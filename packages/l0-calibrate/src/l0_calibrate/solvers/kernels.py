@@ -12,8 +12,9 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from l0_calibrate.columns import ColumnArrays, add_scaled
+from l0_calibrate.columns import ColumnArrays
 from l0_gates.jit import fast_jit
+from l0_gates.scatter import add_scaled
 
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]

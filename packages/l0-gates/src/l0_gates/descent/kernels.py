@@ -13,17 +13,21 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from l0_gates.jit import jit
+from l0_gates.jit import fast_jit, jit
+from l0_gates.scatter import add_scaled
 
 FloatArray = npt.NDArray[np.float64]
 IndexArray = npt.NDArray[np.int64]
 
 
 class Columns(NamedTuple):
-    """The scaled columns. ``indices`` is empty for a dense matrix, whose columns then lie one after another."""
+    """The scaled columns. ``indices`` is empty for a dense matrix, whose columns then lie one after another.
+
+    They are unsigned: signed ones are tested for counting from the end.
+    """
 
     data: FloatArray
-    indices: npt.NDArray[np.int32]
+    indices: npt.NDArray[np.uint32]
     indptr: IndexArray
     means: FloatArray
     squares: FloatArray
@@ -39,30 +43,32 @@ class Terms(NamedTuple):
     upper: FloatArray
 
 
-@jit
+@fast_jit
 def column_dot(columns: Columns, j: int, vector: FloatArray) -> float:
-    """``x_j' vector``."""
+    """``x_j' vector``; loops that compilers turn into vector instructions."""
     total = 0.0
     begin, end = columns.indptr[j], columns.indptr[j + 1]
+    data = columns.data[begin:end]
     if columns.indices.size == 0:
-        for k in range(begin, end):
-            total += columns.data[k] * vector[k - begin]
+        for k in range(data.size):
+            total += data[k] * vector[k]
     else:
-        for k in range(begin, end):
-            total += columns.data[k] * vector[columns.indices[k]]
+        rows = columns.indices[begin:end]
+        for k in range(data.size):
+            total += data[k] * vector[rows[k]]
     return total
 
 
-@jit
+@fast_jit
 def move(columns: Columns, j: int, step: float, residual: FloatArray, shift: FloatArray) -> None:
     """Account for ``b_j += step`` in the residual and in ``S``."""
     begin, end = columns.indptr[j], columns.indptr[j + 1]
     if columns.indices.size == 0:
-        for k in range(begin, end):
-            residual[k - begin] -= step * columns.data[k]
+        data = columns.data[begin:end]
+        for k in range(data.size):
+            residual[k] -= step * data[k]
     else:
-        for k in range(begin, end):
-            residual[columns.indices[k]] -= step * columns.data[k]
+        add_scaled(residual, columns.indices, columns.data, begin, end, -step)
     shift[0] -= step * columns.means[j] * columns.mass
 
 

@@ -67,7 +67,9 @@ class Point:
         rows, coordinates = self.problem.shape
         columns = self.columns
         if self.problem.is_sparse:
-            matrix = sp.csc_array((columns.data, columns.indices, columns.indptr), shape=(rows, coordinates))
+            matrix = sp.csc_array(
+                (columns.data, columns.indices.view(np.int32), columns.indptr), shape=(rows, coordinates)
+            )
             return np.asarray(matrix[:, order].toarray())
         return columns.data.reshape(coordinates, rows)[order].T
 

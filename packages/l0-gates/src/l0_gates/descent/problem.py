@@ -185,7 +185,7 @@ class Regression:
         # A constant column is all intercept: what rounding leaves of its centred square must not divide.
         centred = squares - mass * means**2
         centred[centred <= 1e-13 * squares] = 0.0
-        return Columns(data, self.indices, self.indptr, means, centred, mass)
+        return Columns(data, self.indices.view(np.uint32), self.indptr, means, centred, mass)
 
 
 def _columns(matrix: Any) -> tuple[FloatArray, npt.NDArray[np.int32], IndexArray, tuple[int, int]]:
