@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from l0_core import get_gate
+from l0_core import get_backend, get_gate
 from l0_core.errors import InputError
+from l0_gates.descent import DescentSettings
+from l0_gates.hard_concrete import GateProblem, TrainingSettings, train_gates
 from l0_gates.system import LinearSystem
 
 STRATEGIES = ("sample", "feature", "hybrid", "random", "poisson", "systematic", "sampford", "max_entropy", "cube")
@@ -45,3 +47,23 @@ def test_tensors_are_read_without_their_gradient():
     matrix = torch.arange(6.0).reshape(2, 3).requires_grad_()
     system = LinearSystem(matrix, torch.ones(2, requires_grad=True), torch.ones(3, requires_grad=True))
     assert system.columns.toarray().tolist() == [[0, 1, 2], [3, 4, 5]]
+
+
+@pytest.mark.parametrize("seed", [-1, True, 2**63])
+def test_a_seed_of_a_selector_or_a_training_is_checked_by_its_name(seed):
+    sklearn = pytest.importorskip("l0_gates.sklearn")
+    table, response = np.random.default_rng(0).normal(size=(20, 4)), np.arange(20.0)
+    with pytest.raises(InputError, match="random_state must be a whole number"):
+        sklearn.L0FeatureSelector(2, random_state=seed).fit(table, response)
+    with pytest.raises(InputError, match="seed must be a whole number"):
+        train_gates(GateProblem(sp.csr_array(table), response, np.zeros(4)), 2, backend=get_backend("numpy"), seed=seed)
+
+
+@pytest.mark.parametrize("make", [TrainingSettings, DescentSettings])
+def test_counts_in_settings_are_whole_numbers_of_either_kind(make):
+    names = ("steps", "block_size") if make is TrainingSettings else ("max_passes", "swap_leavers")
+    for name in names:
+        assert getattr(make(**{name: np.int64(7)}), name) == 7
+        for wrong in (0, 1.5, True):
+            with pytest.raises(InputError, match=f"{name} must be a whole number of at least 1"):
+                make(**{name: wrong})

@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import nn
 
+from l0_core import get_backend
 from l0_core.errors import InputError
 from l0_torch import (
     FeatureGate,
@@ -64,6 +65,7 @@ def test_a_seed_that_is_none_is_refused_at_construction(seed):
         lambda: HybridGate(4, seed=seed),
         lambda: HardConcrete(4).seed_noise(seed),
         lambda: seed_gates(HardConcrete(4), seed),
+        lambda: get_backend("torch").generator(seed),
         lambda: HybridGate(8, target_items=4).select(np.zeros(8), random_seed=seed),
     ):
         with pytest.raises(InputError, match="seed must be a whole number"), warnings.catch_warnings():

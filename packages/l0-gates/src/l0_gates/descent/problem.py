@@ -10,6 +10,7 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from l0_core.errors import InputError
+from l0_core.whole_numbers import whole
 from l0_gates.descent.kernels import Columns, FloatArray, IndexArray
 from l0_gates.descent.losses import DescentLoss, descent_loss
 
@@ -34,10 +35,10 @@ class DescentSettings:
     """
 
     tolerance: float = attrs.field(default=1e-9, validator=attrs.validators.gt(0.0))
-    max_passes: int = attrs.field(default=2_000, validator=attrs.validators.ge(1))
-    max_majorisations: int = attrs.field(default=200, validator=attrs.validators.ge(1))
-    max_swaps: int = attrs.field(default=200, validator=attrs.validators.ge(0))
-    swap_leavers: int = attrs.field(default=200, validator=attrs.validators.ge(1))
+    max_passes: int = attrs.field(default=2_000, validator=whole(1))
+    max_majorisations: int = attrs.field(default=200, validator=whole(1))
+    max_swaps: int = attrs.field(default=200, validator=whole(0))
+    swap_leavers: int = attrs.field(default=200, validator=whole(1))
 
 
 def _vector(values: Any, length: int, what: str) -> FloatArray:

@@ -17,6 +17,7 @@ from l0_core.distributions.base import GateDistribution
 from l0_core.distributions.hard_concrete import HardConcrete
 from l0_core.errors import InputError
 from l0_core.plugins import get_distribution
+from l0_core.selection import check_seed
 from l0_core.sparsity_control import ControlSettings, SparsityController
 from l0_gates.hard_concrete.blocks import CentredColumns, ColumnBlocks
 from l0_gates.hard_concrete.fused import FusedHardConcreteState
@@ -93,12 +94,13 @@ def train_gates(
     Raises
     ------
     InputError
-        ``keep`` outside 1..items, kernels asked for where there are none, or median gates that start closed.
+        ``keep`` outside 1..items, a seed that is none, kernels asked for where there are none, or median gates that
+        start closed.
     """
     settings = settings or TrainingSettings()
     deadline = time.perf_counter() + seconds
     items = problem.matrix.shape[1]
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(check_seed(seed))
     host = NumpyBackend()
     law = get_distribution(settings.distribution).with_temperature(settings.temperature.start)
     if settings.gates == "median" and law.pathwise and settings.initial_open <= 0.5:
