@@ -203,7 +203,7 @@ def test_the_report_is_one_offline_page(problem, tmp_path):
     assert "http" not in page
     again = report_of_folder(tmp_path / "run", tmp_path / "again.html").read_text(encoding="utf-8")
     assert again == page
-    with pytest.raises(InputError, match="not the folder of a run"):
+    with pytest.raises(InputError, match=r"not the folder of a run \(there is no result.json in it\); give what fit"):
         report_of_folder(tmp_path, tmp_path / "no.html")
     assert not (tmp_path / "no.html").exists()
 
