@@ -14,9 +14,11 @@ from l0_calibrate import CalibrationProblem, calibrate
 from l0_calibrate.checkpoint import Checkpoint
 from l0_calibrate.demo import load_demo
 from l0_calibrate.domains import calibrate_domains
+from l0_calibrate.microcalibrate.settings import TrainingOptions
 from l0_calibrate.options import Options
 from l0_calibrate.replicates import calibrate_replicates, read_replicates
 from l0_calibrate.result.report import report_of_folder
+from l0_calibrate.solvers.base import Machine
 from l0_core import InputError
 
 
@@ -160,8 +162,35 @@ def test_a_result_says_in_a_line_what_it_is(problem):
 
 
 def test_a_misspelt_option_names_the_one_that_was_meant(problem):
-    with pytest.raises(InputError, match=r"unknown option max_weigth_ratio; did you mean 'max_weight_ratio'"):
+    with pytest.raises(InputError, match=r"unknown option max_weigth_ratio \(did you mean 'max_weight_ratio'"):
         calibrate(problem, max_weigth_ratio=5)
+    with pytest.raises(InputError) as refused:
+        calibrate(problem, nonsense=1, treads=2)
+    text = str(refused.value)
+    assert text.startswith(
+        "unknown option nonsense, treads (did you mean 'threads' or 'areas' or 'spread'?); there are: "
+    )
+    assert all(field.name in text.partition("there are: ")[2].split(", ") for field in attrs.fields(Options))
+    with pytest.raises(InputError, match=r"no setting rouds \(did you mean 'rounds'\?\); it has: rounds, failures"):
+        calibrate(problem, keep=100, selector="exchange", selector_settings={"rouds": 3})
+
+
+@pytest.mark.parametrize("seed", [-1, 1.5, "1", None, True, 2**63])
+def test_a_seed_that_is_none_is_refused_wherever_it_comes_in(problem, seed):
+    for make in (
+        lambda: calibrate(problem, seed=seed),
+        lambda: calibrate(problem, keep=100, selector="hard_concrete", selector_settings={"seed": seed}),
+        lambda: calibrate(problem, keep=100, selector="sample", selector_settings={"seed": seed}),
+        lambda: Machine(seed=seed),
+        lambda: TrainingOptions(seed=seed),
+    ):
+        with pytest.raises(InputError, match="seed must be a whole number from 0"):
+            make()
+
+
+def test_a_seed_may_be_one_of_numpys():
+    assert type(Options(seed=np.int64(3)).seed) is int
+    assert TrainingOptions(seed=np.uint8(3), epochs=np.int64(4)).epochs == 4
 
 
 def test_the_report_is_one_offline_page(problem, tmp_path):
@@ -174,7 +203,7 @@ def test_the_report_is_one_offline_page(problem, tmp_path):
     assert "http" not in page
     again = report_of_folder(tmp_path / "run", tmp_path / "again.html").read_text(encoding="utf-8")
     assert again == page
-    with pytest.raises(InputError, match="not the folder of a run"):
+    with pytest.raises(InputError, match=r"not the folder of a run \(there is no result.json in it\); give what fit"):
         report_of_folder(tmp_path, tmp_path / "no.html")
     assert not (tmp_path / "no.html").exists()
 

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from l0_calibrate import CalibrationProblem
-from l0_calibrate.cli import main
+from l0_calibrate.cli import display, main
 from l0_calibrate.cli.display import progress
 from l0_calibrate.watch import Progress
 
@@ -68,15 +68,21 @@ def test_what_an_earlier_run_left_in_the_folder_is_named(folder, monkeypatch, ca
     assert "report.html" in out.split("earlier run")[1]
 
 
-def test_piped_progress_says_how_each_stage_began_and_ended(capsys):
+def test_piped_progress_says_how_each_stage_went_and_ended(monkeypatch, capsys):
+    """However long the stage before took: the seconds of an event begin anew with each."""
+    clock = 1000.0
+    monkeypatch.setattr(display.time, "monotonic", lambda: clock)
+
     def event(stage, fraction, seconds):
         return Progress(stage, 1, fraction, 0.5, None, 9, seconds)
 
     with progress(quiet=False) as watch:
-        for stage, fraction, seconds in [("select", 0.0, 0.0), ("select", 0.4, 0.1), ("select", 1.0, 0.2)]:
+        for stage, fraction, now, seconds in [
+            ("select", 0.0, 0.0, 0.0), ("select", 0.4, 1.9, 1.9), ("select", 1.0, 1.95, 1.95),
+            ("refit", 0.0, 1.98, 0.0), ("refit", 0.5, 2.4, 0.4), ("refit", 0.6, 2.5, 0.5), ("refit", 1.0, 2.6, 0.6),
+        ]:  # fmt: skip
+            clock = 1000.0 + now
             watch(event(stage, fraction, seconds))
-        for fraction, seconds in [(0.0, 0.3), (0.5, 2.4), (0.6, 2.5), (1.0, 2.6)]:
-            watch(event("refit", fraction, seconds))
     seen = [line.split()[:2] for line in capsys.readouterr().err.splitlines()]
     assert seen == [["select", "0"], ["select", "100"], ["refit", "50"], ["refit", "100"]]
     with progress(quiet=True) as watch:

@@ -247,7 +247,7 @@ def test_a_file_of_something_else_is_not_written_over_by_a_checkpoint(resume: bo
     own = Checkpoint(tmp_path / "own.npz", resume)
     calibrate(asked, keep=10, checkpoint=own)
     if resume:
-        with pytest.raises(InputError, match="belongs to another run"):
+        with pytest.raises(InputError, match="its options have keep=10, this run's keep=11; give the same input"):
             calibrate(asked, keep=11, checkpoint=own)
     else:
         assert calibrate(asked, keep=11, checkpoint=own).kept == 11  # begun anew, as asked

@@ -357,6 +357,8 @@ def test_bad_input_is_refused_before_anything_changes(change, message):
         ({"init_keep_prob": np.array([0.5, 0.0, 0.5])}, "for weight 1"),
         ({"init_weights": np.array([1.0, -1.0, 1.0])}, "for weight 1"),
         ({"init_weights": np.ones(2)}, r"shape \(3,\)"),
+        ({"init_weights": 0.0}, "init_weights are all 0"),
+        ({"init_weights": np.zeros(3)}, "init_weights are all 0"),
         ({"beta": 0.0}, "temperature"),
         ({"log_alpha_jitter_sd": -0.1}, "not negative"),
     ],

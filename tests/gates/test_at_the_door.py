@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from l0_core import get_gate
+from l0_core import get_backend, get_gate
 from l0_core.errors import InputError
+from l0_gates.descent import DescentSettings, Regression
+from l0_gates.hard_concrete import GateProblem, TrainingSettings, train_gates
 from l0_gates.system import LinearSystem
 
 STRATEGIES = ("sample", "feature", "hybrid", "random", "poisson", "systematic", "sampford", "max_entropy", "cube")
@@ -45,3 +47,73 @@ def test_tensors_are_read_without_their_gradient():
     matrix = torch.arange(6.0).reshape(2, 3).requires_grad_()
     system = LinearSystem(matrix, torch.ones(2, requires_grad=True), torch.ones(3, requires_grad=True))
     assert system.columns.toarray().tolist() == [[0, 1, 2], [3, 4, 5]]
+
+
+@pytest.mark.parametrize("seed", [-1, True, 2**63])
+def test_a_seed_of_a_selector_or_a_training_is_checked_by_its_name(seed):
+    sklearn = pytest.importorskip("l0_gates.sklearn")
+    table, response = np.random.default_rng(0).normal(size=(20, 4)), np.arange(20.0)
+    with pytest.raises(InputError, match="random_state must be a whole number"):
+        sklearn.L0FeatureSelector(2, random_state=seed).fit(table, response)
+    with pytest.raises(InputError, match="seed must be a whole number"):
+        train_gates(GateProblem(sp.csr_array(table), response, np.ones(4)), 2, backend=get_backend("numpy"), seed=seed)
+
+
+@pytest.mark.parametrize("make", [TrainingSettings, DescentSettings])
+def test_counts_in_settings_are_whole_numbers_of_either_kind(make):
+    names = ("steps", "block_size") if make is TrainingSettings else ("max_passes", "swap_leavers")
+    for name in names:
+        assert getattr(make(**{name: np.int64(7)}), name) == 7
+        for wrong in (0, 1.5, True):
+            with pytest.raises(InputError, match=f"{name} must be a whole number of at least 1"):
+                make(**{name: wrong})
+
+
+@pytest.mark.parametrize("kind", [np.asarray, sp.csr_array])
+def test_a_regression_drops_no_imaginary_part_and_takes_no_text(kind):
+    matrix, response = np.eye(3), np.arange(3.0)
+    with pytest.raises(InputError, match="matrix must be real numbers"):
+        Regression(kind(matrix + 1j), response)
+    with pytest.raises(InputError, match="response must be real numbers"):
+        Regression(kind(matrix), response + 1j)
+    for name in ("l2", "lower", "upper", "row_weights"):
+        with pytest.raises(InputError, match=f"{name} must be real numbers"):
+            Regression(kind(matrix), response, **{name: "much"})
+
+
+@pytest.mark.parametrize("sizes", [["a", "b"], np.array([1j, 1])])
+def test_sizes_of_a_design_are_real_numbers(sizes):
+    with pytest.raises(InputError, match="size_measure must be real numbers"):
+        get_gate("systematic", size_measure=sizes).select(2, keep=1)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"targets": np.ones(2)}, r"targets must have shape \(3,\), got \(2,\)"),
+        ({"targets": np.array([1.0, np.nan, 1.0])}, r"targets\[1\] is nan; it must be finite"),
+        ({"weights": np.ones(3)}, r"weights must have shape \(4,\)"),
+        ({"weights": np.array([1.0, 1.0, 0.0, 1.0])}, r"weights\[2\] is 0.0; it must be positive"),
+        ({"spread": -np.ones(4)}, r"spread\[0\] is -1.0; it must be finite and not negative"),
+        ({"largest": np.zeros(4)}, r"largest\[0\] is 0.0; it must be positive"),
+    ],
+)
+def test_a_problem_for_gates_is_checked_when_it_is_made(change, message):
+    whole = {"matrix": sp.csr_array(np.ones((3, 4))), "targets": np.ones(3), "weights": np.ones(4)}
+    with pytest.raises(InputError, match=message):
+        GateProblem(**{**whole, **change})
+    GateProblem(**{**whole, "weights": np.zeros(4)}, positive=False, largest=np.full(4, np.inf))
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "message"),
+    [
+        ("hybrid", {"target": 0}, "target must be a whole number of at least 1"),
+        ("hybrid", {"learner": 3}, "learner must be a gate strategy"),
+        ("hybrid", {"design": "sample"}, "'sample' learns"),
+        ("feature", {"l2": -1.0}, "not negative"),
+    ],
+)
+def test_settings_of_strategies_are_checked_when_they_are_made(name, settings, message):
+    with pytest.raises(InputError, match=message):
+        get_gate(name, **settings)

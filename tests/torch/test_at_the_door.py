@@ -11,11 +11,16 @@ import pytest
 import torch
 from torch import nn
 
+from l0_core import get_backend
 from l0_core.errors import InputError
 from l0_torch import (
     FeatureGate,
     HardConcrete,
     HybridGate,
+    L0Conv2d,
+    L0DepthwiseConv2d,
+    L0Embedding,
+    L0Gate,
     L0Linear,
     PenaltyTracker,
     SampleGate,
@@ -64,6 +69,7 @@ def test_a_seed_that_is_none_is_refused_at_construction(seed):
         lambda: HybridGate(4, seed=seed),
         lambda: HardConcrete(4).seed_noise(seed),
         lambda: seed_gates(HardConcrete(4), seed),
+        lambda: get_backend("torch").generator(seed),
         lambda: HybridGate(8, target_items=4).select(np.zeros(8), random_seed=seed),
     ):
         with pytest.raises(InputError, match="seed must be a whole number"), warnings.catch_warnings():
@@ -174,3 +180,31 @@ def test_a_tracker_takes_tensors_that_have_a_gradient():
         warnings.simplefilter("error")
         tracker.log("loss", torch.tensor(2.0, requires_grad=True))
     assert tracker.get_history("loss") == [2.0]
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: SampleGate(2, 1).fit(np.ones((1, 2)), np.array([1j])), "totals must be real numbers"),
+        (lambda: SampleGate(2, 1).fit(np.ones((1, 2)), ["a"]), "totals must be real numbers"),
+        (lambda: SampleGate(2, 1).fit(np.ones((0, 2)), np.ones(0)), "at least one"),
+        (lambda: SampleGate(2, 1).fit(np.ones((1, 2)), [1.0], lr="fast"), "lr must be positive and finite, got 'fast'"),
+        (lambda: FeatureGate(2, 1).fit(np.ones((0, 2)), np.ones(0)), "at least one"),
+        (lambda: SparseL0Linear(2).fit(np.ones((0, 2)), np.ones(0), epochs=2), "at least one row"),
+        (lambda: L0Gate(3).apply_gates(np.ones(3)), "x must be a tensor, got ndarray"),
+        (lambda: L0Embedding(4, 3, padding_idx=4), "padding_idx must be one of the 4 rows"),
+        (lambda: L0DepthwiseConv2d(3, 0), "kernel_size must be one whole number of at least 1"),
+        (lambda: L0DepthwiseConv2d(3, 3, stride=(1, 0)), "stride must be"),
+        (lambda: L0Conv2d(3, 4, 1.5), "kernel_size must be"),
+        (lambda: L0Conv2d(3, 4, (3,)), "kernel_size must be"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_by_name(make, message):
+    with pytest.raises(InputError, match=message):
+        make()
+
+
+def test_sizes_of_kernels_may_be_numpys():
+    assert L0Conv2d(3, 4, np.int64(3), padding=(np.int64(1), 1)).kernel_size == (3, 3)
+    assert L0DepthwiseConv2d(3, np.int64(3)).depthwise_conv.kernel_size == (3, 3)
+    assert L0Embedding(4, 3, padding_idx=-1).padding_idx == 3

@@ -6,12 +6,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional
+from torch.nn.utils import prune
 
+from l0_core import InputError
 from l0_torch import (
     CompactionError,
     GateRule,
     L0Embedding,
     L0Linear,
+    L0MultiheadAttention,
     SparseMLP,
     compact,
     gate_module,
@@ -245,6 +248,63 @@ def test_layers_with_hooks_stay_whole():
     assert compact(model, torch.randn(3, 6))[0].out_features == 3
     model[0].register_forward_hook(lambda module, arguments, output: output + 1.0)
     assert compact(model, torch.randn(3, 6))[0].out_features == 6
+
+
+def gated_pair() -> nn.Sequential:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 2)).eval()
+    return close(gate_module(model, GateRule("output", where=lambda path, layer: path == "0")), 0.5)
+
+
+def test_hooks_of_a_gated_layer_go_over_to_its_plain_twin():
+    model, x = gated_pair(), torch.randn(3, 6)
+    seen = []
+    model[0].register_forward_pre_hook(lambda module, arguments: (arguments[0] * 2,))
+    model[0].register_forward_pre_hook(lambda module, arguments, named: (arguments, named), with_kwargs=True)
+    model[0].register_forward_hook(lambda module, arguments, output: output + torch.arange(8.0))
+    model[0].register_forward_hook(lambda module, arguments, named, output: seen.append(named), with_kwargs=True)
+    model[0].register_full_backward_hook(lambda module, inward, outward: (inward[0] * 3,))
+    model[0].register_full_backward_pre_hook(lambda module, outward: (outward[0] * 5,))
+    small = compact(model, x)  # raises where the outputs differ
+    assert type(small[0]) is nn.Linear
+    assert small[0].out_features == 8  # its output is looked at
+    gradients = []
+    for each in (model, small):
+        seen.clear()
+        entry = x.clone().requires_grad_()
+        each(entry).sum().backward()
+        gradients.append(entry.grad)
+        assert seen == [{}]
+    torch.testing.assert_close(*gradients)
+    assert len(model[0]._forward_hooks) == 2  # the model is as it was
+
+
+@pytest.mark.parametrize("place", ["0.channel_gates", "0.attention.q_proj"])
+def test_hooks_that_a_plain_layer_has_no_place_for_are_refused(place):
+    gated = gated_pair()[0] if "gates" in place else L0MultiheadAttention(8, 2)
+    model = nn.Sequential(gated)
+    model.get_submodule(place).register_forward_hook(lambda *_: None)
+    with pytest.raises(InputError, match=f"module '{place}' has hooks"):
+        compact(model)
+
+
+@pytest.mark.filterwarnings("ignore")  # the old weight normalisation is deprecated
+@pytest.mark.parametrize(
+    "norm", [nn.utils.weight_norm, nn.utils.spectral_norm, lambda m: prune.l1_unstructured(m, "weight", 2)]
+)
+def test_hooks_that_make_a_weight_anew_are_refused(norm):
+    model = gated_pair()
+    norm(model[0])
+    with pytest.raises(InputError, match="layer '0' has a hook that makes a parameter anew at each call"):
+        compact(model)
+
+
+def test_a_layer_in_between_that_has_hooks_is_not_passed_by():
+    """What it does to a constant channel would not be known, nor the number of channels that it counts on."""
+    model, x = gated_pair(), torch.randn(3, 6)
+    assert compact(model, x)[0].out_features < 8
+    model[1].register_forward_hook(lambda module, arguments, output: output * torch.arange(8.0))
+    assert compact(model, x)[0].out_features == 8
 
 
 @pytest.mark.parametrize("pool", [nn.AvgPool2d(2, divisor_override=3), nn.AvgPool2d(2), nn.AvgPool2d(3, padding=1)])

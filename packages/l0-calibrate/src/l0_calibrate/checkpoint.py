@@ -33,9 +33,17 @@ def _signature(options: Options) -> str:
     return json.dumps(fields, sort_keys=True, default=str)
 
 
+def _differing(stored: str, given: str) -> tuple[str, str]:
+    """Of two signatures the options that are not the same."""
+    fields = [json.loads(signature) for signature in (stored, given)]
+    names = [name for name in sorted({*fields[0], *fields[1]}) if fields[0].get(name) != fields[1].get(name)]
+    first, second = (", ".join(f"{name}={options.get(name)}" for name in names) for options in fields)
+    return first, second
+
+
 def _refuse(path: Path, what: str, stored: str, given: str) -> InputError:
     return InputError(
-        f"checkpoint {path} belongs to another run: its {what} is {stored}, this run's is {given}; "
+        f"checkpoint {path} belongs to another run: its {what} {stored}, this run's {given}; "
         "give the same input, or another checkpoint file"
     )
 
@@ -88,9 +96,9 @@ class Checkpoint:
             return None
         stored = self._stored()
         if str(stored["digest"]) != problem.digest:
-            raise _refuse(self.path, "problem", str(stored["digest"])[:16], problem.digest[:16])
+            raise _refuse(self.path, "problem is", str(stored["digest"])[:16], problem.digest[:16])
         if str(stored["options"]) != _signature(options):
-            raise _refuse(self.path, "options", str(stored["options"]), _signature(options))
+            raise _refuse(self.path, "options have", *_differing(str(stored["options"]), _signature(options)))
         selection = Selection(
             stored["indices"],
             int(stored["total"]),

@@ -9,8 +9,10 @@ import attrs
 import numpy as np
 import pandas as pd
 
-from l0_calibrate.problem.labels import near
+from l0_calibrate.problem.labels import meant
 from l0_core import InputError
+from l0_core.selection import check_seed
+from l0_core.whole_numbers import whole
 
 _Validator = Any
 
@@ -24,16 +26,6 @@ def _optional_number(low: float, what: str, *, closed: bool = False) -> _Validat
         ok = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
         if not ok or not math.isfinite(value) or not (value >= low if closed else value > low):
             raise InputError(f"{attribute.name} must be {what}, got {value!r}")
-
-    return check
-
-
-def _whole(low: int, *, optional: bool) -> _Validator:
-    def check(instance: object, attribute: attrs.Attribute[Any], value: Any) -> None:
-        if value is None and optional:
-            return
-        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < low:
-            raise InputError(f"{attribute.name} must be a whole number of at least {low}, got {value!r}")
 
     return check
 
@@ -158,7 +150,7 @@ class Options:
         Of everything random.
     """
 
-    keep: int | None = attrs.field(default=None, converter=_plain, validator=_whole(1, optional=True))
+    keep: int | None = attrs.field(default=None, converter=_plain, validator=whole(1, optional=True))
     share: float | None = attrs.field(
         default=None, converter=_plain, validator=_optional_number(0.0, "a fraction in (0, 1]")
     )
@@ -198,8 +190,8 @@ class Options:
     time_limit: float | None = attrs.field(
         default=None, converter=_plain, validator=_optional_number(0.0, "a positive number")
     )
-    threads: int = attrs.field(default=1, converter=_plain, validator=_whole(1, optional=False))
-    seed: int = attrs.field(default=0, converter=_plain, validator=_whole(0, optional=False))
+    threads: int = attrs.field(default=1, converter=_plain, validator=whole(1))
+    seed: int = attrs.field(default=0, converter=check_seed)
 
     def __attrs_post_init__(self) -> None:
         if self.keep is not None and self.share is not None:
@@ -247,8 +239,9 @@ class Options:
 
 def options_from(fields: dict[str, Any]) -> Options:
     """`Options` from keyword arguments; an unknown name lists those that exist."""
-    known = {field.name for field in attrs.fields(Options)}
-    unknown = sorted(set(fields) - known)
+    known = sorted(field.name for field in attrs.fields(Options))
+    unknown = sorted(set(fields) - set(known))
     if unknown:
-        raise InputError(f"unknown option {', '.join(unknown)}; {near(unknown[0], sorted(known))}")
+        named = ", ".join(name + meant(name, known) for name in unknown)
+        raise InputError(f"unknown option {named}; there are: {', '.join(known)}")
     return Options(**fields)

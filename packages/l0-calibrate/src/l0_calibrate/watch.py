@@ -15,7 +15,7 @@ class Progress:
     behind a dense bound); ``fraction`` the part of the stage that is done as far as it is known; ``loss`` the
     mean price of the targets, spread included where a solver speaks (None before the first evaluation); ``gap``
     the certified relative gap where there is one; ``kept`` the number of records in play; ``seconds`` since
-    the run began.
+    the stage, or a fit of it, began.
     """
 
     stage: str

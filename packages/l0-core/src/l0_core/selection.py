@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from l0_core.errors import InputError
+from l0_core.whole_numbers import is_whole
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -89,23 +90,23 @@ class Selection:
 
 def check_count(keep: int, total: int, what: str = "keep") -> int:
     """``keep`` as an int, or InputError unless it is a whole number from 1 to ``total``."""
-    if isinstance(keep, bool) or not isinstance(keep, (int, np.integer)):
+    if not is_whole(keep):
         raise InputError(f"{what} must be a whole number, got {keep!r}")
     if not 1 <= keep <= total:
         raise InputError(f"{what} must be from 1 to the number of items, {total}; got {keep}")
     return int(keep)
 
 
-def check_seed(seed: object, what: str = "seed") -> int:
+def check_seed(seed: Any, what: str = "seed") -> int:
     """The seed as NumPy and torch both take it, or InputError unless it is a whole number from 0 to 2**63 - 1."""
-    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or not 0 <= seed < 2**63:
+    if not is_whole(seed) or not 0 <= seed < 2**63:
         raise InputError(f"{what} must be a whole number from 0 to 2**63 - 1, got {seed!r}")
     return int(seed)
 
 
 def count_of(data: Any) -> int:
     """The number of items that ``data`` stands for: itself where it is a whole number, its length otherwise."""
-    if isinstance(data, (int, np.integer)) and not isinstance(data, bool):
+    if is_whole(data):
         count = int(data)
     else:
         shape = getattr(data, "shape", None)

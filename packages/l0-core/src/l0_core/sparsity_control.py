@@ -7,6 +7,7 @@ import math
 import attrs
 
 from l0_core.errors import InputError
+from l0_core.whole_numbers import whole
 
 
 @attrs.frozen
@@ -30,15 +31,10 @@ class ControlSettings:
         Size of the loss that the gates are traded against; prices are in its unit.
     """
 
-    warmup: int = attrs.field(default=200)
+    warmup: int = attrs.field(default=200, validator=whole(0))
     rate: float = attrs.field(default=0.05, converter=float)
     stiffness: float = attrs.field(default=20.0, converter=float)
     loss_scale: float = attrs.field(default=1.0, converter=float)
-
-    @warmup.validator
-    def _check_warmup(self, attribute: attrs.Attribute[int], value: int) -> None:
-        if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-            raise InputError(f"warmup must be a whole number of steps, 0 or more, got {value!r}")
 
     @rate.validator
     @stiffness.validator

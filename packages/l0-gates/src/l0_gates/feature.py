@@ -11,6 +11,7 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from l0_core.errors import InputError
+from l0_core.penalties.base import price
 from l0_core.plugins import get_backend
 from l0_gates.descent import DescentResult, DescentSettings, Regression, best_subset, descend
 from l0_gates.descent.losses import descent_loss
@@ -96,7 +97,7 @@ class FeatureStrategy(LearningStrategy):
         self.max_features = max_features
         self.method = method
         self.loss = loss
-        self.l2 = l2
+        self.l2 = price(l2)
         self.backend = backend
         self.settings = settings
 

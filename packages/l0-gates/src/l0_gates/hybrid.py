@@ -10,6 +10,7 @@ from l0_core.errors import InputError
 from l0_core.gates import GateStrategy
 from l0_core.plugins import get_gate
 from l0_core.selection import Selection, check_count, check_seed, count_of, share_out
+from l0_core.whole_numbers import check_whole
 from l0_gates.learning import LearningStrategy
 from l0_gates.system import LinearSystem
 
@@ -51,9 +52,13 @@ class HybridStrategy(GateStrategy):
             raise InputError(
                 f"l0_fraction and random_fraction must lie in 0..1 and add up to 1, got {l0_fraction} and {rest}"
             )
-        self.target = target
+        self.target = None if target is None else check_whole(target, 1, "target")
         self.l0_fraction, self.random_fraction = float(l0_fraction), float(rest)
         self.learner = get_gate(learner) if isinstance(learner, str) else learner
+        if not isinstance(self.learner, GateStrategy):
+            raise InputError(f"learner must be a gate strategy or the name of one, got {learner!r}")
+        if not get_gate(design).draws:
+            raise InputError(f"design must be the name of a sampling design, {design!r} learns")
         self.design = design
         self.seed = check_seed(seed)
         self._system: LinearSystem | None = None

@@ -14,6 +14,8 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from l0_core.errors import InputError
+from l0_core.selection import check_seed
+from l0_core.whole_numbers import is_whole
 from l0_gates.feature import FeatureStrategy
 
 
@@ -94,10 +96,12 @@ class L0FeatureSelector(SelectorMixin, BaseEstimator):  # type: ignore[misc, unu
         if self.loss == "logistic":
             response = self._codes(response)
         seed = self.random_state
-        if not isinstance(seed, (int, np.integer)):
+        if isinstance(seed, (int, np.integer)):
+            seed = check_seed(seed, "random_state")
+        else:
             seed = 0 if seed is None else int(check_random_state(seed).randint(2**31 - 1))
         strategy = FeatureStrategy(
-            count, method=self.method, loss=self.loss, l2=self.l2, backend=self.backend, seed=int(seed)
+            count, method=self.method, loss=self.loss, l2=self.l2, backend=self.backend, seed=seed
         )
         strategy.fit(sp.csr_array(features), np.asarray(response, dtype=np.float64))
         selection = strategy.select(features.shape[1])
@@ -120,7 +124,7 @@ class L0FeatureSelector(SelectorMixin, BaseEstimator):  # type: ignore[misc, unu
         wanted = self.n_features_to_select
         if wanted is None:
             return max(1, features // 2)
-        if isinstance(wanted, (int, np.integer)) and not isinstance(wanted, bool) and 1 <= wanted <= features:
+        if is_whole(wanted) and 1 <= wanted <= features:
             return int(wanted)
         if isinstance(wanted, float) and 0.0 < wanted < 1.0:
             return max(1, round(wanted * features))

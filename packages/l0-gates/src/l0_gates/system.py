@@ -10,6 +10,7 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from l0_core.errors import InputError
+from l0_core.real_numbers import real_array, refuse_other_than_real
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -40,7 +41,7 @@ class LinearSystem:
 
     def __init__(self, matrix: Any, totals: Any, reference: Any = None) -> None:
         columns = sp.csr_array(matrix) if sp.issparse(matrix) else _dense(matrix)
-        _refuse_other_than_numbers(columns.dtype, "matrix")
+        refuse_other_than_real(columns.dtype, "matrix")
         if not columns.has_canonical_format:
             columns = columns.copy()  # the caller's matrix stays as it is
             columns.sum_duplicates()
@@ -68,31 +69,14 @@ class LinearSystem:
 
 
 def _dense(matrix: Any) -> sp.csr_array:
-    dense = _array(matrix, "matrix")
+    dense = real_array(matrix, "matrix")
     if dense.ndim != 2:
         raise InputError(f"matrix must have two dimensions (rows, items), got shape {dense.shape}")
     return sp.csr_array(dense if dense.dtype in (np.float32, np.float64) else dense.astype(np.float64))
 
 
-def _array(values: Any, what: str) -> npt.NDArray[Any]:
-    """The values of an array, frame, sequence or tensor (without its gradient), of real numbers."""
-    array = np.asarray(values.detach().cpu() if hasattr(values, "detach") else values)
-    if array.dtype.kind == "O":
-        try:
-            array = array.astype(np.float64)
-        except (ValueError, TypeError) as fault:
-            raise InputError(f"{what} must be real numbers: {fault}") from fault
-    _refuse_other_than_numbers(array.dtype, what)
-    return array
-
-
-def _refuse_other_than_numbers(dtype: np.dtype[Any], what: str) -> None:
-    if dtype.kind not in "fiub":
-        raise InputError(f"{what} must be real numbers, got dtype {dtype}")
-
-
 def _vector(values: Any, length: int, what: str, of: str) -> FloatArray:
-    array = _array(values, what).astype(np.float64)
+    array = real_array(values, what).astype(np.float64)
     if array.shape != (length,):
         raise InputError(f"{what} must have shape ({length},), one for each {of}, got {array.shape}")
     bad = np.flatnonzero(~np.isfinite(array))

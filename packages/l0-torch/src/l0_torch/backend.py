@@ -16,6 +16,7 @@ from l0_core.backends.checks import array_dtype, checked_matrix, float_dtype
 from l0_core.backends.matrix_cache import MatrixCache
 from l0_core.backends.numpy import row_stored
 from l0_core.errors import InputError, MissingDependencyError
+from l0_core.selection import check_seed
 
 _CACHE = MatrixCache()
 
@@ -192,7 +193,7 @@ class TorchBackend(Backend):
 
     def generator(self, seed: int) -> torch.Generator:
         """A generator on this device that nothing else touches."""
-        return torch.Generator(device=self._device).manual_seed(seed)
+        return torch.Generator(device=self._device).manual_seed(check_seed(seed))
 
     def uniform(self, generator: torch.Generator, shape: tuple[int, ...], dtype: str = "float64") -> Tensor:
         """Draws on the midpoints of a grid of 2^-52 (float64) or 2^-23 (float32), so never 0 or 1."""

@@ -69,8 +69,10 @@ class L0Gate(nn.Module):
         Raises
         ------
         InputError
-            ``x`` does not have `size` slices along ``dim``.
+            ``x`` is no tensor, or does not have `size` slices along ``dim``.
         """
+        if not isinstance(x, Tensor):
+            raise InputError(f"x must be a tensor, got {type(x).__name__}")
         if not -x.dim() <= dim < x.dim() or x.shape[dim] != self.size:
             raise InputError(f"x must have {self.size} slices along dimension {dim}, its shape is {tuple(x.shape)}")
         shape = [1] * x.dim()

@@ -11,6 +11,7 @@ from torch import nn
 
 from l0_core.errors import InputError
 from l0_torch.encoder_layers import set_fused_paths
+from l0_torch.hooks import has_hooks
 from l0_torch.layers.base import GatedLayer, GatedWeightLayer
 from l0_torch.layers.conv import L0Conv1d, L0Conv2d
 from l0_torch.layers.embedding import L0Embedding
@@ -85,7 +86,7 @@ def gate_module(model: nn.Module, rule: GateRule | str = "weight") -> nn.Module:
             return None
         if not settings.where(path, module):
             return module
-        if module._forward_hooks or module._forward_pre_hooks or module._backward_hooks or module._backward_pre_hooks:
+        if has_hooks(module):
             raise InputError(
                 f"layer {path!r} has hooks, which the gated layer that takes its place would not have; register them "
                 "after gating, or leave the layer out by the rule's `where`"

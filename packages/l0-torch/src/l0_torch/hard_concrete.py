@@ -11,14 +11,13 @@ from torch import Tensor, nn
 
 from l0_core.distributions.hard_concrete import HardConcrete as HardConcreteLaw
 from l0_core.errors import InputError
+from l0_core.whole_numbers import check_whole
 from l0_torch.stochastic_gates import StochasticGates
 
 
 def check_size(name: str, value: object) -> int:
     """The value as a size, or InputError unless it is a whole number of at least 1."""
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-        raise InputError(f"{name} must be a whole number of at least 1, got {value!r}")
-    return int(value)
+    return check_whole(value, 1, name)
 
 
 def check_probability(name: str, value: float) -> float:

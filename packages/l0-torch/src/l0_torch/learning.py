@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from l0_core.errors import InputError
+from l0_core.real_numbers import real_array
 from l0_core.sparsity_control import ControlSettings
 from l0_torch.backend import TorchBackend
 from l0_torch.hard_concrete import check_size
@@ -43,8 +44,9 @@ class LearningSettings:
 
     @lr.validator
     def _check_lr(self, attribute: attrs.Attribute[float], value: float) -> None:
-        if not (np.isfinite(value) and value > 0):
-            raise InputError(f"lr must be positive and finite, got {value}")
+        number = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
+        if not (number and np.isfinite(value) and value > 0):
+            raise InputError(f"lr must be positive and finite, got {value!r}")
 
 
 def precision(parameter: Tensor) -> str:
@@ -76,7 +78,7 @@ def learns(function: Callable[..., Learner]) -> Callable[..., Learner]:
 
 def vector(values: Any, length: int, what: str) -> np.ndarray[Any, np.dtype[np.float64]]:
     """The values as finite float64 of shape (length,), or InputError."""
-    array = np.asarray(as_matrix(values), dtype=np.float64)
+    array = real_array(as_matrix(values), what).astype(np.float64)
     if array.shape != (length,):
         raise InputError(f"{what} must have shape ({length},), got {array.shape}")
     if not np.isfinite(array).all():
@@ -114,8 +116,8 @@ def learn_records(
     """
     table = as_matrix(matrix)
     count = gates.logits.numel()
-    if len(table.shape) != 2 or table.shape[1] != count:
-        raise InputError(f"matrix must have shape (targets, {count}), got {tuple(table.shape)}")
+    if len(table.shape) != 2 or table.shape[1] != count or not table.shape[0]:
+        raise InputError(f"matrix must have shape (targets, {count}) with at least one, got {tuple(table.shape)}")
     totals = vector(totals, table.shape[0], "totals")
     before = np.ones(count) if reference is None else vector(reference, count, "reference")
     if (before < 0).any() or not before.any():
@@ -148,8 +150,8 @@ def learn_features(gates: StochasticGates, matrix: Any, response: Any, keep: int
     """
     table = as_matrix(matrix)
     count = gates.logits.numel()
-    if len(table.shape) != 2 or table.shape[1] != count:
-        raise InputError(f"X must have shape (samples, {count}), got {tuple(table.shape)}")
+    if len(table.shape) != 2 or table.shape[1] != count or not table.shape[0]:
+        raise InputError(f"X must have shape (samples, {count}) with at least one, got {tuple(table.shape)}")
     y = vector(response, table.shape[0], "y")
     spread = float(y.std())
     if spread == 0.0:

@@ -152,6 +152,8 @@ class SparseL0Linear(StochasticGates):
         dtype = precision(self.weight)
         table = X.detach() if isinstance(X, Tensor) else as_matrix(X)
         check_length(table, self.n_features, 1, "features")
+        if not table.shape[0]:
+            raise InputError("X must have at least one row (sample)")
         refuse_not_finite(table, "X")
         goal = torch.from_numpy(vector(y, table.shape[0], "y")).to(self.weight)
         optimiser, kind = self._optimiser, (lr, dtype, self.device)

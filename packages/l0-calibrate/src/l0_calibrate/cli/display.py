@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -51,6 +52,8 @@ def number(value: float | None, digits: int = 4) -> str:
         return "-"
     if math.isinf(value):
         return "inf"
+    if value == 0:
+        return "0"
     if abs(value) >= 1000:
         return f"{value:,.0f}"
     return f"{value:.{digits}g}" if abs(value) >= 1 else f"{value:.{digits}f}"
@@ -58,7 +61,7 @@ def number(value: float | None, digits: int = 4) -> str:
 
 @contextmanager
 def progress(quiet: bool) -> Iterator[Watch]:
-    """A watch that shows a run: loss, records kept, time left."""
+    """A watch that shows a run: objective (see `Progress.loss`), records kept, time left."""
     if quiet:
         yield unwatched
     elif sys.stderr.isatty():
@@ -67,7 +70,7 @@ def progress(quiet: bool) -> Iterator[Watch]:
         yield from _plain_lines()
 
 
-def _loss(event: Progress) -> str:
+def _objective(event: Progress) -> str:
     return "-" if event.loss is None else f"{event.loss:.5f}"
 
 
@@ -75,7 +78,7 @@ def _bar() -> Iterator[Watch]:
     columns = (
         TextColumn("{task.description:<8}"),
         BarColumn(bar_width=30),
-        TextColumn("{task.percentage:>3.0f}%  loss {task.fields[loss]}  kept {task.fields[kept]:,}"),
+        TextColumn("{task.percentage:>3.0f}%  objective {task.fields[objective]}  kept {task.fields[kept]:,}"),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
@@ -84,11 +87,11 @@ def _bar() -> Iterator[Watch]:
 
         def show(event: Progress) -> None:
             if event.stage not in tasks:
-                tasks[event.stage] = int(bar.add_task(event.stage, total=1.0, loss="-", kept=event.kept))
+                tasks[event.stage] = int(bar.add_task(event.stage, total=1.0, objective="-", kept=event.kept))
             bar.update(
                 tasks[event.stage],  # type: ignore[arg-type]
                 completed=min(event.fraction, 1.0),
-                loss=_loss(event),
+                objective=_objective(event),
                 kept=event.kept,
             )
 
@@ -99,15 +102,16 @@ def _plain_lines() -> Iterator[Watch]:
     """A line every few seconds, and where each stage ended."""
     latest: Progress | None = None
     printed: Progress | None = None
+    due = -math.inf
 
     def show(event: Progress) -> None:
-        nonlocal latest, printed
+        nonlocal latest, printed, due
         if latest is not None and printed is not latest and event.stage != latest.stage:
             _print_line(latest)
         latest = event
-        if printed is None or event.seconds - printed.seconds >= PLAIN_EVERY:
+        if time.monotonic() >= due:  # the seconds of an event begin anew with each stage
             _print_line(event)
-            printed = event
+            printed, due = event, time.monotonic() + PLAIN_EVERY
 
     yield show
     if latest is not None and printed is not latest:
@@ -117,7 +121,7 @@ def _plain_lines() -> Iterator[Watch]:
 def _print_line(event: Progress) -> None:
     gap = "" if event.gap is None else f"  gap {100 * event.gap:.2f} %"
     print(
-        f"{event.stage:<8} {100 * min(event.fraction, 1.0):3.0f} %  loss {_loss(event)}{gap}  "
+        f"{event.stage:<8} {100 * min(event.fraction, 1.0):3.0f} %  objective {_objective(event)}{gap}  "
         f"kept {event.kept:,}  {event.seconds:.1f} s",
         file=sys.stderr,
         flush=True,

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from l0_calibrate.microcalibrate.dependence import determined_rows
 from l0_calibrate.microcalibrate.metrics import pct_close
 from l0_core import InputError
+from l0_core.whole_numbers import check_whole
 
 if TYPE_CHECKING:
     from l0_calibrate.microcalibrate.calibration import Calibration
@@ -80,8 +81,7 @@ def holdout_sets(
     InputError
         Fewer than two families, a fraction outside (0, 1), or a set in which the rest determines every target.
     """
-    if isinstance(count, bool) or not isinstance(count, int) or count < 1:
-        raise InputError(f"n_holdout_sets must be a whole number of at least 1, got {count!r}")
+    check_whole(count, 1, "n_holdout_sets")
     if not 0.0 < fraction < 1.0:
         raise InputError(f"holdout_fraction must lie strictly between 0 and 1, got {fraction!r}")
     included = calibration.named.included

@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 import attrs
 
 from l0_core import InputError
+from l0_core.selection import check_seed
+from l0_core.whole_numbers import whole
 
 Options = TypeVar("Options")
 
@@ -20,16 +22,6 @@ def _number(low: float, what: str, *, closed: bool = True, below: float = math.i
         good = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
         if not good or not (low <= value if closed else low < value) or not value < below:
             raise InputError(f"{attribute.name} must be {what}, got {value!r}")
-
-    return check
-
-
-def _whole(low: int, optional: bool = False) -> Any:
-    def check(instance: object, attribute: attrs.Attribute[Any], value: Any) -> None:
-        if optional and value is None:
-            return
-        if isinstance(value, bool) or not isinstance(value, int) or value < low:
-            raise InputError(f"{attribute.name} must be a whole number of at least {low}, got {value!r}")
 
     return check
 
@@ -66,13 +58,13 @@ class TrainingOptions:
         ``"relative"``: ``((estimate - target) / (|target| + 1))^2``. ``"historical"``: `metrics.loss`.
     """
 
-    epochs: int = attrs.field(default=32, validator=_whole(1))
+    epochs: int = attrs.field(default=32, validator=whole(1))
     noise_level: float = attrs.field(default=10.0, validator=_number(0.0, "at least 0"))
     learning_rate: float = attrs.field(default=1e-3, validator=_number(0.0, "positive", closed=False))
     dropout_rate: float = attrs.field(default=0.0, validator=_number(0.0, "in [0, 1)", below=1.0))
     device: str = attrs.field(default="cpu")
-    seed: int = attrs.field(default=42, validator=_whole(0))
-    batch_size: int | None = attrs.field(default=None, validator=_whole(1, optional=True))
+    seed: int = attrs.field(default=42, converter=check_seed)
+    batch_size: int | None = attrs.field(default=None, validator=whole(1, optional=True))
     loss: str = attrs.field(default="relative", validator=_one_of(LOSSES))
 
 

@@ -15,6 +15,7 @@ import attrs
 import numpy as np
 
 from l0_core import InputError, MissingDependencyError
+from l0_core.whole_numbers import whole
 
 _log = logging.getLogger(__name__)
 
@@ -42,7 +43,7 @@ class StudySettings:
         Of Optuna, in place of the seeded TPE sampler and of no pruning.
     """
 
-    n_trials: int = attrs.field()
+    n_trials: int = attrs.field(validator=whole(1))
     seed: int
     timeout: float | None = attrs.field(default=None)
     study_name: str = "l0-calibrate"
@@ -50,11 +51,6 @@ class StudySettings:
     load_if_exists: bool = True
     sampler: Any | None = None
     pruner: Any | None = None
-
-    @n_trials.validator
-    def _check_trials(self, attribute: attrs.Attribute[int], value: int) -> None:
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise InputError(f"n_trials must be a whole number of at least 1, got {value!r}")
 
     @timeout.validator
     def _check_timeout(self, attribute: attrs.Attribute[Any], value: float | None) -> None:

@@ -31,8 +31,8 @@ class Disagreement:
     ----------
     kind
         ``"sum"``: the rows of the parts add up to that of the whole on every record. ``"copy"``: the whole and its one
-        part have the same row. ``"excess"``: each record of the parts is in one of them and in the whole, which has
-        others too, and the parts want more than the whole.
+        part have the same row. ``"excess"``: on every record the parts add up to no more than the whole, which has
+        more on some, and they want more than it.
     whole, parts
         Names of targets.
     value, parts_value
@@ -155,7 +155,7 @@ def _disagreement(problem: CalibrationProblem, relation: Relation, evidence: Evi
         value,
         value + relation.difference,
         relation.difference,
-        relation.difference / max(abs(value), 1.0),
+        relation.difference / float(problem.scale[relation.whole]),
         relation.least_error,
         relation.records,
         relation.by_chance,

@@ -12,9 +12,9 @@ SLIGHT = 1e-3
 """Relative error up to which totals differ as rounding makes published ones."""
 
 _KINDS = (
-    ("sum", "sums_disagree", "what adds up to them in the matrix does not in the values",
+    ("sum", "sums_disagree", "the parts add up in the matrix, their values do not",
      "no weights meet both sides: rescale the parts, leave one side out, or give a tolerance"),
-    ("excess", "parts_exceed", "what lies within them in the matrix has larger values",
+    ("excess", "parts_exceed", "what lies within in the matrix has larger values",
      "no weights meet both sides: correct the parts or the total, or give a tolerance"),
     ("copy", "conflicting_targets", "another target has the same entries and another value",
      "keep the better source: no weights can meet both"),
@@ -41,8 +41,7 @@ def contradictions(found: Consistency) -> Iterator[Finding]:
         "few_records_disagree",
         "warning",
         few,
-        "on the few records that they have, others are the same as them, add up to them or lie within them, with "
-        "values that do not",
+        "on the few records behind, others are the same, add up or lie within, and their values do not",
         "merge them with neighbours, give them a tolerance, or take more records: these cannot meet them",
     )
     slight = [entry for entry in found.disagreements if entry.least_error <= SLIGHT or entry.tolerated]
@@ -50,8 +49,8 @@ def contradictions(found: Consistency) -> Iterator[Finding]:
         "slight_disagreements",
         "info",
         slight,
-        f"others that are the same or add up to them differ by at most {SLIGHT:.1%}, as rounding does, or within the "
-        "tolerances",
+        f"others that are the same, add up or lie within differ by at most {SLIGHT:.1%}, as rounding does, or within "
+        "the tolerances",
         "nothing, or give them a tolerance",
     )
     agreeing = [name for group in found.agreeing_copies for name in group]

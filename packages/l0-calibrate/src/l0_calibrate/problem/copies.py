@@ -6,20 +6,22 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
-from l0_calibrate.problem.matrices import entries_of_columns, times, times_transposed
+from l0_calibrate.hashing import mixed
+from l0_gates.jit import jit
 
 IntArray = npt.NDArray[np.int64]
+HashArray = npt.NDArray[np.uint64]
 
 
-def fingerprints(matrix: sp.csr_array, by_rows: bool) -> npt.NDArray[np.void]:
-    """Two random projections and the number of entries: equal rows (or records) agree in all of them."""
-    rng = np.random.default_rng(0)
-    out = np.empty((matrix.shape[0 if by_rows else 1], 3))
-    for k in range(2):
-        z = rng.standard_normal(matrix.shape[1 if by_rows else 0])
-        out[:, k] = times(matrix, z) if by_rows else times_transposed(matrix, z)
-    out[:, 2] = np.diff(matrix.indptr) if by_rows else entries_of_columns(matrix)
-    return np.ascontiguousarray(out + 0.0).view([("", np.float64)] * 3).reshape(-1)
+def fingerprints(matrix: sp.csr_array, by_rows: bool) -> HashArray:
+    """A hash of the entries of each row (or record) of a canonical CSR matrix, shape (rows,) or (records,).
+
+    Those that are equal have the same one; of two that are not, to the last bit of an entry, one pair in 2**64 has.
+    """
+    out = np.zeros(matrix.shape[0 if by_rows else 1], dtype=np.uint64)
+    bits = matrix.data.view(np.uint32 if matrix.dtype == np.float32 else np.uint64)
+    _add_hashes(matrix.indptr, matrix.indices, bits, by_rows, out)
+    return out
 
 
 def first_copies(matrix: sp.csr_array) -> IntArray:
@@ -35,6 +37,15 @@ def first_copies(matrix: sp.csr_array) -> IntArray:
         else:
             out[i] = same
     return out
+
+
+@jit
+def _add_hashes(indptr: IntArray, indices: IntArray, bits: HashArray, by_rows: bool, out: HashArray) -> None:
+    """Hashes of places and bits, added up (modulo 2**64): whatever their size, no entry is lost beside others."""
+    for i in range(indptr.size - 1):
+        for p in range(indptr[i], indptr[i + 1]):
+            own, across = (i, indices[p]) if by_rows else (indices[p], i)
+            out[own] += mixed(mixed(np.uint64(across)) ^ np.uint64(bits[p]))
 
 
 def _same_row(matrix: sp.csr_array, i: int, j: int) -> bool:

@@ -9,7 +9,7 @@ from l0_gates.jit import jit
 
 
 def packed(nesting: Nesting, nest: Nest, values: FloatArray, value: float) -> tuple[int, ...]:
-    """Rows within the one that is laid out that share no record, the largest values first, where they exceed its own.
+    """Rows that lie within the one that is laid out together, the largest values first, where they exceed its own.
 
     Whatever the weights (none is negative) the estimate of a row without negative entries is at least that of such
     rows together. Which of them are taken is a rule of thumb: where none exceed the value, others may.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from l0_core import InputError
+from l0_core.whole_numbers import is_whole
 
 Labels = npt.NDArray[Any]
 
@@ -83,7 +84,7 @@ def _whole_or_text(array: Labels, what: str) -> Labels:
 def _kind(value: object) -> str:
     if isinstance(value, str):
         return "text"
-    if isinstance(value, (int, np.integer)) and not isinstance(value, bool):
+    if is_whole(value):
         return "whole"
     return "other"
 
@@ -133,10 +134,21 @@ def naming(labels: Iterable[Any], most: int = 5) -> str:
     return ", ".join(listed[:most]) + more
 
 
+def likely(name: str, known: Sequence[str]) -> str:
+    """The known names that are spelt much like one that is unknown, the likest first; empty where none is."""
+    return " or ".join(repr(close) for close in difflib.get_close_matches(name, known, n=3))
+
+
+def meant(name: str, known: Sequence[str]) -> str:
+    """The same as a question in brackets, to stand behind the unknown name."""
+    close = likely(name, known)
+    return f" (did you mean {close}?)" if close else ""
+
+
 def near(name: str, known: Iterable[Any]) -> str:
     """Which of the known names may have been meant, for a message; all of them where there are few."""
     names = [str(k) for k in known]
-    close = difflib.get_close_matches(name, names, n=3)
+    close = likely(name, names)
     if close:
-        return "did you mean " + " or ".join(repr(c) for c in close) + "?"
+        return f"did you mean {close}?"
     return f"there are: {naming(names, 20)}" if names else "there are none"

@@ -23,9 +23,15 @@ IntArray = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
 
 EFFORT = 300
-"""Entries looked at in the search for the rows within a row, for each of its own and at least `LEAST` in all."""
+"""Entries that one search in a row looks at (see `effort`), for each of its own."""
 
 LEAST = 10_000
+"""And at the least."""
+
+
+def effort(entries: int) -> int:
+    """How many entries the search for the rows in a row, and that for its parts, look at until they are cut short."""
+    return max(LEAST, EFFORT * entries)
 
 
 class Rows(NamedTuple):
@@ -125,7 +131,7 @@ class Nesting:
     def laid_out(self, whole: int) -> Iterator[Nest]:
         """The rows within a row, whose entries are in ``room.left`` meanwhile."""
         rows, room = self.rows, self.room
-        limit = max(LEAST, EFFORT * int(self.sizes[whole]))
+        limit = effort(int(self.sizes[whole]))
         count, covered, complete = _find_within(rows, whole, self._by_record, room, limit)
         children = room.children[:count]
         children = children[np.lexsort((children, -self.sizes[children]))]
@@ -161,6 +167,12 @@ def _describe(rows: Rows, distinct: IntArray, lengths: IntArray, base: IntArray,
 
 
 @jit
+def size(rows: Rows, row: int) -> int:
+    """Number of entries of a row."""
+    return int(rows.indptr[row + 1] - rows.indptr[row])
+
+
+@jit
 def _fitting(rows: Rows, part: int, whole: int, left: FloatArray) -> int:
     """Number of entries of a row, from its first, that can be a part of what is left of the whole."""
     counts = rows.counts[part] and rows.counts[whole]
@@ -169,13 +181,22 @@ def _fitting(rows: Rows, part: int, whole: int, left: FloatArray) -> int:
         rest = left[rows.indices[p]]
         if value != rest and not (counts and value <= rest):
             return int(p - rows.indptr[part])
-    return int(rows.indptr[part + 1] - rows.indptr[part])
+    return int(size(rows, part))
 
 
 @jit
 def fits(rows: Rows, part: int, whole: int, left: FloatArray) -> bool:
     """Whether a row can be a part of what is left of the whole."""
-    return bool(_fitting(rows, part, whole, left) == rows.indptr[part + 1] - rows.indptr[part])
+    return bool(_fitting(rows, part, whole, left) == size(rows, part))
+
+
+@jit
+def is_left(rows: Rows, part: int, left: FloatArray) -> bool:
+    """Whether the entries of a row are all that is left of the whole on its records."""
+    p = rows.indptr[part]
+    while p < rows.indptr[part + 1] and left[rows.indices[p]] == rows.data[p]:
+        p += 1
+    return bool(p == rows.indptr[part + 1])
 
 
 @jit
@@ -211,12 +232,11 @@ def _find_within(rows: Rows, whole: int, by_record: _ByRecord, room: Room, limit
         j = rows.indices[p]
         for q in range(by_record.starts[j], by_record.starts[j + 1]):
             k = by_record.rows[q]
-            size = rows.indptr[k + 1] - rows.indptr[k]
-            if k == whole or size > last - first or spent > limit:
+            if k == whole or size(rows, k) > last - first or spent > limit:
                 continue
             fitting = _fitting(rows, k, whole, room.left)
             spent += fitting + 1
-            if fitting == size:
+            if fitting == size(rows, k):
                 room.children[count] = k
                 count += 1
                 for r in range(rows.indptr[k], rows.indptr[k + 1]):

@@ -13,7 +13,7 @@ import numpy as np
 
 from l0_calibrate.problem.copies import first_copies
 from l0_calibrate.problem.excess import packed
-from l0_calibrate.problem.nesting import Nesting
+from l0_calibrate.problem.nesting import FloatArray, Nesting
 from l0_calibrate.problem.partitions import MOST_COUNTED, Partition, divide
 from l0_calibrate.problem.problem import CalibrationProblem
 
@@ -34,7 +34,7 @@ class Relation:
     ----------
     kind
         ``"sum"``, ``"copy"`` (one part, with the same row), or ``"excess"``: the parts add up to no more than the
-        whole, and their values do.
+        whole on any record, and their values do.
     whole, parts
         Positions of targets.
     difference
@@ -85,14 +85,16 @@ class Relations:
 def find_relations(problem: CalibrationProblem) -> Relations:
     """Copies, sums of rows, and rows within one row that exceed it; each holds on every record as entries are stored.
 
-    Where several targets have one row, that whose name has most words in common with the whole's stands for them in a
-    sum; for an excess, that with the least value among the parts, and with the largest for the whole.
+    Where several targets have one row, those whose names have most words in common stand for them in a sum, as parts
+    and as the whole; for an excess, that with the least value among the parts, and with the largest for the whole.
     """
     first = first_copies(problem.matrix)
     groups: dict[int, list[int]] = defaultdict(list)
     for i in np.flatnonzero(np.diff(problem.matrix.indptr)).tolist():
         groups[int(first[i])].append(i)
-    search = _Search(problem, groups, Nesting.of(problem.matrix, np.array(sorted(groups), dtype=np.int64)))
+    least = np.full(problem.n_targets, np.inf)
+    np.minimum.at(least, first, problem.targets)
+    search = _Search(problem, groups, Nesting.of(problem.matrix, np.array(sorted(groups), dtype=np.int64)), least)
     search.look_for_disjoint_rows()
     search.look_for_counts()
     found = [*search.copies(), *search.sums(), *search.excesses()]
@@ -101,42 +103,43 @@ def find_relations(problem: CalibrationProblem) -> Relations:
 
 @attrs.frozen(eq=False)
 class _Search:
-    """The rows of a problem, by the first of the targets that have them, and what was found of them."""
+    """The rows of a problem, by the first of the targets that have them, and what was found of them.
+
+    ``least`` has, of each row, the least value of the targets that have it.
+    """
 
     problem: CalibrationProblem
     groups: dict[int, list[int]]
     nesting: Nesting
-    partitions: dict[int, list[Partition]] = attrs.field(init=False, factory=dict)
+    least: FloatArray
+    partitions: dict[int, list[Partition]] = attrs.field(init=False, factory=lambda: defaultdict(list))
     exceeding: dict[int, tuple[int, ...]] = attrs.field(init=False, factory=dict)
     unfinished: set[int] = attrs.field(init=False, factory=set)
 
     def look_for_disjoint_rows(self) -> None:
         """Rows that share no record, and add up to a row or exceed its value."""
-        values = self.problem.targets
-        least = np.zeros(values.size)
-        for row, group in self.groups.items():
-            least[row] = values[group].min()
         for whole in self.nesting.distinct.tolist():
-            with self.nesting.laid_out(whole) as nest:
-                division = divide(self.nesting, nest, ())
-                parts = packed(self.nesting, nest, least, float(values[self.groups[whole]].max()))
-            self.partitions[whole] = division.found
-            if not (division.finished and nest.complete):
-                self.unfinished.add(whole)
-            if parts and all(parts != partition.parts for partition in division.found):
-                self.exceeding[whole] = parts
+            self._look_within(whole)
 
     def look_for_counts(self) -> None:
-        """Counts that share records and add up to a count."""
+        """Counts that share records, and add up to a count or exceed its value."""
         nesting = self.nesting
         nesting.rows.counts[:] = (nesting.largest >= 1) & (nesting.largest <= MOST_COUNTED)
         for whole in nesting.distinct.tolist():
             if nesting.rows.counts[whole] and nesting.largest[whole] > 1:
-                with nesting.laid_out(whole) as nest:
-                    division = divide(nesting, nest, self.partitions[whole])
-                self.partitions[whole] += division.found
-                if not (division.finished and nest.complete):
-                    self.unfinished.add(whole)
+                self._look_within(whole)
+
+    def _look_within(self, whole: int) -> None:
+        known = self.partitions[whole]
+        most = float(self.problem.targets[self.groups[whole]].max())
+        with self.nesting.laid_out(whole) as nest:
+            division = divide(self.nesting, nest, known)
+            parts = packed(self.nesting, nest, self.least, most)
+        known += division.found
+        if not (division.finished and nest.complete):
+            self.unfinished.add(whole)
+        if parts and all(parts != partition.parts for partition in known):
+            self.exceeding.setdefault(whole, parts)
 
     def copies(self) -> Iterator[Relation]:
         """Each of the targets with one row against the next larger one."""
@@ -147,13 +150,12 @@ class _Search:
     def sums(self) -> Iterator[Relation]:
         """Sums of the targets that have the rows found; once for each set of parts."""
         words = {i: _words(self.problem.target_names[i]) for group in self.groups.values() for i in group}
-        seen = set()
         for partition in chain.from_iterable(self.partitions.values()):
+            wholes: dict[tuple[int, ...], list[int]] = defaultdict(list)
             for whole in self.groups[partition.whole]:
-                parts = tuple(_likest(self.groups[k], whole, words) for k in partition.parts)
-                if parts not in seen:
-                    seen.add(parts)
-                    yield self._relation("sum", whole, parts)
+                wholes[tuple(_likest(self.groups[k], (whole,), words) for k in partition.parts)].append(whole)
+            for parts, group in wholes.items():
+                yield self._relation("sum", _likest(group, parts, words), parts)
 
     def excesses(self) -> Iterator[Relation]:
         """What exceeds a row by the least of the values of its rows, and the largest of its own."""
@@ -166,7 +168,7 @@ class _Search:
         problem = self.problem
         difference = math.fsum((*problem.targets[list(parts)], -problem.targets[whole]))
         rows = [whole, *parts]
-        scale = np.maximum(np.abs(problem.targets[rows]), 1.0)
+        scale = problem.scale[rows]
         least_error = abs(difference) / float(scale.max())
         tolerated = abs(difference) <= float(problem.tolerances[rows] @ scale)
         records = self.nesting.sizes[rows]
@@ -179,5 +181,6 @@ def _words(name: object) -> frozenset[str]:
     return frozenset(re.split(r"[^0-9A-Za-z]+", str(name)))
 
 
-def _likest(group: list[int], whole: int, words: dict[int, frozenset[str]]) -> int:
-    return max(group, key=lambda i: len(words[i] & words[whole]))
+def _likest(group: list[int], others: tuple[int, ...], words: dict[int, frozenset[str]]) -> int:
+    """The target of a group whose name has most words in common with those of others."""
+    return max(group, key=lambda i: sum(len(words[i] & words[other]) for other in others))

@@ -11,7 +11,7 @@ import pandas as pd
 from l0_calibrate.problem.checks import balanced_weights
 from l0_calibrate.problem.conditions import parse_condition
 from l0_calibrate.problem.evaluation import Evaluator
-from l0_calibrate.problem.labels import near
+from l0_calibrate.problem.labels import naming, near
 from l0_calibrate.problem.problem import CalibrationProblem, attrs_copy
 from l0_core import InputError
 
@@ -46,7 +46,10 @@ def choose_targets(
             continue
         matched = evaluator.mask(parse_condition(rule))
         if not matched.any():
-            raise InputError(f"no target matches {rule!r}; `targets` of the problem shows what describes them")
+            described = naming(target_table(problem).columns, 20)
+            raise InputError(
+                f"no target matches {rule!r}, by their columns {described}; see the values that those have"
+            )
         keep &= matched if wanted else ~matched
     if not keep.any():
         raise InputError(f"no target is left by only={only!r} and exclude={exclude!r}")

@@ -86,8 +86,11 @@ class RunTables:
             weights = ("initial_weight", "weight")
             _check_table("weights.parquet", records, summary["records"], weights, ("record_id", "ratio"))
         except (OSError, ValueError) as error:
+            fault = str(error)
+            if isinstance(error, FileNotFoundError):
+                fault = f"there is no {Path(error.filename).name} in it"
             raise InputError(
-                f"{folder} is not the folder of a run ({error}); give what fit wrote with --out"
+                f"{folder} is not the folder of a run ({fault}); give what fit wrote with --out"
             ) from error
         return cls(summary, targets, records)
 

@@ -18,6 +18,7 @@ from l0_calibrate.selectors.records import usable_records
 from l0_calibrate.solvers.base import Machine, Solution, Start
 from l0_calibrate.watch import Progress, Watch, unwatched
 from l0_core import InputError, Selection
+from l0_core.whole_numbers import whole
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -107,11 +108,6 @@ class _Schedule:
         return WARMTH * (1.0 - progress)
 
 
-def _rounds(_instance: object, attribute: attrs.Attribute[int], value: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise InputError(f"{attribute.name} must be a whole number of at least 0, got {value!r}")
-
-
 def _seconds(_instance: object, attribute: attrs.Attribute[float], value: float) -> None:
     if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
         raise InputError(f"{attribute.name} must be a number of at least 0, got {value!r}")
@@ -140,8 +136,8 @@ class ExchangeSelector(Selector):
 
     takes_groups = True
 
-    rounds: int | None = attrs.field(default=None, validator=attrs.validators.optional(_rounds))
-    failures: int = attrs.field(default=20, validator=_rounds)
+    rounds: int | None = attrs.field(default=None, validator=whole(0, optional=True))
+    failures: int = attrs.field(default=20, validator=whole(0))
     seconds: float = attrs.field(default=float("inf"), validator=_seconds)
 
     def select(self, budget: Budget, machine: Machine, watch: Watch = unwatched) -> Selected:

@@ -19,7 +19,7 @@ from l0_calibrate.solvers.base import Machine
 from l0_calibrate.watch import Progress, Watch, unwatched
 from l0_core import Backend, Selection, get_backend
 from l0_core.schedules import schedule
-from l0_core.selection import top_k
+from l0_core.selection import check_seed, top_k
 from l0_gates.hard_concrete import GateProblem, TrainingResult, TrainingSettings, TrainingStep, train_gates
 
 IntArray = npt.NDArray[np.int64]
@@ -76,7 +76,7 @@ class HardConcreteSelector(Selector):
     dtype: str = "float32"
     block_size: int | None = None
     backend: str = "numpy"
-    seed: int = 0
+    seed: int = attrs.field(default=0, converter=check_seed)
     _training: TrainingSettings = attrs.field(init=False, repr=False, eq=False)
 
     def __attrs_post_init__(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
+from l0_calibrate.problem.labels import meant
 from l0_calibrate.selectors.base import Selector
 from l0_calibrate.selectors.gate import GateSelector
 from l0_calibrate.solvers.base import Machine
@@ -37,7 +38,8 @@ def selector_named(name: str, settings: dict[str, Any], machine: Machine) -> Sel
     unknown = sorted(set(settings) - set(parameters))
     if unknown and not open_ended:
         raise InputError(
-            f"selector {name!r} has no setting {', '.join(unknown)}; it has: {', '.join(parameters) or 'none'}"
+            f"selector {name!r} has no setting {', '.join(key + meant(key, list(parameters)) for key in unknown)}; "
+            f"it has: {', '.join(parameters) or 'none'}"
         )
     given = dict(settings)
     if "seed" in parameters:

@@ -13,6 +13,7 @@ from l0_calibrate.areas import Areas
 from l0_calibrate.losses.base import RowPrice
 from l0_calibrate.system import ScaledSystem
 from l0_calibrate.watch import Watch, unwatched
+from l0_core.selection import check_seed
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -166,7 +167,7 @@ class Machine:
 
     threads: int = 1
     backend: str = "numpy"
-    seed: int = 0
+    seed: int = attrs.field(default=0, converter=check_seed)
 
 
 class Solver(ABC):

@@ -49,7 +49,7 @@ class SparseCalibrationWeights(StochasticGates):
         ``sigmoid(log_alpha)`` at first, strictly between 0 and 1; one number or one for each weight. (The
         probability that a gate is open is larger by the stretch: 0.83 for 0.5 with the default law.)
     init_weights
-        The weights at first, one number or one for each; 1 by default, and 0 starts at 1e-8.
+        The weights at first, one number or one for each, not all 0; 1 by default, and 0 starts at 1e-8.
     log_weight_jitter_sd, log_alpha_jitter_sd
         Standard deviation of the noise on log-weights, added once when the first `fit` begins, and on ``log_alpha``.
     device
@@ -102,6 +102,10 @@ class SparseCalibrationWeights(StochasticGates):
         if (weights < 0).any():
             j = int(np.flatnonzero(weights < 0)[0])
             raise InputError(f"init_weights must not be negative, got {weights[j]} for weight {j}")
+        if not weights.any():
+            raise InputError(
+                "init_weights are all 0: there is nothing to start from; leave them out to start at 1 each"
+            )
         backend = TorchBackend(str(device))
         log_weight = backend.asarray(np.log(np.maximum(weights, _LEAST_WEIGHT)), "float32")
         log_alpha = backend.asarray(np.log(keep) - np.log1p(-keep), "float32")

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from l0_core import InputError
 from l0_core.backends.numpy import NumpyBackend
+from l0_core.selection import check_seed
 
 _KEYS = ("moments", "steps", "epochs", "seed", "jittered")
 
@@ -98,7 +99,7 @@ class TrainingMemory:
             raise InputError(f"the training state is one of {moments.shape[-1]} items, the model has {items}")
         return cls(
             moments.detach().clone(),
-            int(state["seed"]),
+            check_seed(state["seed"]),
             int(state["steps"]),
             int(state["epochs"]),
             bool(state["jittered"]),

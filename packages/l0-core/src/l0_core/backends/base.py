@@ -71,7 +71,7 @@ class Backend(ABC):
 
     @abstractmethod
     def generator(self, seed: int) -> Any:
-        """A random generator on this device that nothing else touches."""
+        """A random generator on this device that nothing else touches (seeds: `l0_core.selection.check_seed`)."""
 
     @abstractmethod
     def uniform(self, generator: Any, shape: tuple[int, ...], dtype: str = "float64") -> Array:

@@ -11,6 +11,7 @@ from l0_core.backends.base import Backend, LinearMap
 from l0_core.backends.checks import array_dtype, checked_matrix, float_dtype
 from l0_core.backends.matrix_cache import MatrixCache
 from l0_core.errors import InputError
+from l0_core.selection import check_seed
 
 Array = npt.NDArray[Any]
 
@@ -105,7 +106,7 @@ class NumpyBackend(Backend):
 
     def generator(self, seed: int) -> np.random.Generator:
         """A PCG64 generator of its own; the same seed gives the same draws on every platform."""
-        return np.random.default_rng(seed)
+        return np.random.default_rng(check_seed(seed))
 
     def uniform(self, generator: np.random.Generator, shape: tuple[int, ...], dtype: str = "float64") -> Array:
         """Draws on the midpoints of a grid of 2^-52 (float64) or 2^-23 (float32), so never 0 or 1.

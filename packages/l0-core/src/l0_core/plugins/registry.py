@@ -303,8 +303,6 @@ class Registry:
         self._check_settings(kind, name, factory, settings)
         try:
             built = factory(**settings)
-        except InputError:
-            raise
         except (TypeError, ValueError) as error:
             if not settings:
                 raise

@@ -10,6 +10,8 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from l0_core.errors import InputError
+from l0_core.real_numbers import real_array, refuse_other_than_real
+from l0_core.whole_numbers import whole
 from l0_gates.descent.kernels import Columns, FloatArray, IndexArray
 from l0_gates.descent.losses import DescentLoss, descent_loss
 
@@ -34,15 +36,15 @@ class DescentSettings:
     """
 
     tolerance: float = attrs.field(default=1e-9, validator=attrs.validators.gt(0.0))
-    max_passes: int = attrs.field(default=2_000, validator=attrs.validators.ge(1))
-    max_majorisations: int = attrs.field(default=200, validator=attrs.validators.ge(1))
-    max_swaps: int = attrs.field(default=200, validator=attrs.validators.ge(0))
-    swap_leavers: int = attrs.field(default=200, validator=attrs.validators.ge(1))
+    max_passes: int = attrs.field(default=2_000, validator=whole(1))
+    max_majorisations: int = attrs.field(default=200, validator=whole(1))
+    max_swaps: int = attrs.field(default=200, validator=whole(0))
+    swap_leavers: int = attrs.field(default=200, validator=whole(1))
 
 
 def _vector(values: Any, length: int, what: str) -> FloatArray:
     """A float64 vector: a number for all, or one for each."""
-    array = np.asarray(values, dtype=np.float64)
+    array = real_array(values, what).astype(np.float64)
     if array.ndim == 0:
         array = np.full(length, float(array))
     if array.shape != (length,):
@@ -106,7 +108,7 @@ class Regression:
         intercept: bool = False,
     ) -> None:
         values, indices, indptr, (rows, coordinates) = _columns(matrix)
-        target = np.asarray(response, dtype=np.float64)
+        target = real_array(response, "response").astype(np.float64)
         if target.shape != (rows,):
             raise InputError(f"response must have shape ({rows},), one for each row of the matrix, got {target.shape}")
         if not np.isfinite(target).all():
@@ -191,12 +193,13 @@ class Regression:
 def _columns(matrix: Any) -> tuple[FloatArray, npt.NDArray[np.int32], IndexArray, tuple[int, int]]:
     """Values, row indices (none for a dense matrix) and column starts, checked."""
     if sp.issparse(matrix):
+        refuse_other_than_real(matrix.dtype, "matrix")
         columns = sp.csc_array(matrix, dtype=np.float64)
         columns.sum_duplicates()
         values, indices = columns.data, columns.indices.astype(np.int32, copy=False)
         indptr, shape = columns.indptr.astype(np.int64, copy=False), columns.shape
     else:
-        dense = np.asarray(matrix, dtype=np.float64)
+        dense = real_array(matrix, "matrix").astype(np.float64, copy=False)
         if dense.ndim != 2:
             raise InputError(f"matrix must have two dimensions (rows, coordinates), got shape {dense.shape}")
         shape = dense.shape

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from l0_core.errors import InputError
+from l0_core.real_numbers import real_array
 from l0_core.selection import Selection, check_count
 
 FloatArray = npt.NDArray[np.float64]
@@ -16,7 +17,7 @@ BoolArray = npt.NDArray[np.bool_]
 
 def size_measure(values: Any, total: int | None = None) -> FloatArray:
     """A size for each unit, checked: one-dimensional, finite, not negative, not all zero."""
-    sizes = np.asarray(values, dtype=np.float64)
+    sizes = real_array(values, "size_measure").astype(np.float64, copy=False)
     if sizes.ndim != 1 or (total is not None and sizes.size != total):
         raise InputError(f"size_measure must have shape ({'units' if total is None else total},), got {sizes.shape}")
     bad = np.flatnonzero(~(np.isfinite(sizes) & (sizes >= 0.0)))

@@ -12,6 +12,7 @@ import scipy.sparse as sp
 from l0_core.errors import InputError
 from l0_core.gates import GateStrategy
 from l0_core.selection import Selection, check_count, check_seed, count_of
+from l0_core.whole_numbers import is_whole
 from l0_gates.designs import sampling
 from l0_gates.designs.cells import Cell, cells, labels, whole_groups
 from l0_gates.designs.conditional_poisson import conditional_probabilities, with_expected_size
@@ -203,7 +204,7 @@ class CubeStrategy(DesignStrategy):
         return self
 
     def _chosen_rows(self, columns: sp.csr_array) -> npt.NDArray[np.int64]:
-        if isinstance(self.balance_rows, (int, np.integer)) and not isinstance(self.balance_rows, bool):
+        if is_whole(self.balance_rows):
             if self.balance_rows < 0:
                 raise InputError(f"balance_rows must not be negative, got {self.balance_rows}")
             support = np.diff(columns.indptr)

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from l0_core.errors import InputError
 from l0_core.schedules import TemperatureSchedule, schedule
+from l0_core.whole_numbers import whole
 from l0_gates.hard_concrete.losses import GATE_LOSSES
 
 FloatArray = npt.NDArray[np.float64]
@@ -50,7 +51,7 @@ class TrainingSettings:
         Columns of the matrix that are on the device at a time; ``None`` is all of them.
     """
 
-    steps: int = attrs.field(default=1_000, validator=[attrs.validators.instance_of(int), attrs.validators.ge(1)])
+    steps: int = attrs.field(default=1_000, validator=whole(1))
     weight_rate: float = attrs.field(default=0.05, converter=float, validator=_above_zero)
     gate_rate: float = attrs.field(default=0.05, converter=float, validator=_above_zero)
     loss: str = attrs.field(default="absolute", validator=attrs.validators.in_(tuple(GATE_LOSSES)))
@@ -60,9 +61,7 @@ class TrainingSettings:
     initial_open: float = attrs.field(default=0.8)
     jitter: float = attrs.field(default=0.01, converter=float, validator=attrs.validators.ge(0.0))
     dtype: str = attrs.field(default="float32", validator=attrs.validators.in_(("float32", "float64")))
-    block_size: int | None = attrs.field(
-        default=None, validator=attrs.validators.optional([attrs.validators.instance_of(int), attrs.validators.ge(1)])
-    )
+    block_size: int | None = attrs.field(default=None, validator=whole(1, optional=True))
 
     @initial_open.validator
     def _check_open(self, attribute: attrs.Attribute[float], value: float) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from typing import Any
 
 import attrs
@@ -17,6 +18,7 @@ from l0_core.distributions.base import GateDistribution
 from l0_core.distributions.hard_concrete import HardConcrete
 from l0_core.errors import InputError
 from l0_core.plugins import get_distribution
+from l0_core.selection import check_seed
 from l0_core.sparsity_control import ControlSettings, SparsityController
 from l0_gates.hard_concrete.blocks import CentredColumns, ColumnBlocks
 from l0_gates.hard_concrete.fused import FusedHardConcreteState
@@ -25,6 +27,7 @@ from l0_gates.hard_concrete.losses import GATE_LOSSES, GateLoss
 from l0_gates.hard_concrete.settings import Observer, TrainingResult, TrainingSettings, TrainingStep
 
 FloatArray = npt.NDArray[np.float64]
+BoolArray = npt.NDArray[np.bool_]
 
 
 @attrs.frozen(eq=False)
@@ -52,6 +55,11 @@ class GateProblem:
         Shape (items,), a price ``spread_j x_j^2 / 2`` on the gated weights ``x``, or None.
     largest
         Shape (items,), the most that a weight may become (positive weights only), or None.
+
+    Raises
+    ------
+    InputError
+        On wrong shapes, targets or weights that are not finite, a log-weight of 0, a spread below 0, a bound of 0.
     """
 
     matrix: sp.sparray
@@ -63,6 +71,29 @@ class GateProblem:
     loss: GateLoss | None = None
     spread: FloatArray | None = None
     largest: FloatArray | None = None
+
+    def __attrs_post_init__(self) -> None:
+        rows, items = self.matrix.shape
+        _check("targets", self.targets, rows, np.isfinite, "finite")
+        _check("weights", self.weights, items, np.isfinite, "finite")
+        if self.positive:
+            _check("weights", self.weights, items, _is_positive, "positive, as log-weights are trained")
+        if self.spread is not None:
+            _check("spread", self.spread, items, lambda x: np.isfinite(x) & (x >= 0), "finite and not negative")
+        if self.largest is not None:
+            _check("largest", self.largest, items, _is_positive, "positive")
+
+
+def _is_positive(values: FloatArray) -> BoolArray:
+    return values > 0
+
+
+def _check(name: str, values: FloatArray, count: int, good: Callable[[FloatArray], BoolArray], what: str) -> None:
+    if values.shape != (count,):
+        raise InputError(f"{name} must have shape ({count},), got {values.shape}")
+    bad = np.flatnonzero(~good(values))
+    if bad.size:
+        raise InputError(f"{name}[{bad[0]}] is {values[bad[0]]}; it must be {what}")
 
 
 def train_gates(
@@ -93,12 +124,13 @@ def train_gates(
     Raises
     ------
     InputError
-        ``keep`` outside 1..items, kernels asked for where there are none, or median gates that start closed.
+        ``keep`` outside 1..items, a seed that is none, kernels asked for where there are none, or median gates that
+        start closed.
     """
     settings = settings or TrainingSettings()
     deadline = time.perf_counter() + seconds
     items = problem.matrix.shape[1]
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(check_seed(seed))
     host = NumpyBackend()
     law = get_distribution(settings.distribution).with_temperature(settings.temperature.start)
     if settings.gates == "median" and law.pathwise and settings.initial_open <= 0.5:

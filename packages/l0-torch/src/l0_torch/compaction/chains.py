@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from l0_torch.compaction.steps import Depthwise, Elementwise, Normalisation, Pooling, Step
 from l0_torch.encoder_layers import feed_forwards
+from l0_torch.hooks import has_hooks
 from l0_torch.layers.attention import MultiheadAttention
 from l0_torch.layers.base import GatedLayer
 from l0_torch.stochastic_gates import StochasticGates
@@ -111,8 +112,8 @@ def _owners(model: nn.Module) -> Counter[int]:
 
 
 def _unshared(module: nn.Module, owners: Counter[int]) -> bool:
-    hooked = module._forward_pre_hooks or module._forward_hooks  # may make the weight anew, or change the output
-    return not hooked and all(owners[id(p)] == 1 for p in module.parameters())
+    # A hook may make the weight anew, change the output, or count on its shape.
+    return not has_hooks(module) and all(owners[id(p)] == 1 for p in module.parameters())
 
 
 def _feed_forward_chains(model: nn.Module) -> Iterator[Chain]:
@@ -195,6 +196,8 @@ def _is_flatten(node: fx.Node, modules: dict[str, nn.Module]) -> bool:
 
 
 def _module_step(module: nn.Module, alone: Callable[[nn.Module], bool]) -> Step | None:
+    if has_hooks(module):
+        return None
     if type(module) in _ELEMENTWISE_MODULES:
         return Elementwise(functools.partial(_evaluated, module))
     if type(module) in _STEADY_POOLS:

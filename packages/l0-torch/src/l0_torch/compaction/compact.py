@@ -12,6 +12,7 @@ from torch.utils import _pytree as pytree
 from l0_torch.compaction.chains import find_chains
 from l0_torch.compaction.shrink import shrink
 from l0_torch.encoder_layers import set_fused_paths
+from l0_torch.hooks import refuse_hooks_of_its_own, with_hooks_of
 from l0_torch.layers.base import GatedLayer
 from l0_torch.replacing import replace_modules
 
@@ -30,6 +31,7 @@ def compact(model: nn.Module, *example: Any) -> nn.Module:
     layers follow each other with nothing between them but activations, batch normalisation, dropout,
     pooling, depthwise convolutions and flattening (found by a symbolic trace), and in the feed-forward part of
     torch's transformer layers; across sums, concatenations and anything else the shapes stay, with zeros in place.
+    Hooks of a gated layer go over to its plain twin; the shapes of whatever has hooks stay as well.
 
     Parameters
     ----------
@@ -47,11 +49,16 @@ def compact(model: nn.Module, *example: Any) -> nn.Module:
     ------
     CompactionError
         The outputs on ``example`` differ by more than rounding.
+    InputError
+        A gated layer has hooks that its plain twin cannot have (see `refuse_hooks_of_its_own`).
     """
 
     def make(path: str, module: nn.Module) -> nn.Module | None:
-        return module.plain() if isinstance(module, GatedLayer) else None
+        return with_hooks_of(module, module.plain()) if isinstance(module, GatedLayer) else None
 
+    for path, layer in model.named_modules():
+        if isinstance(layer, GatedLayer):
+            refuse_hooks_of_its_own(path, layer)
     with torch.no_grad():
         small = replace_modules(copy.deepcopy(model), make)
         set_fused_paths(small)

@@ -11,17 +11,19 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from l0_core.errors import InputError
+from l0_core.whole_numbers import is_whole
 from l0_torch.hard_concrete import check_size
 from l0_torch.layers.base import GatedWeightLayer
 
 Size = int | tuple[int, ...]
 
 
-def _sizes(name: str, value: Size, dimensions: int, least: int) -> tuple[int, ...]:
-    sizes = (value,) * dimensions if isinstance(value, int) else tuple(value)
-    if len(sizes) != dimensions or any(size < least for size in sizes):
+def check_sizes(name: str, value: Size, dimensions: int, least: int) -> tuple[int, ...]:
+    """The value as a size for each spatial dimension, or InputError unless it is one whole number, or so many."""
+    sizes = tuple(value) if isinstance(value, (tuple, list)) else (value,) * dimensions
+    if len(sizes) != dimensions or not all(is_whole(size) and size >= least for size in sizes):
         raise InputError(f"{name} must be one whole number of at least {least} or {dimensions} of them, got {value!r}")
-    return sizes
+    return tuple(int(size) for size in sizes)
 
 
 class L0Conv(GatedWeightLayer):
@@ -70,10 +72,10 @@ class L0Conv(GatedWeightLayer):
             raise InputError(
                 f"groups ({groups}) must divide in_channels ({in_channels}) and out_channels ({out_channels})"
             )
-        self.kernel_size = _sizes("kernel_size", kernel_size, self.dimensions, 1)
-        self.stride = _sizes("stride", stride, self.dimensions, 1)
-        self.padding = _sizes("padding", padding, self.dimensions, 0)
-        self.dilation = _sizes("dilation", dilation, self.dimensions, 1)
+        self.kernel_size = check_sizes("kernel_size", kernel_size, self.dimensions, 1)
+        self.stride = check_sizes("stride", stride, self.dimensions, 1)
+        self.padding = check_sizes("padding", padding, self.dimensions, 0)
+        self.dilation = check_sizes("dilation", dilation, self.dimensions, 1)
         self.use_l2 = use_l2
         self.weight = nn.Parameter(torch.empty(out_channels, in_channels // groups, *self.kernel_size))
         self.register_parameter("bias", nn.Parameter(torch.empty(out_channels)) if bias else None)

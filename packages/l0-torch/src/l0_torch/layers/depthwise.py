@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +11,7 @@ from torch.nn import functional
 
 from l0_torch.hard_concrete import HardConcrete, check_probability, check_size
 from l0_torch.layers.base import GatedLayer
+from l0_torch.layers.conv import check_sizes
 
 
 class L0DepthwiseConv2d(GatedLayer):
@@ -44,9 +46,10 @@ class L0DepthwiseConv2d(GatedLayer):
         self.in_channels = check_size("in_channels", in_channels)
         opened = 1.0 - check_probability("init_sparsity", init_sparsity)
         self.use_l2 = use_l2
-        self.depthwise_conv = nn.Conv2d(
-            in_channels, in_channels, kernel_size, stride, padding, dilation, groups=in_channels, bias=bias
-        )
+        sizes: dict[str, Any] = {"kernel_size": kernel_size, "stride": stride, "padding": padding, "dilation": dilation}
+        for name, value in sizes.items():
+            sizes[name] = check_sizes(name, value, 2, 0 if name == "padding" else 1)
+        self.depthwise_conv = nn.Conv2d(self.in_channels, self.in_channels, groups=self.in_channels, bias=bias, **sizes)
         self.channel_gates = HardConcrete(in_channels, temperature=temperature, init_mean=opened)
 
     @property

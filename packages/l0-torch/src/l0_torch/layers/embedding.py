@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from l0_core.errors import InputError
+from l0_core.whole_numbers import is_whole
 from l0_torch.hard_concrete import HardConcrete, check_probability, check_size
 from l0_torch.layers.base import GatedLayer
 
@@ -43,6 +44,8 @@ class L0Embedding(GatedLayer):
         super().__init__()
         check_size("num_embeddings", num_embeddings)
         check_size("embedding_dim", embedding_dim)
+        if padding_idx is not None and not (is_whole(padding_idx) and -num_embeddings <= padding_idx < num_embeddings):
+            raise InputError(f"padding_idx must be one of the {num_embeddings} rows, or None, got {padding_idx!r}")
         self._wrap(nn.Embedding(num_embeddings, embedding_dim, padding_idx), temperature, init_sparsity, by, use_l2)
 
     @classmethod
