@@ -106,9 +106,9 @@ class InteriorPointSolver(Solver):
             return "a ratio has no lower bound; give one (0 for weights that are not negative)"
         structure = self._structure(task)
         if structure.factor_bytes > self.factor_bytes or structure.cost > self.operations:
-            largest = max(block.own for block in structure.blocks)
+            rows, largest = task.system.targets, max(block.own for block in structure.blocks)
             return (
-                f"its {task.system.targets} targets do not fall into small enough areas (the largest block has {largest} "
+                f"its {rows} targets do not fall into small enough areas (the largest block has {largest} "
                 f"rows; factoring would take {structure.factor_bytes / 2**30:.1f} GiB and "
                 f"{structure.cost / 1e9:.0f} billion multiplications an iteration); use solver='primal_dual'"
             )
