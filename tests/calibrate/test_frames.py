@@ -17,6 +17,7 @@ from l0_calibrate.solvers.interior_point import InteriorPointSolver, finding
 from l0_calibrate.solvers.interior_point.finding import Finder
 from l0_calibrate.solvers.interior_point.products import BundleMap
 from l0_calibrate.solvers.interior_point.program import Use
+from l0_core import InputError
 from nested_areas import nested_problem
 
 STATES, ITEMS, RECORDS = 5, 40, 80
@@ -82,7 +83,7 @@ def test_bundles_of_a_frame_hold_the_columns_of_its_tasks(nested: CalibrationPro
         task = task_of(nested, chosen, frame, **kind)
         fit = Fit.of(task)
         use, finder = Use.of(fit), Finder()
-        structure, bundles = finder.structure(task, fit, use, 1), finder.bundles(task, fit, use, 1)
+        structure, bundles = finder.bundled(task, fit, use, 1)
         assert np.sort(bundles.order).tolist() == np.flatnonzero(use.columns).tolist()
         assert (np.diff(bundles.arrays.run_edges) > 0).all()
         columns = BundleMap(bundles, 1)
@@ -112,6 +113,13 @@ def test_what_was_solved_before_changes_no_bit(nested: CalibrationProblem) -> No
     for kind in ({"mass": 500.0}, {"mass": 600.0}, {"seventh": 0.0}):
         other = task_of(nested, support, frame, **kind)
         np.testing.assert_array_equal(InteriorPointSolver().solve(other, TIGHT).u, used.solve(other, TIGHT).u)
+
+
+def test_a_frame_without_all_of_the_support_is_refused(nested: CalibrationProblem) -> None:
+    _, support = supports(nested)
+    for frame in (support[:-1], support[1:], np.delete(support, 7)):
+        with pytest.raises(InputError, match="frame must hold all columns"):
+            InteriorPointSolver().solve(task_of(nested, support, frame), TIGHT)
 
 
 def test_a_task_that_is_its_own_frame_is_the_task(nested: CalibrationProblem) -> None:

@@ -16,9 +16,12 @@ from l0_calibrate.solvers.fit import Fit
 from l0_calibrate.solvers.interior_point.bundling import bundled
 from l0_calibrate.solvers.interior_point.numbering import Structure
 from l0_calibrate.solvers.interior_point.program import Use
+from l0_calibrate.solvers.sparse_map import threads_for
 from l0_calibrate.system import ScaledSystem
+from l0_core import InputError
 
 IntArray = npt.NDArray[np.int64]
+BoolArray = npt.NDArray[np.bool_]
 
 
 @attrs.frozen(eq=False)
@@ -69,20 +72,20 @@ class Finder:
         """Blocks of a task."""
         return self._found(*_within_frame(task, fit, use), threads).structure
 
-    def bundles(self, task: Task, fit: Fit, use: Use, threads: int) -> Bundles:
-        """The columns of a task that are in use, in bundles within its blocks."""
+    def bundled(self, task: Task, fit: Fit, use: Use, threads: int) -> tuple[Structure, Bundles]:
+        """Blocks of a task, and its columns in use in bundles within them."""
         whole, whole_fit, whole_use = _within_frame(task, fit, use)
         found = self._found(whole, whole_fit, whole_use, threads)
+        threads = threads_for(fit.columns, threads)
         scale = task.system.scale if task.mass is None else np.append(task.system.scale, task.mass)
         if task.frame is None:
-            return bundled(fit.columns, found.structure, scale, threads)
+            return found.structure, bundled(fit.columns, found.structure, scale, threads)
         if found.bundles is None:
             found.bundles = bundled(whole_fit.columns, found.structure, scale, threads)
-        place = np.full(task.frame.size, -1, dtype=np.int64)
-        used = np.flatnonzero(use.columns)
-        place[np.searchsorted(task.frame, _support(task)[used])] = used
-        bundles = placed(found.bundles, place)
-        return bundles if bundles.count == found.bundles.count else without_empty(bundles)
+        bundles = placed(found.bundles, _places(task.frame, _support(task), use.columns))
+        if bundles.count < found.bundles.count:
+            bundles = without_empty(bundles)
+        return found.structure, bundles
 
     def _found(self, task: Task, fit: Fit, use: Use, threads: int) -> _Found:
         key = _Key.of(task, use)
@@ -95,11 +98,22 @@ def _support(task: Task) -> IntArray:
     return np.arange(task.count) if task.support is None else task.support
 
 
+def _places(frame: IntArray, support: IntArray, used: BoolArray) -> IntArray:
+    """The place in the support of each column of the frame: -1 where it has none, or is not used."""
+    at = np.searchsorted(frame, support)
+    if not np.array_equal(frame[np.minimum(at, frame.size - 1)], support):
+        raise InputError("a task's frame must hold all columns of its support")
+    place = np.full(frame.size, -1, dtype=np.int64)
+    place[at[used]] = np.flatnonzero(used)
+    return place
+
+
 def _within_frame(task: Task, fit: Fit, use: Use) -> tuple[Task, Fit, Use]:
     """The task on all columns of its frame, none of them settled by its bounds; itself without a frame."""
     if task.frame is None:
         return task, fit, use
     zero, one = np.zeros(task.frame.size), np.ones(task.frame.size)
     whole = attrs.evolve(task, support=task.frame, frame=None, lower=zero, upper=one, spread=zero)
-    whole_fit = Fit.of(whole)
+    alike = np.array_equal(task.frame, _support(task))
+    whole_fit = attrs.evolve(fit, lower=zero, upper=one, spread=zero) if alike else Fit.of(whole)
     return whole, whole_fit, Use.of(whole_fit)

@@ -88,8 +88,7 @@ class InteriorPointSolver(Solver):
                 return run.solution("infeasible")
             if not use.columns.any() or not use.rows.any():
                 return run.solution("converged")
-            structure = self._finder.structure(task, fit, use, threads)
-            bundles = self._finder.bundles(task, fit, use, threads_for(fit.columns, threads))
+            structure, bundles = self._finder.bundled(task, fit, use, threads)
             program = Program.of(fit, use, structure, bundles)
             with _blas_threads(threads if len(structure.blocks) == 1 else 1):
                 status = run.iterate(program, self.correctors, start)
