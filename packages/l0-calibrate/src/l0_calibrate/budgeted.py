@@ -17,11 +17,13 @@ from l0_calibrate.selectors.base import Budget, Selected
 from l0_calibrate.selectors.fits import refit_task
 from l0_calibrate.selectors.groups import whole
 from l0_calibrate.selectors.lookup import selector_named
+from l0_calibrate.solvers.auto import Choice
 from l0_calibrate.solvers.base import Solution, Start
 from l0_calibrate.spread_search import spread_for_ess
 from l0_core import InputError
 
 BoolArray = npt.NDArray[np.bool_]
+IntArray = npt.NDArray[np.int64]
 
 BUDGET_SPREAD = 3e-3
 """Default mu of a budgeted fit: most of the effective sample size for less than 1 % of the loss on the same records."""
@@ -34,12 +36,23 @@ REFIT_ITERATIONS = 2_000
 """... and the iterations after which it is good enough all the same; most fits take no more."""
 
 
+FRAME = 4.0
+"""A smaller budget's fit uses again what was made of the matrix on up to so many times its records: beyond that the
+blocks of fewer records are enough cheaper to be looked for anew."""
+
+
 @attrs.frozen(eq=False)
 class Fitted:
-    """The result of a budget, and where its fit ended: ratios of all n records and duals."""
+    """The result of a budget, and what a smaller one within it goes on from.
+
+    ``end`` is where the fit ended (ratios of all n records and duals), ``choice`` the solver that made it, ``frame``
+    the records whose blocks it used.
+    """
 
     result: CalibrationResult
     end: Start
+    choice: Choice
+    frame: IntArray
 
 
 def _budget(run: Run, keep: int, mu: float) -> Budget:
@@ -83,6 +96,7 @@ def fit_budget(
     budget = attrs.evolve(_budget(run, keep, mu), warm=warm)
     if larger is not None:
         budget = attrs.evolve(budget, warm=larger.end, nested=True, never_keep=~larger.result.selection.mask)
+        run.choices.append(larger.choice)
     if options.dense_bound:
         refuse_without_convexity(run.loss, run.price)
     selected: Selected | None = checkpoint.load(run.problem, options) if checkpoint is not None else None
@@ -99,20 +113,23 @@ def fit_budget(
     if options.conserve_mass:
         check_mass_on(run.problem, run.bounds, selected.selection.indices, options.selector)
 
+    support = selected.selection.indices
+    frame = larger.frame if larger is not None and larger.frame.size <= FRAME * keep else support
+
     def fit(spread: float, start: Start | None) -> Solution:
         task, begin = refit_task(attrs.evolve(budget, spread=spread), selected)
+        task = attrs.evolve(task, frame=frame)
         stop = attrs.evolve(run.stop(REFIT_ITERATIONS), tolerance=min(options.tol, REFIT_TOLERANCE))
         solver = run.choice(task, stop, begin).solver
         return solve_priced(solver, run.loss, task, stop, start or begin, run.machine, run.watch)
 
     def work() -> tuple[Solution, float]:
         if options.ess_at_least is not None:
-            reference = run.problem.system.reference[selected.selection.indices]
+            reference = run.problem.system.reference[support]
             return spread_for_ess(fit, options.ess_at_least, reference, BUDGET_SPREAD)
         return fit(mu, None), mu
 
     solution, mu = run.clock.timed("refit", work)
-    support = selected.selection.indices
     ratios = np.zeros(run.problem.n_records)
     ratios[support] = solution.u
     result = result_of(run, ratios * run.problem.system.reference, selected.selection, solution, mu, selected.notes)
@@ -120,7 +137,7 @@ def fit_budget(
     if wanted is None:
         wanted = keep < run.problem.n_targets and is_convex(run.loss, run.price) and run.clock.left > 0.0
     end = Start(ratios, solution.y, solution.mass_dual)
-    return Fitted(_bounded(run, result, budget) if wanted else result, end)
+    return Fitted(_bounded(run, result, budget) if wanted else result, end, run.choices[0], frame)
 
 
 def _bounded(run: Run, result: CalibrationResult, budget: Budget) -> CalibrationResult:

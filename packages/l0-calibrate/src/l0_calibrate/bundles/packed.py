@@ -57,12 +57,7 @@ class Packed:
             return self.bundles
         place = np.full(self.bundles.count, -1, dtype=np.int64)
         place[support] = np.arange(support.size)
-        place = place[self.bundles.order]
-        chosen = np.flatnonzero(place >= 0)
-        workers = Threads(max(1, min(threads, self.bundles.size // _WORTH_A_THREAD)))
-        part = kept(self.bundles, chosen, BundleRoom.like(self.bundles), workers)
-        workers.close()
-        return attrs.evolve(part, order=place[chosen])
+        return placed(self.bundles, place, threads)
 
 
 def pays(bundles: Bundles, entries: int) -> bool:
@@ -180,6 +175,35 @@ def kept(bundles: Bundles, chosen: IntArray, room: BundleRoom, workers: Threads)
         starts=out.starts[: runs + 1], values=out.values[:values],
     )  # fmt: skip
     return Bundles(arrays, bundles.height, bundles.order[chosen], bundles.of_blocks)
+
+
+def placed(bundles: Bundles, place: IntArray, threads: int = 1) -> Bundles:
+    """The columns that have a new number, by their old one in ``place``: -1 for the others. All bundles stay.
+
+    The same for any number of threads.
+    """
+    place = place[bundles.order]
+    chosen = np.flatnonzero(place >= 0)
+    if chosen.size == place.size:
+        return attrs.evolve(bundles, order=place)
+    workers = Threads(max(1, min(threads, bundles.size // _WORTH_A_THREAD)))
+    part = kept(bundles, chosen, BundleRoom.like(bundles), workers)
+    workers.close()
+    return attrs.evolve(part, order=place[chosen])
+
+
+def without_empty(bundles: Bundles) -> Bundles:
+    """The bundles that have columns."""
+    a = bundles.arrays
+    full = np.diff(a.run_edges) > 0
+    of_rows = np.repeat(full, np.diff(a.row_edges))
+    ends = np.flatnonzero(np.append(True, full))
+    arrays = a._replace(
+        row_edges=np.append(0, np.cumsum(np.diff(a.row_edges)[full])), rows=a.rows[of_rows], line=a.line[of_rows],
+        multiple=a.multiple[of_rows], lines=a.lines[full], run_edges=a.run_edges[ends],
+    )  # fmt: skip
+    before = np.append(0, np.cumsum(full))
+    return attrs.evolve(bundles, arrays=arrays, of_blocks=before[bundles.of_blocks])
 
 
 class Filled(NamedTuple):

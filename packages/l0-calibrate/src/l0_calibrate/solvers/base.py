@@ -49,6 +49,9 @@ class Task:
     areas
         Areas of all n records, or None: advice to a solver that works block by block; never felt in the result
         but by rounding.
+    frame
+        Columns of which ``support`` is a part, ascending, or None: what can be made of the matrix once for several
+        tasks is made of these. Advice too, and never felt but by rounding.
     """
 
     system: ScaledSystem
@@ -60,6 +63,7 @@ class Task:
     centre: float
     mass: float | None = None
     areas: Areas | None = None
+    frame: IntArray | None = None
 
     @property
     def areas_of_columns(self) -> IntArray | None:

@@ -11,7 +11,6 @@ import numpy.typing as npt
 from l0_calibrate.bundles.bundles import Bundles
 from l0_calibrate.columns import ColumnArrays, Columns
 from l0_calibrate.solvers.fit import Fit
-from l0_calibrate.solvers.interior_point.bundling import bundled
 from l0_calibrate.solvers.interior_point.numbering import Structure
 from l0_calibrate.solvers.interior_point.structure import find_structure
 from l0_calibrate.solvers.kernels import multiply
@@ -110,14 +109,8 @@ class Program:
     mass: Mass | None
 
     @classmethod
-    def of(cls, fit: Fit, use: Use, structure: Structure, scale: FloatArray, threads: int) -> Program:
-        """Take the rows and columns in use; the settled columns move into ``b``.
-
-        ``scale`` of the targets as in `ScaledSystem`: what entries were divided by.
-        """
-        if fit.mass is not None:
-            scale = np.append(scale, fit.mass)
-        bundles = bundled(fit.columns, structure, scale, threads)
+    def of(cls, fit: Fit, use: Use, structure: Structure, bundles: Bundles) -> Program:
+        """Take the rows and columns in use, which the bundles have; the settled columns move into ``b``."""
         rows, order = structure.row_order, bundles.order
         b = fit.b
         left_out = ~use.columns

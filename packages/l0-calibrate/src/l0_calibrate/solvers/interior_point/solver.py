@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-import weakref
 from contextlib import AbstractContextManager, nullcontext
 
 import attrs
@@ -12,11 +11,11 @@ import numpy as np
 import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
-from l0_calibrate.areas import Areas
 from l0_calibrate.solvers.base import MET, Machine, Solution, Solver, Start, Stop, Task, relative_gap
 from l0_calibrate.solvers.certificate import Certificate
 from l0_calibrate.solvers.fit import Fit
 from l0_calibrate.solvers.interior_point.arrow import BlockFactor, NotPositiveDefinite
+from l0_calibrate.solvers.interior_point.finding import Finder
 from l0_calibrate.solvers.interior_point.newton import Newton, State
 from l0_calibrate.solvers.interior_point.numbering import Structure
 from l0_calibrate.solvers.interior_point.opening import cautious, opened
@@ -25,7 +24,6 @@ from l0_calibrate.solvers.interior_point.program import Program, Use
 from l0_calibrate.solvers.interior_point.steps import choose_step
 from l0_calibrate.solvers.mass import project_mass
 from l0_calibrate.solvers.sparse_map import ColumnMap, threads_for
-from l0_calibrate.system import ScaledSystem
 from l0_calibrate.watch import Progress, Watch, unwatched
 
 FloatArray = npt.NDArray[np.float64]
@@ -69,7 +67,7 @@ class InteriorPointSolver(Solver):
     factor_bytes: float = attrs.field(default=2.0**30, validator=attrs.validators.gt(0))
     operations: float = attrs.field(default=4e11, validator=attrs.validators.gt(0))
     threads: int = attrs.field(default=1, validator=attrs.validators.ge(1))
-    _known: list[tuple[_Key, Structure]] = attrs.field(factory=list, init=False, eq=False, repr=False)
+    _finder: Finder = attrs.field(factory=Finder, init=False, eq=False, repr=False)
 
     def solve(
         self,
@@ -90,8 +88,8 @@ class InteriorPointSolver(Solver):
                 return run.solution("infeasible")
             if not use.columns.any() or not use.rows.any():
                 return run.solution("converged")
-            structure = self._structure(task, fit, use, threads)
-            program = Program.of(fit, use, structure, task.system.scale, threads_for(fit.columns, threads))
+            structure, bundles = self._finder.bundled(task, fit, use, threads)
+            program = Program.of(fit, use, structure, bundles)
             with _blas_threads(threads if len(structure.blocks) == 1 else 1):
                 status = run.iterate(program, self.correctors, start)
             return run.solution(status)
@@ -105,35 +103,27 @@ class InteriorPointSolver(Solver):
             return "a target has an infinite weight and no curvature (a hard constraint); give it a large finite weight"
         if not np.isfinite(task.lower).all():
             return "a ratio has no lower bound; give one (0 for weights that are not negative)"
-        fit = Fit.of(task)
-        structure = self._structure(task, fit, Use.of(fit))
+        structure = self._structure(task)
         if structure.factor_bytes > self.factor_bytes or structure.cost > self.operations:
-            largest = max(block.own for block in structure.blocks)
+            rows, largest = task.system.targets, max(block.own for block in structure.blocks)
             return (
-                f"its {fit.targets} targets do not fall into small enough areas (the largest block has {largest} "
+                f"its {rows} targets do not fall into small enough areas (the largest block has {largest} "
                 f"rows; factoring would take {structure.factor_bytes / 2**30:.1f} GiB and "
                 f"{structure.cost / 1e9:.0f} billion multiplications an iteration); use solver='primal_dual'"
             )
         return None
 
-    def _structure(self, task: Task, fit: Fit, use: Use, threads: int | None = None) -> Structure:
-        """Blocks of a task; the last are kept, for a task is asked about, then solved, then solved at another price."""
-        key = _Key(weakref.ref(task.system), task.support, use, task.areas)
-        if self._known and self._known[0][0].is_same(key):
-            return self._known[0][1]
-        structure = use.structure(fit.columns, task.areas_of_columns, threads or self.threads)
-        self._known[:] = [(key, structure)]
-        return structure
+    def _structure(self, task: Task) -> Structure:
+        fit = Fit.of(task)
+        return self._finder.structure(task, fit, Use.of(fit), self.threads)
 
     def blocks(self, task: Task) -> int:
         """How many blocks the targets of a task fall into."""
-        fit = Fit.of(task)
-        return len(self._structure(task, fit, Use.of(fit)).blocks)
+        return len(self._structure(task).blocks)
 
     def use_of_areas(self, task: Task) -> str:
         """What becomes of the areas of a task, in a sentence."""
-        fit = Fit.of(task)
-        structure = self._structure(task, fit, Use.of(fit))
+        structure = self._structure(task)
         blocks = f"{len(structure.blocks)} blocks" if len(structure.blocks) > 1 else "one block"
         if structure.by_areas:
             return f"targets in {blocks} on {structure.levels} levels, by the areas given"
@@ -142,29 +132,7 @@ class InteriorPointSolver(Solver):
     def effort(self, task: Task) -> float:
         """Multiplications of one factorisation for each non-zero of the matrix."""
         fit = Fit.of(task)
-        return self._structure(task, fit, Use.of(fit)).cost / max(fit.columns.nnz, 1)
-
-
-@attrs.frozen(eq=False)
-class _Key:
-    """What the blocks of a task depend on."""
-
-    system: weakref.ref[ScaledSystem]
-    support: npt.NDArray[np.int64] | None
-    use: Use
-    areas: Areas | None
-
-    def is_same(self, other: _Key) -> bool:
-        if self.system() is None or self.system() is not other.system() or self.areas is not other.areas:
-            return False
-        if (self.support is None) != (other.support is None):
-            return False
-        alike = self.support is None or np.array_equal(self.support, other.support)  # type: ignore[arg-type]
-        return (
-            alike
-            and np.array_equal(self.use.rows, other.use.rows)
-            and np.array_equal(self.use.columns, other.use.columns)
-        )
+        return self._finder.structure(task, fit, Use.of(fit), self.threads).cost / max(fit.columns.nnz, 1)
 
 
 def _blas_threads(count: int) -> AbstractContextManager[object]:

@@ -83,7 +83,8 @@ def _grown(splitters: Splitters, rows: IntArray, above: int, tried: int, depth: 
     heft = splitters.pattern.heft
     best = Node(rows, int(heft[rows].sum()), [])
     whole = best.cost(above)
-    if depth == 0 or best.size < 2 * LEAST_ROWS:
+    # However rows are split, each of them takes the square of those above: few rows below many are best as they are.
+    if depth == 0 or best.size < 2 * LEAST_ROWS or best.size * above**2 >= _WORTH * whole:
         return best
     candidates: list[tuple[float, Split]] = []
     for split in splits(splitters, rows):
