@@ -35,7 +35,7 @@ def test_rules_choose_targets_and_must_match_some():
     assert list(some.target_names) == ["t2", "t4", "t6"]
     assert np.array_equal(some.matrix.toarray(), problem.matrix.toarray()[[2, 4, 6]])
     assert choose_targets(problem) is problem
-    with pytest.raises(InputError, match=r"no target matches .*, whose columns are name, value, "):
+    with pytest.raises(InputError, match=r"no target matches .*; the columns of targets are name, value, "):
         choose_targets(problem, exclude="level == 'county'")
     with pytest.raises(InputError, match="no target is left"):
         choose_targets(problem, only="level == 'nation'", exclude="level == 'nation'")

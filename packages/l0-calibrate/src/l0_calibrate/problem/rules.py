@@ -48,7 +48,7 @@ def choose_targets(
         if not matched.any():
             described = naming(target_table(problem).columns, 20)
             raise InputError(
-                f"no target matches {rule!r}, by their columns {described}; see the values that those have"
+                f"no target matches {rule!r}; the columns of targets are {described}: look at the values that they have"
             )
         keep &= matched if wanted else ~matched
     if not keep.any():
