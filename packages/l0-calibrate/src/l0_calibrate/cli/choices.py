@@ -113,7 +113,7 @@ class Around:
     ] = None
     replicates: Annotated[Path | None, typer.Option(help="Replicate weights to calibrate in the same way.")] = None
     checkpoint: Annotated[Path | None, typer.Option(help="File that keeps the selection of this run.")] = None
-    resume: Annotated[bool, typer.Option(help="Go on from the checkpoint.")] = False
+    resume: Annotated[bool, typer.Option(help="Go on from the checkpoint where there is one.")] = False
 
     def __attrs_post_init__(self) -> None:
         if self.resume and self.checkpoint is None:
