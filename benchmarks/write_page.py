@@ -24,8 +24,8 @@ HEAD = """# Benchmarks
 
 Measured on two cores of a shared machine; seconds vary by some tens of per cent between runs, ratios are of one run.
 Dense fits, contradicting totals, two threads against one, memory, the path of budgets and an iteration are of the code
-as it is, measured on a day on which the machine was at its slowest: HiGHS took 2.6 to 2.8 times as long as on the day of
-the exact budgets, which are of older code, as are the other sections. Compare ratios of a section, not seconds of
+as it is, measured on a day on which the machine was at its slowest: HiGHS took 2.6 to 2.8 times as long as on the day
+of the exact budgets, which are of older code, as are the other sections. Compare ratios of a section, not seconds of
 different ones.
 Peers run in an environment of their own, as each script says; where one failed or was cut off, that is what the table
 shows. microcosm's `calibrate` package is not published on the package index and could not be run again.
