@@ -73,6 +73,22 @@ def test_an_interrupt_before_the_gate_lets_the_others_go() -> None:
     assert left == [False, False]
 
 
+@pytest.mark.parametrize("failing", [0, 2])
+def test_a_fault_of_one_lets_the_others_go(failing: int) -> None:
+    workers, shared = halves(3, 1)
+    left: list[bool] = []
+
+    def work(lane: Lane) -> None:
+        if lane.number == failing:
+            raise RuntimeError("no memory")
+        left.append(meet(shared.board.gate, lane.lanes))
+
+    with pytest.raises(RuntimeError, match="no memory"):
+        shared.run(work)
+    workers.close()
+    assert left == [False, False]
+
+
 def task(n: int = 600, m: int = 40, upper: float = 3.0) -> Task:
     random = np.random.default_rng(1)
     matrix = sp.random_array((m, n), density=0.2, random_state=random, data_sampler=random.standard_exponential)

@@ -7,7 +7,8 @@ Here each thread is handed many iterations at once, and they meet in machine cod
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple, TypeVar
 
 import attrs
@@ -75,12 +76,22 @@ class Lanes:
 
     def run(self, work: Callable[[Lane], Outcome]) -> Outcome:
         """``work`` of every lane at the same time; what the first returns."""
-        gate = self.board.gate
-        gate[:] = 0
+        self.board.gate[:] = 0
+
+        def share(t: int) -> Outcome:
+            with self._others_let_go():
+                return work(self.lanes[t])
+
+        with self._others_let_go():  # an interrupt, say, when work has been handed out and none of it begun here
+            return self.workers.all(len(self.lanes), share)[0]
+
+    @contextmanager
+    def _others_let_go(self) -> Iterator[None]:
+        """Whoever fails here will not come to the gate where others wait."""
         try:
-            return self.workers.all(len(self.lanes), lambda t: work(self.lanes[t]))[0]
+            yield
         except BaseException:
-            gate[_GIVEN_UP] = 1  # an interrupt, say, before this thread came to the gate where others wait
+            self.board.gate[_GIVEN_UP] = 1
             raise
 
     def summed(self, work: Callable[[Lane, FloatArray], None]) -> FloatArray:
