@@ -13,9 +13,9 @@ class Progress:
 
     ``stage`` is ``"select"``, ``"refit"``, ``"fit"``, ``"exchange"`` or ``"bound"`` (the fit of all records
     behind a dense bound); ``fraction`` the part of the stage that is done as far as it is known; ``loss`` the
-    mean price of the targets, spread included where a solver speaks (None before the first evaluation); ``gap``
-    the certified relative gap where there is one; ``kept`` the number of records in play; ``seconds`` since
-    the stage, or a fit of it, began.
+    mean |relative error| where a selector speaks, the objective a target (with the spread) where a solver does (None
+    before the first evaluation); ``gap`` the certified relative gap where there is one; ``kept`` the number of
+    records in play; ``seconds`` since the stage, or a fit of it, began.
     """
 
     stage: str

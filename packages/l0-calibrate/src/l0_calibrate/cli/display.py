@@ -61,7 +61,7 @@ def number(value: float | None, digits: int = 4) -> str:
 
 @contextmanager
 def progress(quiet: bool) -> Iterator[Watch]:
-    """A watch that shows a run: objective (see `Progress.loss`), records kept, time left."""
+    """A watch that shows a run: loss or objective (see `Progress.loss`), records kept, time left."""
     if quiet:
         yield unwatched
     elif sys.stderr.isatty():
@@ -70,15 +70,20 @@ def progress(quiet: bool) -> Iterator[Watch]:
         yield from _plain_lines()
 
 
-def _objective(event: Progress) -> str:
-    return "-" if event.loss is None else f"{event.loss:.5f}"
+_OF_SELECTORS = {"select", "exchange"}
+"""Stages whose events tell the loss; solvers tell their objective, with the price on unequal weights."""
+
+
+def _loss(event: Progress) -> str:
+    name = "loss" if event.stage in _OF_SELECTORS else "objective"
+    return f"{name} -" if event.loss is None else f"{name} {event.loss:.5f}"
 
 
 def _bar() -> Iterator[Watch]:
     columns = (
         TextColumn("{task.description:<8}"),
         BarColumn(bar_width=30),
-        TextColumn("{task.percentage:>3.0f}%  objective {task.fields[objective]}  kept {task.fields[kept]:,}"),
+        TextColumn("{task.percentage:>3.0f}%  {task.fields[loss]}  kept {task.fields[kept]:,}"),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
@@ -87,11 +92,11 @@ def _bar() -> Iterator[Watch]:
 
         def show(event: Progress) -> None:
             if event.stage not in tasks:
-                tasks[event.stage] = int(bar.add_task(event.stage, total=1.0, objective="-", kept=event.kept))
+                tasks[event.stage] = int(bar.add_task(event.stage, total=1.0, loss=_loss(event), kept=event.kept))
             bar.update(
                 tasks[event.stage],  # type: ignore[arg-type]
                 completed=min(event.fraction, 1.0),
-                objective=_objective(event),
+                loss=_loss(event),
                 kept=event.kept,
             )
 
@@ -121,7 +126,7 @@ def _plain_lines() -> Iterator[Watch]:
 def _print_line(event: Progress) -> None:
     gap = "" if event.gap is None else f"  gap {100 * event.gap:.2f} %"
     print(
-        f"{event.stage:<8} {100 * min(event.fraction, 1.0):3.0f} %  objective {_objective(event)}{gap}  "
+        f"{event.stage:<8} {100 * min(event.fraction, 1.0):3.0f} %  {_loss(event)}{gap}  "
         f"kept {event.kept:,}  {event.seconds:.1f} s",
         file=sys.stderr,
         flush=True,
