@@ -123,8 +123,13 @@ def count_records(source: Source, order: IntArray, out: IntArray) -> None:
 
 
 @jit
-def make_bundles(source: Source, order: IntArray, edges: IntArray, room: Room, out: BundleArrays) -> Counts:
-    """A bundle of each stretch of columns where that pays, or else of each run of the same rows in it."""
+def make_bundles(
+    source: Source, order: IntArray, edges: IntArray, room: Room, out: BundleArrays
+) -> tuple[int, int, int, int]:
+    """A bundle of each stretch of columns where that pays, or else of each run of the same rows in it.
+
+    Returns the fields of `Counts`.
+    """
     made = Counts(0, 0, 0, 0)
     out.row_edges[0] = out.run_edges[0] = out.columns[0] = out.touched_edges[0] = out.starts[0] = 0
     for g in range(edges.size - 1):
@@ -143,7 +148,7 @@ def make_bundles(source: Source, order: IntArray, edges: IntArray, room: Room, o
             for j in range(start, stop):
                 rows, lines = _examine(source, order[j : j + 1], room)
                 made = _emit(1, rows, lines, room, out, made)
-    return made
+    return made.bundles, made.rows, made.runs, made.touched
 
 
 @jit

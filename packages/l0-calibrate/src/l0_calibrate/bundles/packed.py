@@ -216,8 +216,8 @@ class Filled(NamedTuple):
 
 
 @jit
-def _count_kept(first: int, last: int, source: BundleArrays, keep: BoolArray) -> Filled:
-    """What the marked columns of some bundles fill."""
+def _count_kept(first: int, last: int, source: BundleArrays, keep: BoolArray) -> tuple[int, int, int, int]:
+    """What the marked columns of some bundles fill, as in `Filled`."""
     columns = runs = touched = values = 0
     for r in range(source.run_edges[first], source.run_edges[last]):
         length = source.touched_edges[r + 1] - source.touched_edges[r]
@@ -229,12 +229,14 @@ def _count_kept(first: int, last: int, source: BundleArrays, keep: BoolArray) ->
             runs += 1
             touched += length
             values += count * length
-    return Filled(columns, runs, touched, values)
+    return columns, runs, touched, values
 
 
 @jit
-def _keep(first: int, last: int, source: BundleArrays, keep: BoolArray, out: BundleArrays, begin: Filled) -> Filled:
-    """Copy the marked columns of some bundles behind what is filled; how much is filled then."""
+def _keep(
+    first: int, last: int, source: BundleArrays, keep: BoolArray, out: BundleArrays, begin: Filled
+) -> tuple[int, int, int, int]:
+    """Copy the marked columns of some bundles behind what is filled; how much is filled then, as in `Filled`."""
     column, run, at, start = begin
     if run == 0:
         out.run_edges[0] = out.columns[0] = out.touched_edges[0] = out.starts[0] = 0
@@ -259,4 +261,4 @@ def _keep(first: int, last: int, source: BundleArrays, keep: BoolArray, out: Bun
                 out.touched_edges[run] = at
                 out.starts[run] = start
         out.run_edges[b + 1] = run
-    return Filled(column, run, at, start)
+    return column, run, at, start

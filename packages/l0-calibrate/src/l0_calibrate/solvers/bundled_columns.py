@@ -98,7 +98,7 @@ class BundledColumns:
     def stretch(self, sides: Sides, pace: Pace) -> Went:
         """Iterations (see `l0_calibrate.solvers.stretch`)."""
         arrays, board = self.bundles.arrays, self._lanes.board
-        return self._lanes.run(lambda lane: stretch(lane, board, None, arrays, self.mass_row, sides, pace))
+        return Went(*self._lanes.run(lambda lane: stretch(lane, board, None, arrays, self.mass_row, sides, pace)))
 
     def matvec(self, u: FloatArray) -> FloatArray:
         """``A u``, shape (rows,)."""

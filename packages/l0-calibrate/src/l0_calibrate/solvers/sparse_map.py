@@ -85,7 +85,7 @@ class ColumnMap:
     def stretch(self, sides: Sides, pace: Pace) -> Went:
         """Iterations (see `l0_calibrate.solvers.stretch`)."""
         arrays, board, no_row = self.columns.arrays, self._lanes.board, np.zeros(0)
-        return self._lanes.run(lambda lane: stretch(lane, board, arrays, None, no_row, sides, pace))
+        return Went(*self._lanes.run(lambda lane: stretch(lane, board, arrays, None, no_row, sides, pace)))
 
     def restricted(self, chosen: IntArray, moving: BoolArray) -> ColumnMap:
         """Some of the columns (ascending), copied close together, on the same threads (which stay this map's).

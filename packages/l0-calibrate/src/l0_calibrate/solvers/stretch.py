@@ -63,8 +63,12 @@ def stretch(
     mass_row: FloatArray,
     sides: Sides,
     pace: Pace,
-) -> Went:
-    """What one lane does of iterations, over columns or over bundles: one of them is None."""
+) -> tuple[int, float, float, float]:
+    """What one lane does of iterations, over columns or over bundles: one of them is None; the fields of `Went`.
+
+    As a plain tuple: a named one is made by Python code, in which an interrupt that has waited for the end of the call
+    would be raised, and compiled code does not expect that.
+    """
     since, total, first, previous = pace.since, pace.total, pace.first, pace.previous
     done, omega = 0, pace.omega
     primal, terms, y = sides.primal, sides.terms, sides.dual.y
@@ -79,7 +83,7 @@ def stretch(
             moved = bundle_sweep(lane.first, lane.last, bundles, mass_row, y, primal, terms, omega, q, sums)
         residual = _rows_follow(lane, board, sides, moved, done, omega, q)
         if done == pace.most or residual <= pace.still or is_due(residual, since, total, first, previous):
-            return Went(done, residual, first, previous)
+            return done, residual, first, previous
         first, previous = remembered(residual, since, first)
 
 
