@@ -139,9 +139,10 @@ def test_a_step_on_bundles_is_one_on_columns(mass: bool, threads: int, monkeypat
         dual, products = (Dual(*(v.copy() for _ in range(3))) for v in (y, plain.b))
         rows = Rows(plain.b, price.cap, price.dead_zone, price.curvature, 0.1 / plain.row_sums)
         sides = Sides(primal, terms, others, dual, Products(*products), rows)
-        went = product_of.stretch(sides, Pace(3, -1.0, 1.3, 0, 0, np.inf, np.inf))
+        made, residual, *_ = product_of.stretch(sides, Pace(3, -1.0, 1.3, 0, 0, np.inf, np.inf))
+        assert made == 3
         back = np.argsort(order)
-        results.append((went.residual, *products, *dual, primal.u[back], primal.u1[back], primal.held[back]))
+        results.append((residual, *products, *dual, primal.u[back], primal.u1[back], primal.held[back]))
         product_of.close()
     for mine, theirs in zip(*results, strict=True):
         np.testing.assert_allclose(mine, theirs, rtol=1e-6, atol=1e-9)

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 import threading
 
 import numpy as np
 import pytest
-import scipy.sparse as sp
 
 from l0_calibrate.losses import RowPrice
-from l0_calibrate.solvers import Machine, Stop, Task, lanes
+from l0_calibrate.solvers import fused, lanes
 from l0_calibrate.solvers.fit import Fit
 from l0_calibrate.solvers.fused import FusedIteration
 from l0_calibrate.solvers.iteration import Opening
 from l0_calibrate.solvers.lanes import Lane, Lanes, meet
-from l0_calibrate.solvers.primal_dual import PrimalDualSolver
-from l0_calibrate.system import build_system
+from l0_calibrate.testing.tasks import boxed, random_system
 from l0_calibrate.threads import Threads
 from l0_gates.jit import jit
 
@@ -89,18 +90,18 @@ def test_a_fault_of_one_lets_the_others_go(failing: int) -> None:
     assert left == [False, False]
 
 
-def task(n: int = 600, m: int = 40, upper: float = 3.0) -> Task:
-    random = np.random.default_rng(1)
-    matrix = sp.random_array((m, n), density=0.2, random_state=random, data_sampler=random.standard_exponential)
-    system = build_system(matrix.tocsr(), (matrix @ np.ones(n)) * random.uniform(0.5, 2.0, m), np.ones(n))
-    return Task(system, RowPrice.absolute(np.ones(m)), None, np.zeros(n), np.full(n, upper), np.full(n, 1e-4), 1.0)
+@pytest.fixture
+def fit() -> Fit:
+    system = random_system(1, 40, 600)
+    return Fit.of(boxed(system, RowPrice.absolute(np.ones(40)), upper=3.0))
 
 
 @pytest.mark.parametrize("threads", [1, 3])
 @pytest.mark.parametrize("hold", [True, False])
-def test_a_stretch_is_its_iterations_one_by_one(threads: int, hold: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stretch_is_its_iterations_one_by_one(
+    threads: int, hold: bool, fit: Fit, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(lanes, "WORTH", 100)
-    fit = Fit.of(task())
     far, near = (FusedIteration(fit, Opening.of(fit, None), threads, hold) for _ in range(2))
     longest = 0
     while far.rule.total < 600:
@@ -124,8 +125,7 @@ def test_a_stretch_is_its_iterations_one_by_one(threads: int, hold: bool, monkey
     near.close()
 
 
-def test_a_stretch_ends_where_nothing_moves() -> None:
-    fit = Fit.of(task())
+def test_a_stretch_ends_where_nothing_moves(fit: Fit) -> None:
     run = FusedIteration(fit, Opening.of(fit, None), 1, hold=False)
     run.step()
     assert run.step(30, still=np.inf) > 0.0
@@ -133,25 +133,44 @@ def test_a_stretch_ends_where_nothing_moves() -> None:
     run.close()
 
 
-def test_the_clock_is_looked_at_within_a_stretch(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("at_once", "made"), [(3, 4), (20, 21)])
+def test_the_clock_is_looked_at_within_a_stretch(
+    at_once: int, made: int, fit: Fit, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """On a large matrix an iteration is long: a limit of time, or an interrupt, does not wait for many of them."""
-    from l0_calibrate.solvers import fused
-
-    monkeypatch.setattr(fused, "_ENTRIES_AT_ONCE", 3 * Fit.of(task()).columns.nnz)
-    fit = Fit.of(task())
+    monkeypatch.setattr(fused, "_ENTRIES_AT_ONCE", at_once * fit.columns.nnz)
     run = FusedIteration(fit, Opening.of(fit, None), 1)
     run.step()
+    run.rule.first = 0.0  # no restart is due
     run.step(30)
-    assert run.rule.total <= 4
+    assert run.rule.total == made
     run.close()
 
 
-def test_threads_agree_to_rounding(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lanes, "WORTH", 100)
-    solutions = [
-        PrimalDualSolver().solve(task(), Stop(iterations=200, certify=False), None, Machine(threads=threads))
-        for threads in (1, 2, 4)
-    ]
-    for other in solutions[1:]:
-        assert other.objective == pytest.approx(solutions[0].objective, rel=1e-9)
-        np.testing.assert_allclose(other.u, solutions[0].u, atol=1e-8)
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="the interrupts of this test are those of POSIX")
+def test_an_interrupt_that_waits_for_the_end_of_a_call_is_raised_behind_it() -> None:
+    """In a process of its own: compiled code in which it is raised ends that with a crash."""
+    code = (
+        "import signal\n"
+        "import numpy as np\n"
+        "from l0_calibrate.losses import RowPrice\n"
+        "from l0_calibrate.solvers.fit import Fit\n"
+        "from l0_calibrate.solvers.fused import FusedIteration\n"
+        "from l0_calibrate.solvers.iteration import Opening\n"
+        "from l0_calibrate.testing.tasks import boxed, random_system\n"
+        "fit = Fit.of(boxed(random_system(1, 40, 6000), RowPrice.absolute(np.ones(40))))\n"
+        "run = FusedIteration(fit, Opening.of(fit, None), 1)\n"
+        "run.step()\n"
+        "signal.signal(signal.SIGALRM, signal.default_int_handler)\n"
+        "heard = 0\n"
+        "for k in range(200):\n"
+        "    try:\n"
+        "        signal.setitimer(signal.ITIMER_REAL, 0.002)\n"
+        "        while True:\n"
+        "            run.step(30)\n"
+        "    except KeyboardInterrupt:\n"
+        "        heard += 1\n"
+        "print(heard)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.strip()) == (0, "200"), done.stderr

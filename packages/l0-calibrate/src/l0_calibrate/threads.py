@@ -1,7 +1,8 @@
-"""Pieces of work side by side, on the caller's thread and some more."""
+"""Pieces of work side by side, on the caller's thread and some more, and how work is shared out."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -9,8 +10,21 @@ from typing import TypeVar
 Outcome = TypeVar("Outcome")
 
 
+def useful(threads: int, work: int, least: int) -> int:
+    """How many of the threads at hand are worth using: each is to have at least ``least`` of the work."""
+    return max(1, min(threads, work // least))
+
+
+def even_shares(size: int, count: int) -> list[tuple[int, int]]:
+    """``count`` ranges of about equal length, one after another, from 0 to ``size``."""
+    return list(itertools.pairwise(size * t // count for t in range(count + 1)))
+
+
 class Threads:
-    """So many threads, the caller's among them; which of them does which piece depends on their number alone."""
+    """So many threads, the caller's among them; which of them does which piece depends on their number alone.
+
+    They end with `close`, or with a ``with`` statement.
+    """
 
     def __init__(self, count: int) -> None:
         self.count = count
@@ -28,6 +42,12 @@ class Threads:
         jobs = [self._pool.submit(lane, t) for t in range(1, lanes)]
         done = [lane(0), *(job.result() for job in jobs)]
         return [done[k % lanes][k // lanes] for k in range(pieces)]
+
+    def __enter__(self) -> Threads:
+        return self
+
+    def __exit__(self, *_fault: object) -> None:
+        self.close()
 
     def close(self) -> None:
         """End the threads."""

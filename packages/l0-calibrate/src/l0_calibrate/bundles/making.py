@@ -7,7 +7,6 @@ less work than to do without; any division into bundles is right, for every mult
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -18,7 +17,7 @@ import numpy.typing as npt
 from l0_calibrate.bundles.bundles import BundleArrays, Bundles
 from l0_calibrate.bundles.lines import Room, Source, count_records, keys, make_bundles
 from l0_calibrate.columns import Columns, row_numbers
-from l0_calibrate.threads import Threads
+from l0_calibrate.threads import Threads, even_shares
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -59,10 +58,9 @@ class BundleMaker:
     def keys(self, order: IntArray, key_row: int, workers: Threads | None = None) -> npt.NDArray[np.uint64]:
         """A number for each column, the same for those that belong together by a key row."""
         key = np.empty(order.size, dtype=np.uint64)
-        parts = 1 if workers is None else workers.count
-        edges = [order.size * t // parts for t in range(parts + 1)]
-        spans = [slice(*edge) for edge in itertools.pairwise(edges)]
-        (workers or Threads(1)).all(parts, lambda t: keys(self.source, order[spans[t]], key_row, key[spans[t]]))
+        workers = workers or Threads(1)
+        shares = [slice(*share) for share in even_shares(order.size, workers.count)]
+        workers.all(len(shares), lambda t: keys(self.source, order[shares[t]], key_row, key[shares[t]]))
         return key
 
     def make(self, order: IntArray, block: IntArray, key_row: int) -> tuple[IntArray, BundleArrays]:

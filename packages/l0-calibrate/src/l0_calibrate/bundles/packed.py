@@ -5,8 +5,6 @@ Where most rows are multiples of others on many records an iteration then passes
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import attrs
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +13,7 @@ from l0_calibrate.bundles.bundles import BundleArrays, Bundles
 from l0_calibrate.bundles.kernels import extent, most_lines
 from l0_calibrate.bundles.making import NO_ROW, BundleMaker, key_row
 from l0_calibrate.columns import ColumnArrays, Columns
-from l0_calibrate.threads import Threads
+from l0_calibrate.threads import Threads, useful
 from l0_gates.jit import jit
 
 FloatArray = npt.NDArray[np.float64]
@@ -44,7 +42,11 @@ class Packed:
     def of(cls, bundles: Bundles, columns: Columns, workers: Threads) -> Packed:
         """Measure what bundles of all columns lose."""
         rounding, parts = np.zeros(columns.count), bundles.parts(workers.count)
-        workers.all(len(parts), lambda t: _lose(*parts[t], columns.arrays, bundles.arrays, bundles.order, rounding))
+
+        def work(t: int) -> None:
+            _lose(*parts[t], columns.arrays, columns.rows, bundles.arrays, bundles.order, rounding)
+
+        workers.all(len(parts), work)
         return cls(bundles, rounding, bundles.size / columns.nnz)
 
     def pays_for(self, entries: int) -> bool:
@@ -81,40 +83,29 @@ def pack(columns: Columns, scale: FloatArray, threads: int) -> Packed | None:
         return None
     maker = BundleMaker.of(columns, np.arange(columns.rows), scale)
     order, block = np.arange(columns.count), np.zeros(columns.count, dtype=np.int64)
-    workers = Threads(threads)
 
     def cost(sample: Bundles) -> float:
         return float(sample.size + sample.arrays.rows.size)
 
-    by = key_row(maker, order, block, workers, cost)
-    # Columns with the same rows one after another: their runs are longer.
-    key = maker.keys(order, by, workers)
-    order = order[np.lexsort((maker.keys(order, NO_ROW, workers), key))]
-    key = key[order]
-    changes = np.concatenate(([0], np.flatnonzero(key[1:] != key[:-1]) + 1, [order.size]))
-    order, arrays = maker.make_all(order, block, by, changes, workers)
-    packed = Packed.of(Bundles(arrays, columns.rows, order, np.array([0, arrays.lines.size])), columns, workers)
-    workers.close()
+    with Threads(threads) as workers:
+        by = key_row(maker, order, block, workers, cost)
+        # Columns with the same rows one after another: their runs are longer.
+        key = maker.keys(order, by, workers)
+        order = order[np.lexsort((maker.keys(order, NO_ROW, workers), key))]
+        key = key[order]
+        changes = np.concatenate(([0], np.flatnonzero(key[1:] != key[:-1]) + 1, [order.size]))
+        order, arrays = maker.make_all(order, block, by, changes, workers)
+        packed = Packed.of(Bundles(arrays, columns.rows, order, np.array([0, arrays.lines.size])), columns, workers)
     return packed if pays(packed.bundles, columns.nnz) else None
 
 
 @jit
-def _height(first: int, last: int, bundles: BundleArrays) -> int:
-    """One more than the largest row of some bundles."""
-    height = 0
-    for k in range(bundles.row_edges[first], bundles.row_edges[last]):
-        row = int(bundles.rows[k])
-        if row >= height:
-            height = row + 1
-    return height
-
-
-@jit
 def _lose(
-    first: int, last: int, matrix: ColumnArrays, bundles: BundleArrays, order: IntArray, rounding: FloatArray
-) -> None:
+    first: int, last: int, matrix: ColumnArrays, height: int, bundles: BundleArrays, order: IntArray,
+    rounding: FloatArray,
+) -> None:  # fmt: skip
     """Sum up how far the entries of each column of some bundles are from what its bundle makes of them."""
-    place = np.full(_height(first, last, bundles), -1, dtype=np.int64)
+    place = np.full(height, -1, dtype=np.int64)
     near = np.zeros(most_lines(first, last, bundles))
     for b in range(first, last):
         for k in range(bundles.row_edges[b], bundles.row_edges[b + 1]):
@@ -127,8 +118,7 @@ def _lose(
                 j = order[np.uint64(bundles.columns[r]) + c]
                 for p in range(np.int64(matrix.indptr[j]), np.int64(matrix.indptr[j + 1])):
                     value = np.float64(matrix.values[p])
-                    row = matrix.indices[p]
-                    k = place[row] if row < place.size else -1
+                    k = place[matrix.indices[p]]
                     made = 0.0 if k < 0 else np.float64(bundles.multiple[k]) * near[bundles.line[k]]
                     rounding[j] += abs(value - made)
                 for k in range(length):
@@ -168,7 +158,7 @@ def kept(bundles: Bundles, chosen: IntArray, room: BundleRoom, workers: Threads)
     parts = bundles.parts(workers.count)
     # All parts but the last are gone through twice, as those that follow must know where they begin.
     sizes = workers.all(len(parts) - 1, lambda t: _count_kept(*parts[t], a, keep))
-    begins = [Filled(*row) for row in np.cumsum([(0, 0, 0, 0), *sizes], axis=0).tolist()]
+    begins = [tuple(row) for row in np.cumsum([(0, 0, 0, 0), *sizes], axis=0).tolist()]
     _, runs, touched, values = workers.all(len(parts), lambda t: _keep(*parts[t], a, keep, out, begins[t]))[-1]
     arrays = out._replace(
         columns=out.columns[: runs + 1], touched_edges=out.touched_edges[: runs + 1], touched=out.touched[:touched],
@@ -186,9 +176,8 @@ def placed(bundles: Bundles, place: IntArray, threads: int = 1) -> Bundles:
     chosen = np.flatnonzero(place >= 0)
     if chosen.size == place.size:
         return attrs.evolve(bundles, order=place)
-    workers = Threads(max(1, min(threads, bundles.size // _WORTH_A_THREAD)))
-    part = kept(bundles, chosen, BundleRoom.like(bundles), workers)
-    workers.close()
+    with Threads(useful(threads, bundles.size, _WORTH_A_THREAD)) as workers:
+        part = kept(bundles, chosen, BundleRoom.like(bundles), workers)
     return attrs.evolve(part, order=place[chosen])
 
 
@@ -206,18 +195,9 @@ def without_empty(bundles: Bundles) -> Bundles:
     return attrs.evolve(bundles, arrays=arrays, of_blocks=before[bundles.of_blocks])
 
 
-class Filled(NamedTuple):
-    """How much of the arrays of bundles is filled."""
-
-    columns: int
-    runs: int
-    touched: int
-    values: int
-
-
 @jit
 def _count_kept(first: int, last: int, source: BundleArrays, keep: BoolArray) -> tuple[int, int, int, int]:
-    """What the marked columns of some bundles fill, as in `Filled`."""
+    """How many of the columns of some bundles are marked, and their runs, touched lines and values."""
     columns = runs = touched = values = 0
     for r in range(source.run_edges[first], source.run_edges[last]):
         length = source.touched_edges[r + 1] - source.touched_edges[r]
@@ -234,9 +214,9 @@ def _count_kept(first: int, last: int, source: BundleArrays, keep: BoolArray) ->
 
 @jit
 def _keep(
-    first: int, last: int, source: BundleArrays, keep: BoolArray, out: BundleArrays, begin: Filled
+    first: int, last: int, source: BundleArrays, keep: BoolArray, out: BundleArrays, begin: tuple[int, int, int, int]
 ) -> tuple[int, int, int, int]:
-    """Copy the marked columns of some bundles behind what is filled; how much is filled then, as in `Filled`."""
+    """Copy the marked columns of some bundles behind those before (`_count_kept`), which are counted on."""
     column, run, at, start = begin
     if run == 0:
         out.run_edges[0] = out.columns[0] = out.touched_edges[0] = out.starts[0] = 0
@@ -247,9 +227,9 @@ def _keep(
             before = column
             for c in range(source.columns[r], source.columns[r + 1]):
                 if keep[c]:
-                    begin_of = source.starts[r] + (c - source.columns[r]) * length
+                    taken = source.starts[r] + (c - source.columns[r]) * length
                     for k in range(length):
-                        out.values[start + k] = source.values[begin_of + k]
+                        out.values[start + k] = source.values[taken + k]
                     start += length
                     column += 1
             if column > before:

@@ -8,7 +8,7 @@ import numpy.typing as npt
 from l0_calibrate.columns import ColumnArrays, Columns
 from l0_calibrate.losses.base import RowPrice
 from l0_calibrate.losses.row_kernels import row_cost, row_slope
-from l0_calibrate.threads import Threads
+from l0_calibrate.threads import Threads, even_shares, useful
 from l0_gates.jit import jit
 
 FloatArray = npt.NDArray[np.float64]
@@ -89,14 +89,12 @@ def column_gains(
     """
     gains = np.empty(chosen.size)
     rows = (price.cap, price.dead_zone, price.curvature)
-    parts = max(1, min(threads, chosen.size // _WORTH_A_THREAD))
-    shares = [slice(chosen.size * t // parts, chosen.size * (t + 1) // parts) for t in range(parts)]
+    with Threads(useful(threads, chosen.size, _WORTH_A_THREAD)) as workers:
+        shares = [slice(*share) for share in even_shares(chosen.size, workers.count)]
 
-    def work(t: int) -> None:
-        at = shares[t]
-        _gains(columns.arrays, chosen[at], residuals, rows, upper[at], spread[at], gains[at])
+        def work(t: int) -> None:
+            at = shares[t]
+            _gains(columns.arrays, chosen[at], residuals, rows, upper[at], spread[at], gains[at])
 
-    workers = Threads(parts)
-    workers.all(parts, work)
-    workers.close()
+        workers.all(len(shares), work)
     return gains

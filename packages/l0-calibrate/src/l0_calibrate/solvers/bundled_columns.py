@@ -15,8 +15,8 @@ from l0_calibrate.columns import Columns, chosen_columns
 from l0_calibrate.solvers import lanes
 from l0_calibrate.solvers.lanes import Lanes
 from l0_calibrate.solvers.sparse_map import SCATTER, ColumnMap
-from l0_calibrate.solvers.stretch import Pace, Sides, Went, stretch
-from l0_calibrate.threads import Threads
+from l0_calibrate.solvers.stretch import Pace, Sides, stretch
+from l0_calibrate.threads import Threads, useful
 
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
@@ -56,16 +56,15 @@ class BundledColumns:
     threads: int = 1
     _shared: Threads | None = None
     _moving: BoolArray | None = None
-    _workers: Threads = attrs.field(init=False)
     _lanes: Lanes = attrs.field(init=False)
     _room: BundleRoom | None = attrs.field(init=False, default=None)
     _lengths: IntArray | None = attrs.field(init=False, default=None)
 
     def __attrs_post_init__(self) -> None:
         work = self.bundles.size + self.bundles.arrays.rows.size
-        self.threads = max(1, min(self.threads, work // lanes.WORTH))
-        self._workers = self._shared or Threads(self.threads)
-        self._lanes = Lanes.of(self._workers, _cuts(self.bundles, self.threads, self._moving), self.rows)
+        self.threads = useful(self.threads, work, lanes.WORTH)
+        ranges = _cuts(self.bundles, self.threads, self._moving)
+        self._lanes = Lanes.of(self._shared or Threads(self.threads), ranges, self.rows)
 
     @property
     def rows(self) -> int:
@@ -74,7 +73,7 @@ class BundledColumns:
 
     def close(self) -> None:
         """End the threads."""
-        self._workers.close()
+        self._lanes.workers.close()
 
     def entries(self, chosen: IntArray) -> float:
         """The part of the values that some columns have."""
@@ -88,17 +87,18 @@ class BundledColumns:
         As they are, where that is less work; the copy stays until the next is made.
         """
         self._room = self._room or BundleRoom.like(self.bundles)
-        part = kept(self.bundles, chosen, self._room, self._workers)
+        workers = self._lanes.workers
+        part = kept(self.bundles, chosen, self._room, workers)
         ids = self.bundles.order[chosen]
         if not pays(part, int((self.columns.indptr[ids + 1] - self.columns.indptr[ids]).sum())):
-            return ColumnMap(chosen_columns(self.columns, ids), self.threads, self._workers, moving)
+            return ColumnMap(chosen_columns(self.columns, ids), self.threads, workers, moving)
         row = self.mass_row[chosen] if self.mass_row.size else self.mass_row
-        return BundledColumns(part, self.columns, row, self.threads, self._workers, moving)
+        return BundledColumns(part, self.columns, row, self.threads, workers, moving)
 
-    def stretch(self, sides: Sides, pace: Pace) -> Went:
+    def stretch(self, sides: Sides, pace: Pace) -> tuple[int, float, float, float]:
         """Iterations (see `l0_calibrate.solvers.stretch`)."""
         arrays, board = self.bundles.arrays, self._lanes.board
-        return Went(*self._lanes.run(lambda lane: stretch(lane, board, None, arrays, self.mass_row, sides, pace)))
+        return self._lanes.run(lambda lane: stretch(lane, board, None, arrays, self.mass_row, sides, pace))
 
     def matvec(self, u: FloatArray) -> FloatArray:
         """``A u``, shape (rows,)."""

@@ -114,11 +114,12 @@ class FusedIteration(Iteration):
         now = self._now
         self.is_whole = now is self._whole
         pace = Pace(most, still if self.is_whole else -1.0, *attrs.astuple(rule))
-        went = now.map.stretch(Sides(now.primal, now.terms, now.others, self._dual, self._products, self._rows), pace)
-        rule.went(went.iterations, went.first, went.previous)
+        sides = Sides(now.primal, now.terms, now.others, self._dual, self._products, self._rows)
+        made, residual, first, previous = now.map.stretch(sides, pace)
+        rule.count(made, first, previous)
         if review:
             self._now = now.without_held()
-        return went.residual
+        return residual
 
     def restart(self) -> None:
         """Go on from (u1, y1)."""

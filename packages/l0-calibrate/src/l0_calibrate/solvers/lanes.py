@@ -18,7 +18,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from l0_calibrate.threads import Threads
+from l0_calibrate.threads import Threads, even_shares
 from l0_gates.jit import jit
 
 FloatArray = npt.NDArray[np.float64]
@@ -70,9 +70,9 @@ class Lanes:
     def of(cls, workers: Threads, ranges: list[tuple[int, int]], rows: int) -> Lanes:
         """One lane for each range of columns; at most as many as there are threads."""
         count = len(ranges)
-        edges = [rows * t // count for t in range(count + 1)]
+        of_rows = even_shares(rows, count)
         board = Board(np.zeros(16, np.int64), np.zeros((count - 1, rows)), np.zeros((2, count, _FIELDS)))
-        return cls(workers, tuple(Lane(t, count, *ranges[t], edges[t], edges[t + 1]) for t in range(count)), board)
+        return cls(workers, tuple(Lane(t, count, *ranges[t], *of_rows[t]) for t in range(count)), board)
 
     def run(self, work: Callable[[Lane], Outcome]) -> Outcome:
         """``work`` of every lane at the same time; what the first returns."""

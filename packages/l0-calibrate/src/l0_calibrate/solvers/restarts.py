@@ -89,8 +89,8 @@ class RestartRule:
         self.total += 1
         return halpern(self.since)
 
-    def went(self, iterations: int, first: float, previous: float) -> None:
-        """Count iterations after which no restart was due but perhaps the last, `due` tells; residuals before that."""
+    def count(self, iterations: int, first: float, previous: float) -> None:
+        """Count iterations, of which all but the last have been asked about; the residuals that it is compared with."""
         self.since += iterations
         self.total += iterations
         self.first, self.previous = first, previous

@@ -12,8 +12,8 @@ from l0_calibrate.columns import Columns, ColumnsCopy, Room
 from l0_calibrate.solvers import lanes
 from l0_calibrate.solvers.kernels import multiply, multiply_transposed
 from l0_calibrate.solvers.lanes import Lanes
-from l0_calibrate.solvers.stretch import Pace, Sides, Went, stretch
-from l0_calibrate.threads import Threads
+from l0_calibrate.solvers.stretch import Pace, Sides, stretch
+from l0_calibrate.threads import Threads, useful
 
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
@@ -48,7 +48,7 @@ _WORTH_A_THREAD = 300_000
 
 def threads_for(columns: Columns, threads: int) -> int:
     """How many of the threads at hand are worth handing parts of a matrix; depends on its size alone."""
-    return max(1, min(threads, columns.nnz // _WORTH_A_THREAD))
+    return useful(threads, columns.nnz, _WORTH_A_THREAD)
 
 
 @attrs.define(eq=False)
@@ -63,29 +63,27 @@ class ColumnMap:
     threads: int = 1
     _shared: Threads | None = None
     _moving: BoolArray | None = None
-    _workers: Threads = attrs.field(init=False)
     _lanes: Lanes = attrs.field(init=False)
     _room: Room | None = attrs.field(init=False, default=None)
 
     def __attrs_post_init__(self) -> None:
-        self.threads = max(1, min(self.threads, self.columns.nnz // lanes.WORTH))
-        self._workers = self._shared or Threads(self.threads)
+        self.threads = useful(self.threads, self.columns.nnz, lanes.WORTH)
         ranges = even_ranges(self.columns, self.threads, self._moving)
-        self._lanes = Lanes.of(self._workers, ranges, self.columns.rows)
+        self._lanes = Lanes.of(self._shared or Threads(self.threads), ranges, self.columns.rows)
 
     def close(self) -> None:
         """End the threads."""
-        self._workers.close()
+        self._lanes.workers.close()
 
     def entries(self, chosen: IntArray) -> float:
         """The part of the entries that some columns have."""
         indptr = self.columns.indptr
         return float((indptr[chosen + 1] - indptr[chosen]).sum()) / max(self.columns.nnz, 1)
 
-    def stretch(self, sides: Sides, pace: Pace) -> Went:
+    def stretch(self, sides: Sides, pace: Pace) -> tuple[int, float, float, float]:
         """Iterations (see `l0_calibrate.solvers.stretch`)."""
         arrays, board, no_row = self.columns.arrays, self._lanes.board, np.zeros(0)
-        return Went(*self._lanes.run(lambda lane: stretch(lane, board, arrays, None, no_row, sides, pace)))
+        return self._lanes.run(lambda lane: stretch(lane, board, arrays, None, no_row, sides, pace))
 
     def restricted(self, chosen: IntArray, moving: BoolArray) -> ColumnMap:
         """Some of the columns (ascending), copied close together, on the same threads (which stay this map's).
@@ -94,7 +92,7 @@ class ColumnMap:
         """
         self._room = self._room or Room.like(self.columns, self.columns.nnz)
         copy = ColumnsCopy.of(self.columns, chosen, self._room)
-        part = ColumnMap(copy.columns, self.threads, self._workers, moving)
+        part = ColumnMap(copy.columns, self.threads, self._lanes.workers, moving)
         part._lanes.run(lambda lane: copy.fill(lane.first, lane.last))
         return part
 

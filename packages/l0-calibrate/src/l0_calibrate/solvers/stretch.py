@@ -45,15 +45,6 @@ class Pace(NamedTuple):
     previous: float
 
 
-class Went(NamedTuple):
-    """How many iterations were made, the residual of the last, and the two that it is compared with."""
-
-    iterations: int
-    residual: float
-    first: float
-    previous: float
-
-
 @fast_jit
 def stretch(
     lane: Lane,
@@ -64,10 +55,11 @@ def stretch(
     sides: Sides,
     pace: Pace,
 ) -> tuple[int, float, float, float]:
-    """What one lane does of iterations, over columns or over bundles: one of them is None; the fields of `Went`.
+    """What one lane does of iterations, over columns or over bundles: one of them is None.
 
-    As a plain tuple: a named one is made by Python code, in which an interrupt that has waited for the end of the call
-    would be raised, and compiled code does not expect that.
+    Returns how many were made, the residual of the last, and the two that it is compared with (``first``,
+    ``previous``). As a plain tuple: a named one is made by Python code, in which an interrupt that has waited for the
+    end of the call would be raised, and compiled code does not expect that.
     """
     since, total, first, previous = pace.since, pace.total, pace.first, pace.previous
     done, omega = 0, pace.omega

@@ -30,8 +30,7 @@ def bundled(columns: Columns, structure: Structure, scale: FloatArray, threads: 
     order = structure.column_order
     block_edges = np.array([0, *(block.columns[1] for block in structure.blocks)])
     block = np.repeat(np.arange(block_edges.size - 1), np.diff(block_edges))
-    workers = Threads(threads)
-    key = key_row(maker, order, block, workers, lambda bundles: float(bundles.work[-1]))
-    order, arrays = maker.make_all(order, block, key, block_edges, workers)
-    workers.close()
+    with Threads(threads) as workers:
+        key = key_row(maker, order, block, workers, lambda bundles: float(bundles.work[-1]))
+        order, arrays = maker.make_all(order, block, key, block_edges, workers)
     return Bundles(arrays, maker.height, order, np.searchsorted(arrays.columns[arrays.run_edges], block_edges))

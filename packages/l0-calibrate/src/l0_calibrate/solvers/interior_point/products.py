@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from l0_calibrate.bundles.bundles import Bundles
 from l0_calibrate.bundles.kernels import multiply, multiply_transposed
-from l0_calibrate.threads import Threads
+from l0_calibrate.threads import Threads, even_shares
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -45,8 +45,8 @@ class BundleMap:
 
     def over(self, size: int, kernel: Callable[..., Any], *arguments: Any) -> list[Any]:
         """``kernel(first, last, *arguments)`` for each thread's part of ``size`` elements (unsigned, as places are)."""
-        edges = [np.uint64(size * t // self.threads) for t in range(self.threads + 1)]
-        return self.all(self.threads, lambda t: kernel(edges[t], edges[t + 1], *arguments))
+        shares = [tuple(map(np.uint64, share)) for share in even_shares(size, self.threads)]
+        return self.all(self.threads, lambda t: kernel(*shares[t], *arguments))
 
     def matvec(self, u: FloatArray, before: Callable[[Any, Any], None] | None = None) -> FloatArray:
         """``A u``, shape (height,); ``before(first, last)`` makes ready a thread's own part of ``u``."""

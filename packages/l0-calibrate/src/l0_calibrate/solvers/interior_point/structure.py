@@ -54,8 +54,7 @@ def find_structure(
     threads
         The structure is the same for any number.
     """
-    workers = Threads(threads)
-    try:
+    with Threads(threads) as workers:
         pattern = Pattern.of(columns, use_rows, use_columns, workers)
         splitters = Splitters.of(pattern, workers)
         if areas is not None:
@@ -63,8 +62,6 @@ def find_structure(
             if tree.below and tree.cost(0) < _WORTH * block_cost(float(pattern.heft.sum()), 0):
                 return numbered(pattern, tree, by_areas=True)
         return numbered(pattern, _grown(splitters, np.flatnonzero(pattern.heft), 0, _TRIED, _DEPTH))
-    finally:
-        workers.close()
 
 
 def _refined(splitters: Splitters, tree: Node, above: int) -> Node:
