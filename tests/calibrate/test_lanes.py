@@ -15,7 +15,7 @@ from l0_calibrate.solvers import fused, lanes
 from l0_calibrate.solvers.fit import Fit
 from l0_calibrate.solvers.fused import FusedIteration
 from l0_calibrate.solvers.iteration import Opening
-from l0_calibrate.solvers.lanes import Lane, Lanes, meet
+from l0_calibrate.solvers.lanes import Board, Lane, Lanes, meet
 from l0_calibrate.testing.tasks import boxed, random_system
 from l0_calibrate.threads import Threads
 from l0_gates.jit import jit
@@ -35,15 +35,15 @@ def test_every_row_belongs_to_one_lane(count: int, rows: int) -> None:
 
 
 @jit
-def _counts(lane: Lane, gate: np.ndarray, numbers: np.ndarray, times: int) -> int:
+def _counts(lane: Lane, board: Board, numbers: np.ndarray, times: int) -> int:
     """Each lane counts up its number, and looks after each meeting whether all the others have the same."""
     apart = 0
     for k in range(times):
         numbers[lane.number] = k
-        meet(gate, lane.lanes)
+        meet(board, lane)
         for t in range(lane.lanes):
             apart += numbers[t] != k
-        meet(gate, lane.lanes)
+        meet(board, lane)
     return apart
 
 
@@ -52,7 +52,7 @@ def test_nobody_leaves_before_all_have_come(count: int) -> None:
     workers, shared = halves(count, 1)
     numbers = np.zeros(count, dtype=np.int64)
     found: list[int] = []
-    shared.run(lambda lane: found.append(_counts(lane, shared.board.gate, numbers, 20_000)))
+    shared.run(lambda lane: found.append(_counts(lane, shared.board, numbers, 20_000)))
     assert found == [0] * count
     workers.close()
 
@@ -66,7 +66,7 @@ def test_an_interrupt_before_the_gate_lets_the_others_go() -> None:
             assert waiting.wait(30)
             raise KeyboardInterrupt
         waiting.set()
-        left.append(meet(shared.board.gate, lane.lanes))
+        left.append(meet(shared.board, lane))
 
     with pytest.raises(KeyboardInterrupt):
         shared.run(work)
@@ -82,12 +82,27 @@ def test_a_fault_of_one_lets_the_others_go(failing: int) -> None:
     def work(lane: Lane) -> None:
         if lane.number == failing:
             raise RuntimeError("no memory")
-        left.append(meet(shared.board.gate, lane.lanes))
+        left.append(meet(shared.board, lane))
 
     with pytest.raises(RuntimeError, match="no memory"):
         shared.run(work)
     workers.close()
     assert left == [False, False]
+
+
+def test_who_waits_in_vain_looks_less_often_the_next_time() -> None:
+    workers, shared = halves(2, 1)
+    came = threading.Event()
+
+    def work(lane: Lane) -> None:
+        if lane.number == 1:
+            came.wait(0.05)  # in vain, while the other looks for it
+        meet(shared.board, lane)
+
+    shared.run(work)
+    workers.close()
+    waited, late = shared.board.patience[:, 0]
+    assert lanes._FEWEST_LOOKS <= waited < lanes._MOST_LOOKS and late == lanes._MOST_LOOKS
 
 
 @pytest.fixture

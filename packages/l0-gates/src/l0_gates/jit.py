@@ -30,6 +30,8 @@ def jit(function: Kernel, fastmath: bool = False, inline: bool = False) -> Kerne
     in the order in which they are written. ``fastmath`` lets the compiler regroup and fuse operations (for
     vector units): equal input still gives bit-equal output on one machine, and infinities keep their meaning.
 
+    A division by zero gives infinity or NaN, as in NumPy: a test for it keeps the compiler from using vector units.
+
     ``inline`` puts the body in the place of each call, where the compiler thinks it too long for that: the call of a
     short loop over arrays costs as much as some of its rounds.
 
@@ -38,7 +40,12 @@ def jit(function: Kernel, fastmath: bool = False, inline: bool = False) -> Kerne
     where the types of its arguments have moved to another module. An upgrade in place leaves such code behind.
     """
     flags: bool | set[str] = _REGROUP if fastmath else False
-    options = {"nogil": True, "fastmath": flags, "inline": "always" if inline else "never"}
+    options = {
+        "nogil": True,
+        "error_model": "numpy",
+        "fastmath": flags,
+        "inline": "always" if inline else "never",
+    }
     name, stamp = function.__qualname__, _stamp(function)
     function.__qualname__ = f"{name}-{stamp}"  # numba names the files of its cache after it
     try:

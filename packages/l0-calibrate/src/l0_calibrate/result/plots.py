@@ -25,11 +25,11 @@ def _errors(axes: Axes, before: np.ndarray, after: np.ndarray) -> None:
     axes.plot([_FLOOR, _CEILING], [_FLOOR, _CEILING], color=_BEFORE, lw=1, zorder=1)
     axes.scatter(x[better], y[better], s=14, color=_AFTER, alpha=0.6, lw=0, label=f"closer ({int(better.sum())})")
     axes.scatter(x[~better], y[~better], s=14, color=_GUIDE, alpha=0.7, lw=0, label=f"farther ({int((~better).sum())})")
-    axes.axhline(0.1, color=_GUIDE, lw=0.8, ls=":")
+    axes.axhline(0.1, color=_GUIDE, lw=0.8, ls=":", label="10 %")
     axes.set(xscale="log", yscale="log", xlim=(_FLOOR, _CEILING), ylim=(_FLOOR, _CEILING))
-    axes.set_xlabel("|relative error| with the initial weights (below 0.01 % at the edge)")
-    axes.set_ylabel("|relative error| after calibration (the same)")
-    axes.set_title("Each target, before and after (dotted: 10 %)")
+    axes.set_xlabel("|relative error| with the initial weights")
+    axes.set_ylabel("|relative error| after calibration")
+    axes.set_title("Each target, before and after (below 0.01 % at the edge)")
     axes.legend(loc="upper left", frameon=False)
 
 

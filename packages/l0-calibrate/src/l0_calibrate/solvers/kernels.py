@@ -21,6 +21,8 @@ BoolArray = npt.NDArray[np.bool_]
 
 _AT_A_TIME = 128
 """Columns that take a step together: their entries are still close at hand when they are added to the rows."""
+_ROWS_AT_A_TIME = 256
+"""Rows that take a step together, by short loops over few arrays each, which become vector instructions."""
 
 
 class Primal(NamedTuple):
@@ -149,28 +151,26 @@ def dual_step(
     b, cap, dead_zone, curvature, step = rows
     travel = 0.0
     cross = 0.0
-    for t in range(sums.shape[0]):
-        for i in range(first, last):
-            product_1[i] += sums[t, i]
-    for i in range(first, last):
-        sigma = step[i] / omega
-        old = y[i]
-        new = old + sigma * (2.0 * product_1[i] - product[i] - b[i])
-        zone = sigma * dead_zone[i]
-        if new > zone:
-            new -= zone
-        elif new < -zone:
-            new += zone
-        else:
-            new = 0.0
-        new = new / (1.0 + sigma * curvature[i])
-        new = min(max(new, -cap[i]), cap[i])
-        change = new - old
-        travel += change * change / step[i]
-        cross += change * (product_1[i] - product[i])
-        y1[i] = new
-        y[i] = q * (2.0 * new - old) + (1.0 - q) * y_anchor[i]
-        product[i] = q * (2.0 * product_1[i] - product[i]) + (1.0 - q) * product_anchor[i]
+    for start in range(first, last, _ROWS_AT_A_TIME):
+        begin, end = np.uint64(start), np.uint64(min(start + _ROWS_AT_A_TIME, last))
+        for t in range(sums.shape[0]):
+            for i in range(begin, end):
+                product_1[i] += sums[t, i]
+        for i in range(begin, end):
+            y1[i] = y[i] + step[i] / omega * (2.0 * product_1[i] - product[i] - b[i])
+        for i in range(begin, end):
+            sigma = step[i] / omega
+            zone = sigma * dead_zone[i]
+            shrunk = max(y1[i] - zone, 0.0) + min(y1[i] + zone, 0.0)
+            y1[i] = min(max(shrunk / (1.0 + sigma * curvature[i]), -cap[i]), cap[i])
+        for i in range(begin, end):
+            change = y1[i] - y[i]
+            travel += change * change / step[i]
+            cross += change * (product_1[i] - product[i])
+        for i in range(begin, end):
+            y[i] = q * (2.0 * y1[i] - y[i]) + (1.0 - q) * y_anchor[i]
+        for i in range(begin, end):
+            product[i] = q * (2.0 * product_1[i] - product[i]) + (1.0 - q) * product_anchor[i]
     return travel, cross
 
 

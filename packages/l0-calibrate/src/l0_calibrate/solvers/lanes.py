@@ -29,8 +29,10 @@ WORTH = 10_000
 """Values of one thread's share below which meeting the others costs more than it saves."""
 _GIVEN_UP = 8
 """Place at a gate that tells whether somebody will never come, not on the cache line of the count of arrivals."""
-_SPINS = 2_000
-"""Looks at the gate, about as many nanoseconds, before each further one gives way to other threads."""
+_MOST_LOOKS, _FEWEST_LOOKS = 200_000, 10_000
+"""Looks at the gate before a lane naps: some hundred microseconds, and about what a nap takes to end."""
+_NAP = np.uint32(20)
+"""Microseconds."""
 _FIELDS = 8
 """Numbers of a lane on the board, a cache line of them: two threads do not write to the same one."""
 
@@ -50,12 +52,13 @@ class Board(NamedTuple):
     """What the threads share: where they meet, sums over rows of all lanes but the first, and numbers of each.
 
     Shapes (16,), (lanes - 1, rows) and (2, lanes, 8): what is written for one iteration is read while the fastest may
-    be in the next.
+    be in the next. ``patience``, (lanes, 8), is each lane's own: how often it looks at the gate before it naps.
     """
 
     gate: IntArray
     sums: FloatArray
     numbers: FloatArray
+    patience: IntArray
 
 
 @attrs.frozen(eq=False)
@@ -71,7 +74,8 @@ class Lanes:
         """One lane for each range of columns; at most as many as there are threads."""
         count = len(ranges)
         of_rows = even_shares(rows, count)
-        board = Board(np.zeros(16, np.int64), np.zeros((count - 1, rows)), np.zeros((2, count, _FIELDS)))
+        numbers, patience = np.zeros((2, count, _FIELDS)), np.full((count, _FIELDS), _MOST_LOOKS, np.int64)
+        board = Board(np.zeros(16, np.int64), np.zeros((count - 1, rows)), numbers, patience)
         return cls(workers, tuple(Lane(t, count, *ranges[t], *of_rows[t]) for t in range(count)), board)
 
     def run(self, work: Callable[[Lane], Outcome]) -> Outcome:
@@ -126,21 +130,34 @@ def _seen(_typing: Any, gate: Any) -> Any:
     return types.int64(gate), code
 
 
-_give_way = types.ExternalFunction("SwitchToThread" if sys.platform == "win32" else "sched_yield", types.int32())
+if sys.platform == "win32":
+    _sleep = types.ExternalFunction("Sleep", types.void(types.uint32))
+    _NAP = np.uint32(0)  # of milliseconds: what is left of this turn
+else:
+    _sleep = types.ExternalFunction("usleep", types.int32(types.uint32))
 
 
 @jit
-def meet(gate: IntArray, lanes: int) -> bool:
-    """Wait until all lanes have come; False where one never will."""
-    if lanes == 1:
+def meet(board: Board, lane: Lane) -> bool:
+    """Wait until all lanes have come; False where one never will.
+
+    A lane looks out for the others without pause, which is what finds them soonest, and naps between looks where that
+    takes too long: one of them may be waiting for this processor. Whoever waits in vain looks less often the next time.
+    """
+    if lane.lanes == 1:
         return True
-    spins = 0
-    last = (_arrive(gate) // lanes + 1) * lanes
+    gate, patience = board.gate, board.patience[lane.number]
+    last = (_arrive(gate) // lane.lanes + 1) * lane.lanes
     given_up = gate[_GIVEN_UP:]
+    looks, most = 0, patience[0]
     while _seen(gate) < last:
         if _seen(given_up) != 0:
             return False
-        spins += 1
-        if spins > _SPINS:
-            _give_way()
+        looks += 1
+        if looks > most:
+            _sleep(_NAP)
+    if looks > most:
+        patience[0] = max(most // 2, _FEWEST_LOOKS)
+    elif looks > most // 4:
+        patience[0] = min(most * 2, _MOST_LOOKS)
     return True

@@ -101,11 +101,11 @@ def _rows_follow(lane: Lane, board: Board, sides: Sides, moved: float, iteration
     """
     numbers = board.numbers[iteration % 2]
     numbers[lane.number, 0] = moved
-    if not meet(board.gate, lane.lanes):
+    if not meet(board, lane):
         return -1.0
     travel, cross = dual_step(lane.top, lane.bottom, board.sums, sides.dual, sides.products, sides.rows, omega, q)
     numbers[lane.number, 1], numbers[lane.number, 2] = travel, cross
-    if not meet(board.gate, lane.lanes):
+    if not meet(board, lane):
         return -1.0
     moved = travel = cross = 0.0
     for t in range(lane.lanes):
