@@ -25,11 +25,11 @@ IntArray = npt.NDArray[np.int64]
 
 SETTLE = 1_500
 """Iterations of the fit before the first round."""
-BACK = Pace(120, Step(60, 0.95), sweep=False)
+BACK = Pace(80, Step(30, 0.95), sweep=False)
 """The pace of a round: fit with the newcomers, prune back to the budget."""
 NEAR, FAR = 100, 40
 """Rounds by default, near the number of targets or below and well above it."""
-CLOSE = 400
+CLOSE = 200
 """Iterations of the fit that decides a round."""
 SHORT_LIST = 1.5
 """Records scored for each that comes in."""

@@ -27,8 +27,8 @@ _SMALL = 500_000
 _LARGE = 5_000_000
 """Non-zeros from which more care is too dear: at 37 M it took three quarters more time, and the loss was no lower."""
 
-_NEAR = 1.5
-"""Records for each target up to which K is near the number of targets."""
+_NEAR, _FAR = 1.5, 3.0
+"""Records for each target up to which K is near the number of targets, and from which a support is far from it."""
 
 _NEARLY = 0.97
 """Part of the effective sample size wanted that a selection should have; the refit finds the rest."""
@@ -58,18 +58,21 @@ class Step:
 class Pace:
     """How a pruning goes: iterations of the first fit, and its steps.
 
-    ``near`` and ``below`` are the steps while the support is near the number of targets, and below it; None for
-    those of elsewhere. ``sweep`` tells whether records that end a fit at zero are dropped at once.
+    ``far``, ``near`` and ``below`` are the steps while the support is far above the number of targets, near it, and
+    below it; None for those of elsewhere. ``sweep`` tells whether records that end a fit at zero are dropped at once.
     """
 
     first: int
     step: Step
+    far: Step | None = None
     near: Step | None = None
     below: Step | None = None
     sweep: bool = True
 
     def step_from(self, size: int, targets: int) -> Step:
         """The step from a support of that size."""
+        if size >= _FAR * targets:
+            return self.far or self.step
         other = self.below if size < targets else self.near if size < _NEAR * targets else None
         return other or self.step
 
@@ -88,13 +91,15 @@ class Pace:
         """Careful where that costs next to nothing; elsewhere the time is better spent on the search that follows."""
         if budget.nested:
             return NESTED
-        return CAREFUL if budget.system.columns.nnz < _SMALL else BRIEF
+        entries = budget.system.columns.nnz
+        return CAREFUL if entries < _SMALL else QUICK if entries < _LARGE else BRIEF
 
 
-CAREFUL = Pace(1_500, Step(150, 0.95), below=Step(60, 0.98))
-"""Below the number of targets many short steps choose better than fewer with more iterations."""
-QUICK = Pace(600, Step(120, 0.94))
-BRIEF = Pace(300, Step(80, 0.93))
+CAREFUL = Pace(1_500, Step(150, 0.95), far=Step(75, 0.95), below=Step(60, 0.98))
+"""Below the number of targets many short steps choose better than fewer with more iterations; far above it, where many
+records do for one another, a few iterations choose as well."""
+QUICK = Pace(600, Step(120, 0.94), far=Step(40, 0.95))
+BRIEF = Pace(300, Step(80, 0.93), far=Step(25, 0.93))
 NESTED = Pace(0, Step(75, 0.95, last=0), near=Step(120, 0.95, last=0), below=Step(40, 0.98))
 """From the fit of a larger budget, which needs no first one. What a fit at K itself would find, the refit finds; only
 below the number of targets does it take longer without. Steps of 10 % lost records that matter, whatever the

@@ -80,6 +80,11 @@ class ColumnMap:
         indptr = self.columns.indptr
         return float((indptr[chosen + 1] - indptr[chosen]).sum()) / max(self.columns.nnz, 1)
 
+    @property
+    def _is_short(self) -> bool:
+        """Whether a single product is over before it is handed out."""
+        return threads_for(self.columns, self.threads) == 1
+
     def stretch(self, sides: Sides, pace: Pace) -> tuple[int, float, float, float]:
         """Iterations (see `l0_calibrate.solvers.stretch`)."""
         arrays, board, no_row = self.columns.arrays, self._lanes.board, np.zeros(0)
@@ -98,11 +103,18 @@ class ColumnMap:
 
     def matvec(self, u: FloatArray) -> FloatArray:
         """``A u``, shape (m,)."""
+        if self._is_short:
+            product = np.zeros(self.columns.rows)
+            multiply(0, self.columns.count, self.columns.arrays, u, product)
+            return product
         return self._lanes.summed(lambda lane, sums: multiply(lane.first, lane.last, self.columns.arrays, u, sums))
 
     def rmatvec(self, y: FloatArray) -> FloatArray:
         """``A'y``, shape (k,)."""
         g, arrays = np.empty(self.columns.count), self.columns.arrays
+        if self._is_short:
+            multiply_transposed(0, self.columns.count, arrays, y, g)
+            return g
         # Each thread writes entries of its own: the bits are the same for any number of threads.
         self._lanes.run(lambda lane: multiply_transposed(lane.first, lane.last, arrays, y, g))
         return g
