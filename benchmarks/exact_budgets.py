@@ -71,7 +71,7 @@ CASES: dict[str, dict[str, Any]] = {
     "large 14000": {
         "problem": LARGE,
         "options": {
-            "keep": 14_000, "max_weight_ratio": 5, "selector": "exchange", "selector_settings": {"seconds": 40},
+            "keep": 14_000, "max_weight_ratio": 5, "selector": "exchange", "selector_settings": {"seconds": 35},
         },
         "reach": {"loss": 0.0750, "ess": 6_000, "seconds": 60},
     },

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import attrs
 import numpy as np
 import pytest
@@ -21,6 +23,7 @@ from l0_calibrate.solvers.fused import FusedIteration
 from l0_calibrate.solvers.iteration import Opening
 from l0_calibrate.solvers.kernels import Dual, Primal, Products, Rows, Terms
 from l0_calibrate.solvers.primal_dual import PrimalDualSolver
+from l0_calibrate.solvers.restarts import next_weight
 from l0_calibrate.solvers.sparse_map import ColumnMap
 from l0_calibrate.solvers.stretch import Pace, Sides
 from l0_calibrate.system import ScaledSystem, build_system
@@ -138,11 +141,27 @@ def test_a_step_on_bundles_is_one_on_columns(mass: bool, threads: int, monkeypat
         terms = Terms(plain.lower[order], plain.upper[order], plain.spread[order], 1.0, step[order])
         dual, products = (Dual(*(v.copy() for _ in range(3))) for v in (y, plain.b))
         rows = Rows(plain.b, price.cap, price.dead_zone, price.curvature, 0.1 / plain.row_sums)
-        sides = Sides(primal, terms, others, dual, Products(*products), rows)
+        now = Products(*products)
+        sides = Sides(primal, terms, others, 2.5, dual, now, rows)
         made, residual, *_ = product_of.stretch(sides, Pace(3, -1.0, 1.3, 0, 0, np.inf, np.inf))
         assert made == 3
         back = np.argsort(order)
-        results.append((residual, *products, *dual, primal.u[back], primal.u1[back], primal.held[back]))
+        results.append(
+            [residual, *(v.copy() for v in (*now, *dual)), *(v[back] for v in (primal.u, primal.u1, primal.held))]
+        )
+        # A restart goes on from the new point, with the weight that the travels of both sides ask for.
+        size = math.sqrt(2.5 + float((primal.u1**2 / terms.step).sum()))
+        length = math.sqrt(float(((primal.u1 - primal.anchor) ** 2 / terms.step).sum()))
+        of_rows = [math.sqrt(float((v**2 / rows.step).sum())) for v in (dual.y1 - dual.anchor, dual.y1)]
+        weight = product_of.restart(sides, 1.3)
+        assert weight == pytest.approx(next_weight(1.3, (length, size), tuple(of_rows)), rel=1e-12)
+        for current, anchor, new in (
+            (primal.u, primal.anchor, primal.u1),
+            (dual.y, dual.anchor, dual.y1),
+            (now.current, now.anchor, now.new),
+        ):
+            np.testing.assert_array_equal(current, new)
+            np.testing.assert_array_equal(anchor, new)
         product_of.close()
     for mine, theirs in zip(*results, strict=True):
         np.testing.assert_allclose(mine, theirs, rtol=1e-6, atol=1e-9)

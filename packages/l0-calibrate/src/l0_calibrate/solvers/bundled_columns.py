@@ -15,7 +15,7 @@ from l0_calibrate.columns import Columns, chosen_columns
 from l0_calibrate.solvers import lanes
 from l0_calibrate.solvers.lanes import Lanes
 from l0_calibrate.solvers.sparse_map import SCATTER, ColumnMap
-from l0_calibrate.solvers.stretch import Pace, Sides, stretch
+from l0_calibrate.solvers.stretch import Pace, Sides, restart, stretch
 from l0_calibrate.threads import Threads, useful
 
 FloatArray = npt.NDArray[np.float64]
@@ -95,10 +95,15 @@ class BundledColumns:
         row = self.mass_row[chosen] if self.mass_row.size else self.mass_row
         return BundledColumns(part, self.columns, row, self.threads, workers, moving)
 
-    def stretch(self, sides: Sides, pace: Pace) -> tuple[int, float, float, float]:
+    def stretch(self, sides: Sides, pace: Pace) -> tuple[int, float, int, float, float, float]:
         """Iterations (see `l0_calibrate.solvers.stretch`)."""
         arrays, board = self.bundles.arrays, self._lanes.board
         return self._lanes.run(lambda lane: stretch(lane, board, None, arrays, self.mass_row, sides, pace))
+
+    def restart(self, sides: Sides, omega: float) -> float:
+        """Go on from the new point; the next omega."""
+        arrays, board = self.bundles.arrays, self._lanes.board
+        return self._lanes.run(lambda lane: restart(lane, board, board.numbers[0], arrays, sides, omega))
 
     def matvec(self, u: FloatArray) -> FloatArray:
         """``A u``, shape (rows,)."""

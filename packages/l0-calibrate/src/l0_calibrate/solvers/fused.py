@@ -7,8 +7,6 @@ others are swept, close together in memory. Every few iterations a sweep of all 
 
 from __future__ import annotations
 
-import math
-
 import attrs
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +15,7 @@ from l0_calibrate.solvers.bundled_columns import BundledColumns
 from l0_calibrate.solvers.fit import Fit
 from l0_calibrate.solvers.iteration import CHECK_EVERY, Iteration, Opening
 from l0_calibrate.solvers.kernels import Dual, Primal, Products, Rows, Terms
-from l0_calibrate.solvers.restarts import RestartRule, Travel
+from l0_calibrate.solvers.restarts import RestartRule
 from l0_calibrate.solvers.sparse_map import ColumnMap
 from l0_calibrate.solvers.stretch import Pace, Sides
 
@@ -40,6 +38,7 @@ class _Play:
     primal: Primal
     terms: Terms
     others: FloatArray = attrs.field(factory=lambda: np.zeros(0))
+    others_size: float = 0.0
     ids: IntArray | None = None
 
     def without_held(self) -> _Play:
@@ -55,6 +54,7 @@ class _Play:
             mine,
             Terms(terms.lower[ids], terms.upper[ids], terms.kappa[ids], terms.centre, terms.step[ids]),
             self.map.matvec(held) if held.any() else np.zeros(0),
+            float((held**2 / terms.step).sum()),
             ids,
         )
 
@@ -63,11 +63,6 @@ class _Play:
         if self.ids is not None:
             for mine, theirs in zip(self.primal, whole.primal, strict=True):
                 theirs[self.ids] = mine
-
-    def restart(self) -> None:
-        """Average and anchor go to the new point."""
-        self.primal.u[:] = self.primal.u1
-        self.primal.anchor[:] = self.primal.u1
 
 
 class FusedIteration(Iteration):
@@ -114,28 +109,19 @@ class FusedIteration(Iteration):
         now = self._now
         self.is_whole = now is self._whole
         pace = Pace(most, still if self.is_whole else -1.0, *attrs.astuple(rule))
-        sides = Sides(now.primal, now.terms, now.others, self._dual, self._products, self._rows)
-        made, residual, first, previous = now.map.stretch(sides, pace)
-        rule.count(made, first, previous)
+        made, residual, since, omega, first, previous = now.map.stretch(self._sides(), pace)
+        rule.go_on(made, since, omega, first, previous)
         if review:
             self._now = now.without_held()
         return residual
 
     def restart(self) -> None:
-        """Go on from (u1, y1)."""
-        dual, products, whole = self._dual, self._products, self._whole
-        self._now.give_back(whole)
-        self.rule.restart(
-            _travel(whole.primal.u1, whole.primal.anchor, whole.terms.step),
-            _travel(dual.y1, dual.anchor, self._rows.step),
-        )
-        for play in {self._now, whole}:
-            play.restart()
-        for target, source in (
-            (dual.y, dual.y1), (dual.anchor, dual.y1),
-            (products.current, products.new), (products.anchor, products.new),
-        ):  # fmt: skip
-            target[:] = source
+        """Go on from (u1, y1): those that are not in play are there."""
+        self.rule.since, self.rule.omega = 0, self._now.map.restart(self._sides(), self.rule.omega)
+
+    def _sides(self) -> Sides:
+        now = self._now
+        return Sides(now.primal, now.terms, now.others, now.others_size, self._dual, self._products, self._rows)
 
     def point(self) -> tuple[FloatArray, FloatArray, FloatArray]:
         """``(u1, y1, A u1)``."""
@@ -161,8 +147,3 @@ class FusedIteration(Iteration):
     def close(self) -> None:
         """End the threads."""
         self._whole.map.close()
-
-
-def _travel(point: FloatArray, anchor: FloatArray, step: FloatArray) -> Travel:
-    length = math.sqrt(float(((point - anchor) ** 2 / step).sum()))
-    return Travel(length, math.sqrt(float((point**2 / step).sum())))

@@ -7,6 +7,7 @@ PDLP, section 4, for the reflected Halpern iteration of Lu & Yang 2024).
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import attrs
 
@@ -33,8 +34,7 @@ COLD_WEIGHT = 4.0
 """Primal weight (omega) of a cold start."""
 
 
-@attrs.frozen
-class Travel:
+class Travel(NamedTuple):
     """How far a point is from its anchor, and how large it is, in the same weighted norm.
 
     For u ``|v|_T = sqrt(sum v_j^2 / T_j)``, for y the same with R.
@@ -43,10 +43,29 @@ class Travel:
     length: float
     size: float
 
-    @property
-    def is_real(self) -> bool:
-        """Whether it is more than rounding (a ratio of roundings would send omega anywhere)."""
-        return self.length > ROUNDING * self.size and self.length > 0.0
+
+@jit
+def is_real(length: float, size: float) -> bool:
+    """Whether a travel is more than rounding (a ratio of roundings would send omega anywhere)."""
+    return length > ROUNDING * size and length > 0.0
+
+
+@jit
+def next_weight(omega: float, primal: tuple[float, float], dual: tuple[float, float]) -> float:
+    """Omega after a restart: most of the way (`FOLLOWED`) to the ratio of the travels since the last one.
+
+    Travels are as `Travel` has them. Where only one side travels (the other sits at its bounds), that side gets longer
+    steps.
+    """
+    primal_is_real, dual_is_real = is_real(primal[0], primal[1]), is_real(dual[0], dual[1])
+    if primal_is_real and dual_is_real:
+        old = math.log(omega)
+        return math.exp(old + FOLLOWED * (math.log(primal[0] / dual[0]) - old))
+    if primal_is_real:
+        return min(omega * ALONE, 1.0 / SMALLEST_WEIGHT)
+    if dual_is_real:
+        return max(omega / ALONE, SMALLEST_WEIGHT)
+    return omega
 
 
 @jit
@@ -89,11 +108,10 @@ class RestartRule:
         self.total += 1
         return halpern(self.since)
 
-    def count(self, iterations: int, first: float, previous: float) -> None:
-        """Count iterations, of which all but the last have been asked about; the residuals that it is compared with."""
-        self.since += iterations
+    def go_on(self, iterations: int, since: int, omega: float, first: float, previous: float) -> None:
+        """Count iterations that were asked about, and restarted after, but for the last; the state that they left."""
         self.total += iterations
-        self.first, self.previous = first, previous
+        self.since, self.omega, self.first, self.previous = since, omega, first, previous
 
     def due(self, residual: float) -> bool:
         """Whether to restart after an iteration with this fixed-point residual."""
@@ -102,15 +120,5 @@ class RestartRule:
         return due
 
     def restart(self, primal: Travel, dual: Travel) -> None:
-        """Start anew; omega moves most of the way (`FOLLOWED`) to the ratio of the travels since the last restart.
-
-        Where only one side travels (the other sits at its bounds), that side gets longer steps.
-        """
-        self.since = 0
-        if primal.is_real and dual.is_real:
-            old = math.log(self.omega)
-            self.omega = math.exp(old + FOLLOWED * (math.log(primal.length / dual.length) - old))
-        elif primal.is_real:
-            self.omega = min(self.omega * ALONE, 1.0 / SMALLEST_WEIGHT)
-        elif dual.is_real:
-            self.omega = max(self.omega / ALONE, SMALLEST_WEIGHT)
+        """Start anew, with the next omega (see `next_weight`)."""
+        self.since, self.omega = 0, next_weight(self.omega, (primal.length, primal.size), (dual.length, dual.size))

@@ -12,7 +12,7 @@ from l0_calibrate.columns import Columns, ColumnsCopy, Room
 from l0_calibrate.solvers import lanes
 from l0_calibrate.solvers.kernels import multiply, multiply_transposed
 from l0_calibrate.solvers.lanes import Lanes
-from l0_calibrate.solvers.stretch import Pace, Sides, stretch
+from l0_calibrate.solvers.stretch import Pace, Sides, restart, stretch
 from l0_calibrate.threads import Threads, useful
 
 FloatArray = npt.NDArray[np.float64]
@@ -85,7 +85,7 @@ class ColumnMap:
         """Whether a single product is over before it is handed out."""
         return threads_for(self.columns, self.threads) == 1
 
-    def stretch(self, sides: Sides, pace: Pace) -> tuple[int, float, float, float]:
+    def stretch(self, sides: Sides, pace: Pace) -> tuple[int, float, int, float, float, float]:
         """Iterations (see `l0_calibrate.solvers.stretch`)."""
         arrays, board, no_row = self.columns.arrays, self._lanes.board, np.zeros(0)
         return self._lanes.run(lambda lane: stretch(lane, board, arrays, None, no_row, sides, pace))
@@ -100,6 +100,11 @@ class ColumnMap:
         part = ColumnMap(copy.columns, self.threads, self._lanes.workers, moving)
         part._lanes.run(lambda lane: copy.fill(lane.first, lane.last))
         return part
+
+    def restart(self, sides: Sides, omega: float) -> float:
+        """Go on from the new point; the next omega."""
+        board = self._lanes.board
+        return self._lanes.run(lambda lane: restart(lane, board, board.numbers[0], None, sides, omega))
 
     def matvec(self, u: FloatArray) -> FloatArray:
         """``A u``, shape (m,)."""

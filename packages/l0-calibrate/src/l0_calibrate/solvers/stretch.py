@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -13,25 +13,30 @@ from l0_calibrate.columns import ColumnArrays
 from l0_calibrate.solvers.bundle_sweep import bundle_sweep
 from l0_calibrate.solvers.kernels import Dual, Primal, Products, Rows, Terms, dual_step, primal_sweep
 from l0_calibrate.solvers.lanes import Board, Lane, meet
-from l0_calibrate.solvers.restarts import halpern, is_due, remembered
+from l0_calibrate.solvers.restarts import halpern, is_due, next_weight, remembered
 from l0_gates.jit import fast_jit
 
 FloatArray = npt.NDArray[np.float64]
 
 
 class Sides(NamedTuple):
-    """The state of the columns that are swept and of the rows, and what other columns add to ``A u1``, or nothing."""
+    """The state of the columns that are swept and of the rows.
+
+    ``others`` is what columns that are not swept add to ``A u1``, or nothing, and ``others_size`` the sum of their
+    ``u_j^2 / T_j``.
+    """
 
     primal: Primal
     terms: Terms
     others: FloatArray
+    others_size: float
     dual: Dual
     products: Products
     rows: Rows
 
 
 class Pace(NamedTuple):
-    """How far to go: at most ``most`` iterations, none after one that calls for a restart or moves by ``still``.
+    """How far to go: at most ``most`` iterations, none after one that moves by ``still``.
 
     The others are `l0_calibrate.solvers.restarts.RestartRule`'s.
     """
@@ -54,12 +59,13 @@ def stretch(
     mass_row: FloatArray,
     sides: Sides,
     pace: Pace,
-) -> tuple[int, float, float, float]:
-    """What one lane does of iterations, over columns or over bundles: one of them is None.
+) -> tuple[int, float, int, float, float, float]:
+    """What one lane does of iterations and of restarts between them, over columns or over bundles: one is None.
 
-    Returns how many were made, the residual of the last, and the two that it is compared with (``first``,
-    ``previous``). As a plain tuple: a named one is made by Python code, in which an interrupt that has waited for the
-    end of the call would be raised, and compiled code does not expect that.
+    Returns how many iterations were made, the residual of the last, how many of them since the last restart, omega,
+    and the two residuals that the last is compared with (``first``, ``previous``): whether a restart is due after it is
+    not asked. As a plain tuple: a named one is made by Python code, in which an interrupt that has waited for the end
+    of the call would be raised, and compiled code does not expect that.
     """
     since, total, first, previous = pace.since, pace.total, pace.first, pace.previous
     done, omega = 0, pace.omega
@@ -73,10 +79,64 @@ def stretch(
             moved = primal_sweep(lane.first, lane.last, columns, y, primal, terms, omega, q, sums)
         elif bundles is not None:
             moved = bundle_sweep(lane.first, lane.last, bundles, mass_row, y, primal, terms, omega, q, sums)
-        residual = _rows_follow(lane, board, sides, moved, done, omega, q)
-        if done == pace.most or residual <= pace.still or is_due(residual, since, total, first, previous):
-            return done, residual, first, previous
+        numbers = board.numbers[done % 2]
+        residual = _rows_follow(lane, board, numbers, sides, moved, omega, q)
+        if done == pace.most or residual <= pace.still:
+            return done, residual, since, omega, first, previous
+        due = is_due(residual, since, total, first, previous)
         first, previous = remembered(residual, since, first)
+        if due:
+            since, omega = 0, restart(lane, board, numbers, bundles, sides, omega)
+            if omega < 0.0:
+                return done, -1.0, since, omega, first, previous
+
+
+@fast_jit
+def restart(
+    lane: Lane, board: Board, numbers: FloatArray, bundles: BundleArrays | None, sides: Sides, omega: float
+) -> float:
+    """What one lane does of going on from ``(u1, y1)``; the next omega, or -1 where another lane will never come."""
+    first, last = np.int64(lane.first), np.int64(lane.last)
+    if bundles is not None:
+        first = np.int64(bundles.columns[bundles.run_edges[lane.first]])
+        last = np.int64(bundles.columns[bundles.run_edges[lane.last]])
+    primal, dual, products = sides.primal, sides.dual, sides.products
+    mine = numbers[lane.number]
+    mine[3], mine[4] = _travel(first, last, primal.u1, primal.anchor, sides.terms.step)
+    mine[5], mine[6] = _travel(lane.top, lane.bottom, dual.y1, dual.anchor, sides.rows.step)
+    if not meet(board, lane):
+        return -1.0
+    _go_on(first, last, primal.u, primal.anchor, primal.u1)
+    _go_on(lane.top, lane.bottom, dual.y, dual.anchor, dual.y1)
+    _go_on(lane.top, lane.bottom, products.current, products.anchor, products.new)
+    length = y_length = y_size = 0.0
+    size = sides.others_size
+    for t in range(lane.lanes):
+        length += numbers[t, 3]
+        size += numbers[t, 4]
+        y_length += numbers[t, 5]
+        y_size += numbers[t, 6]
+    if not meet(board, lane):
+        return -1.0
+    return next_weight(omega, (math.sqrt(length), math.sqrt(size)), (math.sqrt(y_length), math.sqrt(y_size)))
+
+
+@fast_jit
+def _travel(first: Any, last: Any, point: FloatArray, anchor: FloatArray, step: FloatArray) -> tuple[float, float]:
+    """The squares of `l0_calibrate.solvers.restarts.Travel`, of some entries."""
+    length = size = 0.0
+    for i in range(np.uint64(first), np.uint64(last)):
+        length += (point[i] - anchor[i]) ** 2 / step[i]
+        size += point[i] ** 2 / step[i]
+    return length, size
+
+
+@fast_jit
+def _go_on(first: Any, last: Any, current: FloatArray, anchor: FloatArray, new: FloatArray) -> None:
+    """Average and anchor go to the new point."""
+    for i in range(np.uint64(first), np.uint64(last)):
+        current[i] = new[i]
+        anchor[i] = new[i]
 
 
 @fast_jit
@@ -94,12 +154,13 @@ def _sums(lane: Lane, board: Board, sides: Sides) -> FloatArray:
 
 
 @fast_jit
-def _rows_follow(lane: Lane, board: Board, sides: Sides, moved: float, iteration: int, omega: float, q: float) -> float:
+def _rows_follow(
+    lane: Lane, board: Board, numbers: FloatArray, sides: Sides, moved: float, omega: float, q: float
+) -> float:
     """The rows' part of an iteration, when all lanes have swept their columns; the fixed-point residual.
 
     -1 where another lane will never come.
     """
-    numbers = board.numbers[iteration % 2]
     numbers[lane.number, 0] = moved
     if not meet(board, lane):
         return -1.0
