@@ -82,8 +82,10 @@ class Pace:
         if budget.nested:
             return NESTED
         entries = budget.system.columns.nnz
-        if budget.keep < _NEAR * budget.system.targets or entries < _SMALL:
+        if entries < _SMALL:
             return CAREFUL
+        if budget.keep < _NEAR * budget.system.targets:
+            return SPARING
         return QUICK if entries < _LARGE else BRIEF
 
     @staticmethod
@@ -95,9 +97,10 @@ class Pace:
         return CAREFUL if entries < _SMALL else QUICK if entries < _LARGE else BRIEF
 
 
-CAREFUL = Pace(1_500, Step(150, 0.95), far=Step(75, 0.95), below=Step(60, 0.98))
-"""Below the number of targets many short steps choose better than fewer with more iterations; far above it, where many
-records do for one another, a few iterations choose as well."""
+CAREFUL = Pace(1_500, Step(150, 0.95), below=Step(60, 0.98))
+"""Below the number of targets many short steps choose better than fewer with more iterations."""
+SPARING = attrs.evolve(CAREFUL, far=Step(75, 0.95))
+"""Far above the number of targets many records do for one another, and fewer iterations lose next to nothing."""
 QUICK = Pace(600, Step(120, 0.94), far=Step(40, 0.95))
 BRIEF = Pace(300, Step(80, 0.93), far=Step(25, 0.93))
 NESTED = Pace(0, Step(75, 0.95, last=0), near=Step(120, 0.95, last=0), below=Step(40, 0.98))
