@@ -23,10 +23,11 @@ HEAD = """# Benchmarks
 <!-- written by benchmarks/write_page.py from benchmarks/results -->
 
 Measured on two cores of a shared machine; seconds vary by some tens of per cent between runs, ratios are of one run.
-Exact budgets, two threads against one, memory, the path of budgets and an iteration are of the code as it is, measured
-on a day on which its processors were slow in turns, by up to a half. Dense fits and contradicting totals are of code
-that is a little older (the primal-dual iterations were slower), of a day on which HiGHS took 2.6 to 2.8 times as long
-as on an ordinary one; the other sections are of older code. Compare ratios of a section, not seconds of different ones.
+Dense fits of the medium problem, exact budgets, two threads against one, memory, the path of budgets and an iteration
+are of the code as it is, measured on a day on which its processors were slow in turns, by up to a half. Dense fits of
+the large problem and contradicting totals are of code that is a little older (the primal-dual iterations were slower),
+of a day on which HiGHS took 2.6 to 2.8 times as long as on an ordinary one; the other sections are of older code.
+Compare ratios of a section, not seconds of different ones.
 Peers run in an environment of their own, as each script says; where one failed or was cut off, that is what the table
 shows. microcosm's `calibrate` package is not published on the package index and could not be run again.
 `us_national_small` is bundled; `us_state_soi_medium` (2,268 targets x 40,000 records, 1.2 M non-zeros) and
