@@ -390,7 +390,8 @@ SECTIONS: list[tuple[str, str, dict[str, Callable[[dict[str, Any]], str]]]] = [
     (
         "One iteration",
         "`test_solver_iteration.py`: ten iterations of the primal-dual solver, with its proximal steps, averages and "
-        "residuals, beside ten products with SciPy's matrix and its transpose (2,000 x 40,000, 1.2 M non-zeros).",
+        "residuals, beside ten products with SciPy's matrix and its transpose (2,000 x 40,000, 1.2 M non-zeros). In "
+        "brackets the threads and the records that are fitted.",
         {"solver_iteration.json": pytest_benchmark},
     ),
     (

@@ -37,12 +37,11 @@ def test_is_its_formula(first: int, last: int, lanes: int) -> None:
     at, change = slice(first, last), (y1 - y)[first:last]
     assert travel == pytest.approx((change**2 / rows.step[at]).sum(), rel=1e-12)
     assert cross == pytest.approx((change * (new - product)[at]).sum(), rel=1e-10, abs=1e-12)
-    expected = {
-        "y": (dual.y, before[0].y, q * (2.0 * y1 - y) + (1.0 - q) * y_anchor),
-        "y1": (dual.y1, before[0].y1, y1),
-        "current": (products.current, product, q * (2.0 * new - product) + (1.0 - q) * anchor),
-        "new": (products.new, before[1].new, new),
-    }
-    for got, was, wanted in expected.values():
+    for got, was, wanted in (
+        (dual.y, before[0].y, q * (2.0 * y1 - y) + (1.0 - q) * y_anchor),
+        (dual.y1, before[0].y1, y1),
+        (products.current, product, q * (2.0 * new - product) + (1.0 - q) * anchor),
+        (products.new, before[1].new, new),
+    ):
         np.testing.assert_allclose(got[at], wanted[at], rtol=1e-12, atol=1e-14)
         np.testing.assert_array_equal(np.delete(got, np.r_[at]), np.delete(was, np.r_[at]))

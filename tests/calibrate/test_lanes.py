@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -92,18 +93,21 @@ def test_a_fault_of_one_lets_the_others_go(failing: int) -> None:
 
 def test_who_waits_in_vain_looks_less_often_the_next_time() -> None:
     workers, shared = halves(2, 1)
-    came = threading.Event()
+    board = shared.board
 
     def work(lane: Lane) -> None:
         if lane.number == 1:
-            came.wait(0.05)  # in vain, while the other looks for it
-        meet(shared.board, lane)
+            while board.gate[0] == 0:  # the other has not come yet
+                time.sleep(0.001)
+            time.sleep(0.1)
+        meet(board, lane)
 
     shared.run(work)
+    assert board.patience[:, 0].tolist() == [lanes._MOST_LOOKS // 2, lanes._MOST_LOOKS]
+    board.patience[0, 0] = lanes._FEWEST_LOOKS
+    shared.run(work)
+    assert board.patience[0, 0] == lanes._FEWEST_LOOKS
     workers.close()
-    waited, late = shared.board.patience[:, 0]
-    assert lanes._FEWEST_LOOKS <= waited < lanes._MOST_LOOKS
-    assert late == lanes._MOST_LOOKS
 
 
 @pytest.fixture

@@ -78,19 +78,14 @@ class Pace:
 
     @staticmethod
     def of(budget: Budget) -> Pace:
-        """Slower where K is near the number of targets or below (each record then matters), and the cheaper it is."""
-        if budget.nested:
-            return NESTED
-        entries = budget.system.columns.nnz
-        if entries < _SMALL:
-            return CAREFUL
-        if budget.keep < _NEAR * budget.system.targets:
-            return SPARING
-        return QUICK if entries < _LARGE else BRIEF
+        """As `before_search`, but slower where K is near the number of targets or below: each record matters then."""
+        pace = Pace.before_search(budget)
+        is_near = budget.keep < _NEAR * budget.system.targets
+        return SPARING if is_near and pace in {QUICK, BRIEF} else pace
 
     @staticmethod
     def before_search(budget: Budget) -> Pace:
-        """Careful where that costs next to nothing; elsewhere the time is better spent on the search that follows."""
+        """The slower, the cheaper it is: where it is dear the time is better spent on the search that follows."""
         if budget.nested:
             return NESTED
         entries = budget.system.columns.nnz

@@ -30,9 +30,7 @@ WORTH = 10_000
 _GIVEN_UP = 8
 """Place at a gate that tells whether somebody will never come, not on the cache line of the count of arrivals."""
 _MOST_LOOKS, _FEWEST_LOOKS = 200_000, 10_000
-"""Looks at the gate before a lane naps: some hundred microseconds, and about what a nap takes to end."""
-_NAP = np.uint32(20)
-"""Microseconds."""
+"""Most and fewest looks at the gate before a lane naps; some hundred thousand take about as long as a nap does."""
 _FIELDS = 8
 """Numbers of a lane on the board, a cache line of them: two threads do not write to the same one."""
 
@@ -77,6 +75,10 @@ class Lanes:
         numbers, patience = np.zeros((2, count, _FIELDS)), np.full((count, _FIELDS), _MOST_LOOKS, np.int64)
         board = Board(np.zeros(16, np.int64), np.zeros((count - 1, rows)), numbers, patience)
         return cls(workers, tuple(Lane(t, count, *ranges[t], *of_rows[t]) for t in range(count)), board)
+
+    def on(self, ranges: list[tuple[int, int]]) -> Lanes:
+        """Lanes of other columns on the same threads."""
+        return Lanes.of(self.workers, ranges, self.board.sums.shape[1])
 
     def run(self, work: Callable[[Lane], Outcome]) -> Outcome:
         """``work`` of every lane at the same time; what the first returns."""
@@ -132,9 +134,10 @@ def _seen(_typing: Any, gate: Any) -> Any:
 
 if sys.platform == "win32":
     _sleep = types.ExternalFunction("Sleep", types.void(types.uint32))
-    _NAP = np.uint32(0)  # of milliseconds: what is left of this turn
+    _NAP = np.uint32(0)  # milliseconds: what is left of this turn
 else:
     _sleep = types.ExternalFunction("usleep", types.int32(types.uint32))
+    _NAP = np.uint32(20)  # microseconds
 
 
 @jit

@@ -64,12 +64,16 @@ class ColumnMap:
     _shared: Threads | None = None
     _moving: BoolArray | None = None
     _lanes: Lanes = attrs.field(init=False)
+    _products: Lanes = attrs.field(init=False)
     _room: Room | None = attrs.field(init=False, default=None)
 
     def __attrs_post_init__(self) -> None:
         self.threads = useful(self.threads, self.columns.nnz, lanes.WORTH)
         ranges = even_ranges(self.columns, self.threads, self._moving)
         self._lanes = Lanes.of(self._shared or Threads(self.threads), ranges, self.columns.rows)
+        # A single product takes fewer threads than many iterations that are handed out at once.
+        fewer = threads_for(self.columns, self.threads)
+        self._products = self._lanes if fewer == self.threads else self._lanes.on(even_ranges(self.columns, fewer))
 
     def close(self) -> None:
         """End the threads."""
@@ -79,11 +83,6 @@ class ColumnMap:
         """The part of the entries that some columns have."""
         indptr = self.columns.indptr
         return float((indptr[chosen + 1] - indptr[chosen]).sum()) / max(self.columns.nnz, 1)
-
-    @property
-    def _is_short(self) -> bool:
-        """Whether a single product is over before it is handed out."""
-        return threads_for(self.columns, self.threads) == 1
 
     def stretch(self, sides: Sides, pace: Pace) -> tuple[int, float, int, float, float, float]:
         """Iterations (see `l0_calibrate.solvers.stretch`)."""
@@ -108,18 +107,11 @@ class ColumnMap:
 
     def matvec(self, u: FloatArray) -> FloatArray:
         """``A u``, shape (m,)."""
-        if self._is_short:
-            product = np.zeros(self.columns.rows)
-            multiply(0, self.columns.count, self.columns.arrays, u, product)
-            return product
-        return self._lanes.summed(lambda lane, sums: multiply(lane.first, lane.last, self.columns.arrays, u, sums))
+        return self._products.summed(lambda lane, sums: multiply(lane.first, lane.last, self.columns.arrays, u, sums))
 
     def rmatvec(self, y: FloatArray) -> FloatArray:
         """``A'y``, shape (k,)."""
         g, arrays = np.empty(self.columns.count), self.columns.arrays
-        if self._is_short:
-            multiply_transposed(0, self.columns.count, arrays, y, g)
-            return g
         # Each thread writes entries of its own: the bits are the same for any number of threads.
-        self._lanes.run(lambda lane: multiply_transposed(lane.first, lane.last, arrays, y, g))
+        self._products.run(lambda lane: multiply_transposed(lane.first, lane.last, arrays, y, g))
         return g

@@ -95,7 +95,10 @@ def stretch(
 def restart(
     lane: Lane, board: Board, numbers: FloatArray, bundles: BundleArrays | None, sides: Sides, omega: float
 ) -> float:
-    """What one lane does of going on from ``(u1, y1)``; the next omega, or -1 where another lane will never come."""
+    """What one lane does of going on from ``(u1, y1)``; the next omega, or -1 where another lane will never come.
+
+    ``numbers`` may be those of the last iteration: others still read the first three of them.
+    """
     first, last = np.int64(lane.first), np.int64(lane.last)
     if bundles is not None:
         first = np.int64(bundles.columns[bundles.run_edges[lane.first]])
