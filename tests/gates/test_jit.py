@@ -137,5 +137,43 @@ def test_machine_code_of_other_sources_is_not_used(tmp_path):
     assert [installed.run() for _ in range(2)] == [(0.25, 0), (0.25, 1)]
 
 
+IN_PARTS = """
+import numpy as np
+from l0_gates.jit import fast_jit
+@fast_jit
+def part(x, y, scale, q):
+    total = cross = 0.0
+    for i in range(x.size):
+        y[i] = x[i] + scale[i] / q * (2.0 * x[i] - y[i] - scale[i])
+    for i in range(x.size):
+        shrunk = max(y[i] - q * scale[i], 0.0) + min(y[i] + q * scale[i], 0.0)
+        y[i] = min(max(shrunk / (1.0 + q * scale[i]), -scale[i]), scale[i])
+    for i in range(x.size):
+        change = y[i] - x[i]
+        total += change * change / scale[i]
+        cross += change * (y[i] - scale[i])
+    for i in range(x.size):
+        x[i] = q * (2.0 * y[i] - x[i]) + (1.0 - q) * scale[i]
+    return total - 0.1 * cross
+@fast_jit
+def value(pair):
+    random = np.linspace(0.1, 1.1, 1001) ** 0.3
+    x, y, scale = random, random[::-1].copy(), 0.5 + random
+    total = 0.0
+    for k in range(20):
+        total += part(x, y, scale, 0.3 + 0.1 * k / (k + 1.0))
+    return total + x.sum()
+"""
+
+
+def test_a_kernel_of_several_is_the_same_compiled_and_from_the_cache(tmp_path):
+    """To the last bit, though the first process has compiled its parts by themselves as well."""
+    installed = Installed(tmp_path)
+    installed.write("kernels", IN_PARTS)
+    (compiled, none), (cached, once) = (installed.run() for _ in range(2))
+    assert (none, once) == (0, 1)
+    assert compiled == cached
+
+
 def test_a_kernel_goes_by_its_name():
     assert jit(add).__qualname__ == add.__qualname__ == "add"

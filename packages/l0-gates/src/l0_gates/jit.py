@@ -20,7 +20,7 @@ _REGROUP = {"reassoc", "contract", "nsz", "arcp"}
 """The relaxations of ``fastmath`` that leave NaN and infinity alone: bounds may be infinite."""
 
 
-def jit(function: Kernel, fastmath: bool = False, inline: bool = False) -> Kernel:
+def jit(function: Kernel, fastmath: bool = False) -> Kernel:
     """Compile a kernel at its first call: without the interpreter, the lock released, cached where possible.
 
     On a read-only installation whose user has no writable cache folder numba refuses to decorate
@@ -28,12 +28,11 @@ def jit(function: Kernel, fastmath: bool = False, inline: bool = False) -> Kerne
 
     Kernels are compiled without threads and, unless asked for, without ``fastmath``, so that sums are added
     in the order in which they are written. ``fastmath`` lets the compiler regroup and fuse operations (for
-    vector units): equal input still gives bit-equal output on one machine, and infinities keep their meaning.
+    vector units): equal input still gives bit-equal output on one machine, and infinities keep their meaning. Such a
+    kernel is put in the place of each call from another: of one that is called, a process that has compiled it by
+    itself before would run another machine code than one that finds the caller's in the cache.
 
     A division by zero gives infinity or NaN, as in NumPy: a test for it keeps the compiler from using vector units.
-
-    ``inline`` puts the body in the place of each call, where the compiler thinks it too long for that: the call of a
-    short loop over arrays costs as much as some of its rounds.
 
     Machine code in the cache is that of the sources at hand, the other kernels' included (see `_stamp`): numba alone
     would go on with the code of a kernel whose file has not changed though one that it calls has, and would fail
@@ -44,7 +43,7 @@ def jit(function: Kernel, fastmath: bool = False, inline: bool = False) -> Kerne
         "nogil": True,
         "error_model": "numpy",
         "fastmath": flags,
-        "inline": "always" if inline else "never",
+        "forceinline": fastmath,
     }
     name, stamp = function.__qualname__, _stamp(function)
     function.__qualname__ = f"{name}-{stamp}"  # numba names the files of its cache after it
@@ -64,11 +63,6 @@ def jit(function: Kernel, fastmath: bool = False, inline: bool = False) -> Kerne
 def fast_jit(function: Kernel) -> Kernel:
     """`jit` with ``fastmath``."""
     return jit(function, fastmath=True)
-
-
-def inline_jit(function: Kernel) -> Kernel:
-    """`fast_jit` of a short loop that others have in their innermost ones."""
-    return jit(function, fastmath=True, inline=True)
 
 
 def _stamp(function: Callable[..., Any]) -> str:
