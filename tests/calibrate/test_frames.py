@@ -86,7 +86,7 @@ def test_bundles_of_a_frame_hold_the_columns_of_its_tasks(nested: CalibrationPro
         structure, bundles = finder.bundled(task, fit, use, 1)
         assert np.sort(bundles.order).tolist() == np.flatnonzero(use.columns).tolist()
         assert (np.diff(bundles.arrays.run_edges) > 0).all()
-        columns = BundleMap(bundles, 1)
+        columns = BundleMap(bundles)
         held = np.array([columns.rmatvec(row) for row in np.eye(bundles.height)])
         plain = np.zeros((fit.columns.rows, fit.columns.count))
         places = np.repeat(np.arange(fit.columns.count), np.diff(fit.columns.indptr.astype(int)))

@@ -8,7 +8,7 @@ import scipy.sparse as sp
 
 from l0_calibrate.bundles.bundles import Bundles
 from l0_calibrate.columns import Columns
-from l0_calibrate.solvers.interior_point import patterns
+from l0_calibrate.solvers.interior_point import patterns, products
 from l0_calibrate.solvers.interior_point.arrow import BlockFactor
 from l0_calibrate.solvers.interior_point.bundling import bundled
 from l0_calibrate.solvers.interior_point.lapack import cholesky, downdate, solve_rows
@@ -233,22 +233,26 @@ def test_bundles_are_the_same_for_any_number_of_threads() -> None:
         assert (got == want).all()
 
 
-@pytest.mark.parametrize("threads", [1, 3])
 @pytest.mark.parametrize("which", ["repeated", "published"])
-def test_products_of_bundles_are_those_of_the_matrix(which: str, threads: int) -> None:
+def test_products_of_bundles_are_those_of_the_matrix(which: str, monkeypatch: pytest.MonkeyPatch) -> None:
     matrix, use_rows = repeated(12) if which == "repeated" else (published(5)[0], np.ones(720, dtype=bool))
     columns = columns_of(matrix)
     found = find_structure(columns, use_rows, np.diff(sp.csc_array(matrix[use_rows]).indptr) > 0)
     bundles = bundles_of(columns, found)
     a, rng = dense(bundles), np.random.default_rng(0)
     u, y = rng.random(bundles.count), rng.normal(size=bundles.height)
-    work = BundleMap(bundles, threads)
-    try:
-        assert work.matvec(u) == pytest.approx(a @ u, rel=1e-12)
-        assert work.rmatvec(y) == pytest.approx(a.T @ y, rel=1e-9, abs=1e-12 * np.abs(a.T @ y).max())
-        assert (work.matvec(u) == work.matvec(u)).all()
-    finally:
-        work.close()
+    monkeypatch.setattr(products, "_PIECE", bundles.size // 5)
+    found_products = []
+    for threads in (1, 2, 3):
+        with Threads(threads) as workers:
+            work = BundleMap(bundles, workers)
+            assert len(work.pieces) >= 5
+            found_products.append((work.matvec(u), work.rmatvec(y)))
+    for product, gradient in found_products:
+        assert product == pytest.approx(a @ u, rel=1e-12)
+        assert gradient == pytest.approx(a.T @ y, rel=1e-9, abs=1e-12 * np.abs(a.T @ y).max())
+        assert (product == found_products[0][0]).all()
+        assert (gradient == found_products[0][1]).all()
 
 
 def test_empty_rows_and_a_matrix_of_one_pattern() -> None:
@@ -290,14 +294,12 @@ def test_solves_what_a_dense_matrix_solves(threads: int, shape: tuple[int, int])
     ordered = bundles_of(columns, found)
     rng = np.random.default_rng(8)
     weights, diagonal = rng.lognormal(0, 3, ordered.count), rng.lognormal(0, 2, ordered.height)
-    factor = BlockFactor(found, ordered, threads)
-    try:
+    rhs = rng.normal(size=ordered.height)
+    with Threads(threads) as workers:
+        factor = BlockFactor(found, ordered, workers)
         for _ in range(2):  # the second factorisation must not see the first
             factor.factor(weights, diagonal)
-        rhs = rng.normal(size=ordered.height)
         x = factor.solve(rhs)
-    finally:
-        factor.close()
     a = dense(ordered)
     s = (a * weights) @ a.T + np.diag(diagonal)
     assert x == pytest.approx(np.linalg.solve(s, rhs), rel=1e-6, abs=1e-9)
@@ -306,8 +308,7 @@ def test_solves_what_a_dense_matrix_solves(threads: int, shape: tuple[int, int])
 def test_branches_are_put_into_as_many_groups_as_keep_two_threads_busy() -> None:
     columns = columns_of(nested(9, 4, 1, 60, 120)[0])
     found = structure_of(columns)
-    factor = BlockFactor(found, bundles_of(columns, found), 1)
-    factor.close()
+    factor = BlockFactor(found, bundles_of(columns, found), Threads(1))
     assert [group.size for group in factor._groups] == [1, 1, 1, 1]  # by their memory there would be room for three
 
 
@@ -319,10 +320,10 @@ def test_threads_of_blocks_give_the_same_bits() -> None:
     rhs = np.random.default_rng(1).normal(size=ordered.height)
     results = []
     for threads in (1, 2, 3):
-        factor = BlockFactor(found, ordered, threads)
-        factor.factor(np.ones(ordered.count), np.ones(ordered.height))
-        results.append(factor.solve(rhs))
-        factor.close()
+        with Threads(threads) as workers:
+            factor = BlockFactor(found, ordered, workers)
+            factor.factor(np.ones(ordered.count), np.ones(ordered.height))
+            results.append(factor.solve(rhs))
     assert (results[0] == results[1]).all()
     assert (results[0] == results[2]).all()
 
@@ -331,7 +332,7 @@ def test_a_semidefinite_block_is_nudged() -> None:
     twice = sp.csc_array(np.array([[1.0, 2.0], [1.0, 2.0]]))
     columns = columns_of(twice)
     found = structure_of(columns)
-    factor = BlockFactor(found, bundles_of(columns, found), 1)
+    factor = BlockFactor(found, bundles_of(columns, found), Threads(1))
     factor.factor(np.ones(2), np.zeros(2))
     x = factor.solve(np.array([1.0, 1.0]))
     assert np.isfinite(x).all()
@@ -344,7 +345,7 @@ def test_a_large_semidefinite_block_is_nudged_from_what_it_was() -> None:
     columns = columns_of(sp.csc_array(matrix))
     found = structure_of(columns)
     bundles = bundles_of(columns, found)
-    factor = BlockFactor(found, bundles, 1)
+    factor = BlockFactor(found, bundles, Threads(1))
     factor.factor(np.ones(200), np.zeros(120))
     a = dense(bundles)
     wanted = rng.normal(size=200)

@@ -33,6 +33,35 @@ def test_pieces_go_on_side_by_side(count: int) -> None:
     threads.close()
 
 
+def test_who_is_free_takes_the_next_piece() -> None:
+    with Threads(2) as threads:
+        rest_done, done_by = threading.Event(), dict[int, int]()
+
+        def work(k: int) -> None:
+            done_by[k] = threading.get_ident()
+            if k == 0:
+                assert rest_done.wait(30.0)  # the other does all the rest meanwhile
+            elif len(done_by) == 6:
+                rest_done.set()
+
+        threads.all(6, work)
+    assert len({done_by[k] for k in range(1, 6)}) == 1
+    assert done_by[0] != done_by[1]
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_after_a_fault_nothing_is_begun_any_more(count: int) -> None:
+    begun: list[int] = []
+
+    def work(k: int) -> None:
+        begun.append(k)
+        raise ZeroDivisionError
+
+    with Threads(count) as threads, pytest.raises(ZeroDivisionError):
+        threads.all(50, work)
+    assert len(begun) <= count
+
+
 @pytest.mark.parametrize("count", [1, 3])
 def test_a_fault_in_any_piece_comes_out(count: int) -> None:
     threads = Threads(count)

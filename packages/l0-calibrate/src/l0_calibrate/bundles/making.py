@@ -59,7 +59,7 @@ class BundleMaker:
         """A number for each column, the same for those that belong together by a key row."""
         key = np.empty(order.size, dtype=np.uint64)
         workers = workers or Threads(1)
-        shares = [slice(*share) for share in even_shares(order.size, workers.count)]
+        shares = [slice(*share) for share in even_shares(order.size, workers.shares)]
         workers.all(len(shares), lambda t: keys(self.source, order[shares[t]], key_row, key[shares[t]]))
         return key
 
@@ -91,7 +91,7 @@ class BundleMaker:
         ``cuts`` has places in ``order``, ascending, from 0 to its end, between which columns stay together.
         """
         ends = np.concatenate(([0], np.cumsum(self.entries(order))))
-        shares = np.linspace(0, ends[-1], workers.count + 1)[1:-1]
+        shares = np.linspace(0, ends[-1], workers.shares + 1)[1:-1]
         edges = np.unique([0, *cuts[np.searchsorted(ends[cuts], shares)], order.size])
         parts = workers.all(
             edges.size - 1,

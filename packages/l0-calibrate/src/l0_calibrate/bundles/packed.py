@@ -41,7 +41,7 @@ class Packed:
     @classmethod
     def of(cls, bundles: Bundles, columns: Columns, workers: Threads) -> Packed:
         """Measure what bundles of all columns lose."""
-        rounding, parts = np.zeros(columns.count), bundles.parts(workers.count)
+        rounding, parts = np.zeros(columns.count), bundles.parts(workers.shares)
 
         def work(t: int) -> None:
             _lose(*parts[t], columns.arrays, columns.rows, bundles.arrays, bundles.order, rounding)
@@ -155,7 +155,7 @@ def kept(bundles: Bundles, chosen: IntArray, room: BundleRoom, workers: Threads)
     keep = np.zeros(bundles.count, dtype=np.bool_)
     keep[chosen] = True
     out = a._replace(**attrs.asdict(room, recurse=False))
-    parts = bundles.parts(workers.count)
+    parts = bundles.parts(workers.shares)
     # All parts but the last are gone through twice, as those that follow must know where they begin.
     sizes = workers.all(len(parts) - 1, lambda t: _count_kept(*parts[t], a, keep))
     begins = [tuple(row) for row in np.cumsum([(0, 0, 0, 0), *sizes], axis=0).tolist()]

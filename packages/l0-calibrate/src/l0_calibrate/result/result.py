@@ -6,6 +6,7 @@ import importlib.metadata
 import json
 import math
 import platform
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -122,11 +123,9 @@ class CalibrationResult:
     solver: str = ""
     solver_reason: str = ""
     by: str | None = None
-    _diagnostics: Diagnostics = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self.weights.setflags(write=False)
-        object.__setattr__(self, "_diagnostics", diagnose(self.problem, self.weights, self.scale_up))
 
     def __repr__(self) -> str:
         d, gap = self.diagnostics, "none" if self.gap is None else f"{100 * self.gap:.3g} %"
@@ -138,20 +137,20 @@ class CalibrationResult:
 
     # ------------------------------------------------------------------ numbers
 
-    @property
+    @cached_property
     def diagnostics(self) -> Diagnostics:
         """All the numbers together."""
-        return self._diagnostics
+        return diagnose(self.problem, self.weights, self.scale_up)
 
     @property
     def loss(self) -> float:
         """Mean |relative error| over the targets."""
-        return self._diagnostics.loss
+        return self.diagnostics.loss
 
     @property
     def loss_capped(self) -> float:
         """The same with each error capped at 1."""
-        return self._diagnostics.loss_capped
+        return self.diagnostics.loss_capped
 
     @property
     def gap(self) -> float | None:
@@ -163,17 +162,17 @@ class CalibrationResult:
     @property
     def kept(self) -> int:
         """Number of records with a positive weight."""
-        return self._diagnostics.kept
+        return self.diagnostics.kept
 
     @property
     def ess(self) -> float:
         """Kish's effective sample size."""
-        return self._diagnostics.ess
+        return self.diagnostics.ess
 
     @property
     def design_effect(self) -> float:
         """Kept records over effective sample size."""
-        return self._diagnostics.design_effect
+        return self.diagnostics.design_effect
 
     @property
     def scale_up(self) -> float:
@@ -183,7 +182,7 @@ class CalibrationResult:
     @property
     def max_ratio(self) -> float:
         """Largest ratio of weight to reference weight, scaled up by records / kept where a budget was asked for."""
-        return self._diagnostics.max_ratio
+        return self.diagnostics.max_ratio
 
     @property
     def fingerprint(self) -> str:
@@ -214,7 +213,7 @@ class CalibrationResult:
 
     def summary(self) -> dict[str, Any]:
         """What ``result.json`` holds."""
-        d = self._diagnostics
+        d = self.diagnostics
         return {
             "status": self.status,
             "loss": _plain(d.loss),

@@ -90,7 +90,7 @@ def column_gains(
     gains = np.empty(chosen.size)
     rows = (price.cap, price.dead_zone, price.curvature)
     with Threads(useful(threads, chosen.size, _WORTH_A_THREAD)) as workers:
-        shares = [slice(*share) for share in even_shares(chosen.size, workers.count)]
+        shares = [slice(*share) for share in even_shares(chosen.size, workers.shares)]
 
         def work(t: int) -> None:
             at = shares[t]

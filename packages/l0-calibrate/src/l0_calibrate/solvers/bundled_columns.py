@@ -31,20 +31,20 @@ def _lengths(bundles: Bundles) -> IntArray:
     return np.repeat(np.diff(bundles.arrays.touched_edges), np.diff(bundles.arrays.columns))
 
 
-def _cuts(bundles: Bundles, parts: int, moving: BoolArray | None) -> list[tuple[int, int]]:
-    """Ranges of bundles of about equal work; ``moving`` marks the columns that are added to rows, None for all."""
+def _cuts(bundles: Bundles, ends: FloatArray, moving: BoolArray | None) -> list[tuple[int, int]]:
+    """Ranges of bundles that are such parts of the work (0 to 1); ``moving``: columns added to rows, None for all."""
     a = bundles.arrays
-    if parts == 1:
+    if ends.size == 2:
         return [(0, a.lines.size)]
     of_columns = _lengths(bundles) * (1.0 + SCATTER * (1.0 if moving is None else moving)) + _OF_COLUMN
     work = np.concatenate(([0.0], np.cumsum(of_columns)))[a.columns[a.run_edges]] + _OF_ROW * a.row_edges
-    edges = np.searchsorted(work, np.linspace(0.0, work[-1], parts + 1)[1:-1])
-    return list(itertools.pairwise([0, *(int(e) for e in edges), a.lines.size]))
+    edges = np.searchsorted(work, work[-1] * ends[1:-1])
+    return list(itertools.pairwise([0, *edges.tolist(), a.lines.size]))
 
 
 @attrs.define(eq=False)
 class BundledColumns:
-    """``A`` in bundles, with a fixed share of them for each thread that is worth using; columns in their order.
+    """``A`` in bundles, in pieces for the threads that are worth using; columns in their order.
 
     ``columns`` are the same as they are, in the order that ``bundles.order`` refers to. ``mass_row`` is one more row,
     the last, shape (columns,), or (0,) for none. Results are bit-equal for equal numbers of threads.
@@ -61,15 +61,19 @@ class BundledColumns:
     _lengths: IntArray | None = attrs.field(init=False, default=None)
 
     def __attrs_post_init__(self) -> None:
-        work = self.bundles.size + self.bundles.arrays.rows.size
-        self.threads = useful(self.threads, work, lanes.WORTH)
-        ranges = _cuts(self.bundles, self.threads, self._moving)
-        self._lanes = Lanes.of(self._shared or Threads(self.threads), ranges, self.rows)
+        self.threads = useful(self.threads, self.size, lanes.WORTH)
+        pieces = _cuts(self.bundles, lanes.shares(self.threads, self.size, self.rows), self._moving)
+        self._lanes = Lanes.of(self._shared or Threads(self.threads), self.threads, pieces, self.rows)
 
     @property
     def rows(self) -> int:
         """Rows with that of the mass."""
         return self.bundles.height + bool(self.mass_row.size)
+
+    @property
+    def size(self) -> int:
+        """Values and rows that a product passes over."""
+        return self.bundles.size + int(self.bundles.arrays.rows.size)
 
     def close(self) -> None:
         """End the threads."""
@@ -107,7 +111,8 @@ class BundledColumns:
 
     def matvec(self, u: FloatArray) -> FloatArray:
         """``A u``, shape (rows,)."""
-        product = self._lanes.summed(lambda lane, sums: multiply(lane.first, lane.last, self.bundles.arrays, u, sums))
+        arrays = self.bundles.arrays
+        product = self._lanes.summed(lambda first, last, sums: multiply(first, last, arrays, u, sums))
         if self.mass_row.size:
             product[-1] = float((self.mass_row * u).sum())
         return product
@@ -115,7 +120,7 @@ class BundledColumns:
     def rmatvec(self, y: FloatArray) -> FloatArray:
         """``A'y``, shape (columns,)."""
         g, arrays = np.empty(self.bundles.count), self.bundles.arrays
-        self._lanes.run(lambda lane: multiply_transposed(lane.first, lane.last, arrays, y, g))
+        self._lanes.each(lambda first, last: multiply_transposed(first, last, arrays, y, g))
         if self.mass_row.size:
             g += y[-1] * self.mass_row
         return g

@@ -22,6 +22,7 @@ from l0_calibrate.columns import ColumnArrays, Entries, RowNumbers
 from l0_calibrate.losses.base import RowPrice
 from l0_calibrate.solvers.fit import Fit
 from l0_calibrate.solvers.kernels import multiply_transposed
+from l0_calibrate.threads import Threads
 from l0_gates.jit import jit
 
 FloatArray = npt.NDArray[np.float64]
@@ -107,10 +108,11 @@ def _raise_duals(
 
 
 class Certificate:
-    """Bounds for one fit; what the repair needs is built at its first use."""
+    """Bounds for one fit, the same for any number of threads; what the repair needs is built at its first use."""
 
-    def __init__(self, fit: Fit) -> None:
+    def __init__(self, fit: Fit, workers: Threads | None = None) -> None:
         self.fit = fit
+        self._workers = workers or Threads(1)
         self._open = np.flatnonzero((fit.upper > WIDE) & (fit.spread <= 0))
         self._rows: _ByRows | None = None
         self._stored = float(np.finfo(fit.columns.values.dtype).eps)
@@ -146,7 +148,7 @@ class Certificate:
         """D at y less an allowance for rounding; ``-inf`` where a column is unbounded."""
         fit, dearest = self.fit, self._dearest(y)
         stretches = [slice(k, k + _STRETCH) for k in range(0, max(g.size, 1), _STRETCH)]
-        parts = np.array([self._of_columns(stretch, g, upper, dearest) for stretch in stretches])
+        parts = np.array(self._workers.all(len(stretches), lambda k: self._of_columns(stretches[k], g, upper, dearest)))
         minima, sizes, touched = (float(np.ascontiguousarray(part).sum()) for part in parts.T)
         # Sums of products, not BLAS: its threads would wait for those of the sweeps.
         fetched, conjugate = fit.b * y, fit.price.conjugate(y)

@@ -18,6 +18,7 @@ from l0_calibrate.solvers.kernels import Dual, Primal, Products, Rows, Terms
 from l0_calibrate.solvers.restarts import RestartRule
 from l0_calibrate.solvers.sparse_map import ColumnMap
 from l0_calibrate.solvers.stretch import Pace, Sides
+from l0_calibrate.threads import Threads
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -26,8 +27,9 @@ WORTH = 0.8
 """Part of the entries that the columns in play may have at most to be swept apart: gathering them costs some sweeps."""
 
 
-_ENTRIES_AT_ONCE = 20_000_000
-"""Entries that are passed over before the clock, or an interrupt, is looked at again: some tens of milliseconds."""
+_ENTRIES_AT_ONCE = 40_000_000
+"""Entries of the columns in play that are passed over before the clock, or an interrupt, is looked at again: some tens
+of milliseconds."""
 
 
 @attrs.frozen(eq=False)
@@ -76,12 +78,13 @@ class FusedIteration(Iteration):
         self._order = None if fit.bundles is None else fit.bundles.order
         at = slice(None) if self._order is None else self._order
         u, y = opening.u[at], opening.y
+        self.workers = Threads(threads)
         columns: ColumnMap | BundledColumns
         if fit.bundles is None:
-            columns = ColumnMap(fit.columns, threads)
+            columns = ColumnMap(fit.columns, threads, self.workers)
         else:
             row = fit.stored_mass_row
-            columns = BundledColumns(fit.bundles, fit.columns, row[at] if row.size else row, threads)
+            columns = BundledColumns(fit.bundles, fit.columns, row[at] if row.size else row, threads, self.workers)
         self._whole = _Play(
             columns,
             Primal(u.copy(), u.copy(), u.copy(), np.zeros(u.size, dtype=np.bool_)),
@@ -89,7 +92,6 @@ class FusedIteration(Iteration):
         )
         self._now = self._whole
         self._hold = hold
-        self._at_once = max(1, _ENTRIES_AT_ONCE // max(fit.columns.nnz, 1))
         product = columns.matvec(u)
         self._dual = Dual(y.copy(), y.copy(), y.copy())
         self._products = Products(product, product.copy(), product.copy())
@@ -99,7 +101,6 @@ class FusedIteration(Iteration):
     def step(self, most: int = 1, still: float = -1.0) -> float:
         """Up to ``most`` iterations (see `Iteration.step`), up to the next review of all columns."""
         rule = self.rule
-        most = min(most, self._at_once)
         review = self._hold and rule.total % CHECK_EVERY == 0
         if review:
             self._now.give_back(self._whole)
@@ -108,6 +109,7 @@ class FusedIteration(Iteration):
             most = min(most, CHECK_EVERY - rule.total % CHECK_EVERY)
         now = self._now
         self.is_whole = now is self._whole
+        most = max(1, min(most, _ENTRIES_AT_ONCE // max(now.map.size, 1)))
         pace = Pace(most, still if self.is_whole else -1.0, *attrs.astuple(rule))
         made, residual, since, omega, first, previous = now.map.stretch(self._sides(), pace)
         rule.go_on(made, since, omega, first, previous)
@@ -146,4 +148,4 @@ class FusedIteration(Iteration):
 
     def close(self) -> None:
         """End the threads."""
-        self._whole.map.close()
+        self.workers.close()

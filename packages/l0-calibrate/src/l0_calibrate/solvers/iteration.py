@@ -15,6 +15,7 @@ from l0_calibrate.solvers.certificate import Certificate
 from l0_calibrate.solvers.fit import Fit
 from l0_calibrate.solvers.mass import project_mass
 from l0_calibrate.solvers.restarts import COLD_WEIGHT, RestartRule
+from l0_calibrate.threads import Threads
 from l0_calibrate.watch import Progress, Watch
 
 FloatArray = npt.NDArray[np.float64]
@@ -67,6 +68,9 @@ class Iteration(ABC):
 
     is_whole: bool = True
     """Whether the last step moved every column: only then does a residual of nothing mean that nothing moves."""
+
+    workers: Threads = Threads(1)
+    """What work on the host is handed to between the steps."""
 
     @abstractmethod
     def step(self, most: int = 1, still: float = -1.0) -> float:
@@ -145,7 +149,7 @@ class Best:
 def iterate(run: Iteration, fit: Fit, stop: Stop, watch: Watch, began: float) -> Solution:
     """Iterate until the gap is closed, nothing moves, or the budget is spent."""
     rule = run.rule
-    certificate = Certificate(fit)
+    certificate = Certificate(fit, run.workers)
     u, y, product = run.point()
     # No price is negative, so neither is the optimum.
     best = Best(u.copy(), y.copy(), product.copy(), bound=0.0 if stop.certify else -math.inf)

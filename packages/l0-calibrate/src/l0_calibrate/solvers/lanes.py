@@ -1,13 +1,14 @@
 """Threads inside one compiled call that wait for one another many times a millisecond.
 
 Handing a piece of work to a thread of Python costs tens of microseconds, as much as an iteration of a small fit takes.
-Here each thread is handed many iterations at once, and they meet in machine code (a counting barrier).
+Here each thread is handed many iterations at once, and they meet in machine code (a counting barrier). The columns come
+in a few pieces for each thread: whoever is through with its own takes those that another has not begun.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple, TypeVar
 
@@ -33,10 +34,12 @@ _MOST_LOOKS, _FEWEST_LOOKS = 200_000, 10_000
 """Most and fewest looks at the gate before a lane naps; some hundred thousand take about as long as a nap does."""
 _FIELDS = 8
 """Numbers of a lane on the board, a cache line of them: two threads do not write to the same one."""
+_PIECES, _SUMS = (0.6, 0.2, 0.2), 8
+"""Pieces of a lane's part of the work, and values of that part for each row from which on there are more than one."""
 
 
 class Lane(NamedTuple):
-    """What one thread does: its number among ``lanes``, its columns or bundles, and its rows."""
+    """What one thread does: its number among ``lanes``, its rows, and its own of the pieces of all columns."""
 
     number: int
     lanes: int
@@ -47,42 +50,58 @@ class Lane(NamedTuple):
 
 
 class Board(NamedTuple):
-    """What the threads share: where they meet, sums over rows of all lanes but the first, and numbers of each.
+    """What the threads share: where they meet, the pieces of the columns, and what each thread and piece comes to.
 
-    Shapes (16,), (lanes - 1, rows) and (2, lanes, 8): what is written for one iteration is read while the fastest may
-    be in the next. ``patience``, (lanes, 8), is each lane's own: how often it looks at the gate before it naps.
+    ``edges``, (pieces + 1,), has the columns or bundles of each piece, ``taken``, (pieces, 8), the last iteration for
+    which somebody took it, ``sums``, (pieces - 1, rows), what each but the first adds to the rows. ``numbers``,
+    (2, pieces, 8), are for every other iteration: the fastest may be in the next. ``patience``, (lanes, 8), is each
+    lane's own: how often it looks at the gate, (16,), before it naps.
     """
 
     gate: IntArray
+    edges: IntArray
+    taken: IntArray
     sums: FloatArray
     numbers: FloatArray
     patience: IntArray
 
 
+def shares(lanes: int, work: int, rows: int) -> FloatArray:
+    """Where the pieces of all work end, as parts of it, from 0 to 1: as many for each lane, and one where there is one.
+
+    A large piece and small ones, which another lane does where it is through sooner; or one where that is not worth
+    the sums over all rows of each.
+    """
+    few = lanes == 1 or work < lanes * _SUMS * rows
+    of_lane = (1.0,) if few else _PIECES
+    return np.append(0.0, np.cumsum(np.tile(of_lane, lanes)) / lanes)
+
+
 @attrs.frozen(eq=False)
 class Lanes:
-    """A fixed share of the columns and of the rows for each thread."""
+    """Pieces of the columns, as many for each thread at first, and a fixed share of the rows."""
 
     workers: Threads
     lanes: tuple[Lane, ...]
     board: Board
 
     @classmethod
-    def of(cls, workers: Threads, ranges: list[tuple[int, int]], rows: int) -> Lanes:
-        """One lane for each range of columns; at most as many as there are threads."""
-        count = len(ranges)
-        of_rows = even_shares(rows, count)
-        numbers, patience = np.zeros((2, count, _FIELDS)), np.full((count, _FIELDS), _MOST_LOOKS, np.int64)
-        board = Board(np.zeros(16, np.int64), np.zeros((count - 1, rows)), numbers, patience)
-        return cls(workers, tuple(Lane(t, count, *ranges[t], *of_rows[t]) for t in range(count)), board)
-
-    def on(self, ranges: list[tuple[int, int]]) -> Lanes:
-        """Lanes of other columns on the same threads."""
-        return Lanes.of(self.workers, ranges, self.board.sums.shape[1])
+    def of(cls, workers: Threads, count: int, pieces: Sequence[tuple[int, int]], rows: int) -> Lanes:
+        """So many lanes, at most as many as there are threads; ranges of columns, as many for each of them."""
+        own, of_rows = len(pieces) // count, even_shares(rows, count)
+        edges = np.array([pieces[0][0], *(last for _, last in pieces)], dtype=np.int64)
+        board = Board(
+            np.zeros(16, np.int64), edges, np.zeros((len(pieces), _FIELDS), np.int64),
+            np.zeros((len(pieces) - 1, rows)), np.zeros((2, len(pieces), _FIELDS)),
+            np.full((count, _FIELDS), _MOST_LOOKS, np.int64),
+        )  # fmt: skip
+        lanes = (Lane(t, count, t * own, (t + 1) * own, *of_rows[t]) for t in range(count))
+        return cls(workers, tuple(lanes), board)
 
     def run(self, work: Callable[[Lane], Outcome]) -> Outcome:
         """``work`` of every lane at the same time; what the first returns."""
         self.board.gate[:] = 0
+        self.board.taken[:] = 0
 
         def share(t: int) -> Outcome:
             with self._others_let_go():
@@ -100,11 +119,16 @@ class Lanes:
             self.board.gate[_GIVEN_UP] = 1
             raise
 
-    def summed(self, work: Callable[[Lane, FloatArray], None]) -> FloatArray:
-        """What all lanes add to sums over the rows, of their own each, in the order of the lanes; shape (rows,)."""
-        first, others = np.zeros(self.board.sums.shape[1]), self.board.sums
+    def each(self, work: Callable[[int, int], None]) -> None:
+        """``work(first, last)`` of every piece, which need not meet the others."""
+        edges = self.board.edges.tolist()
+        self.workers.all(len(edges) - 1, lambda k: work(edges[k], edges[k + 1]))
+
+    def summed(self, work: Callable[[int, int, FloatArray], None]) -> FloatArray:
+        """What all pieces add to sums over the rows, of their own each, in their order; shape (rows,)."""
+        first, others, edges = np.zeros(self.board.sums.shape[1]), self.board.sums, self.board.edges.tolist()
         others[:] = 0.0
-        self.run(lambda lane: work(lane, first if lane.number == 0 else others[lane.number - 1]))
+        self.workers.all(len(edges) - 1, lambda k: work(edges[k], edges[k + 1], first if k == 0 else others[k - 1]))
         for sums in others:
             first += sums
         return first
@@ -119,6 +143,17 @@ def _arrive(_typing: Any, gate: Any) -> Any:
         return builder.atomic_rmw("add", array.data, ir.Constant(ir.IntType(64), 1), "acq_rel")
 
     return types.int64(gate), code
+
+
+@intrinsic
+def _marked(_typing: Any, flags: Any, iteration: Any) -> Any:
+    """Put an iteration in the first place of an array, as one step for all threads; what was there."""
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        array = context.make_array(signature.args[0])(context, builder, arguments[0])
+        return builder.atomic_rmw("xchg", array.data, arguments[1], "acq_rel")
+
+    return types.int64(flags, types.int64), code
 
 
 @intrinsic
@@ -138,6 +173,22 @@ if sys.platform == "win32":
 else:
     _sleep = types.ExternalFunction("usleep", types.int32(types.uint32))
     _NAP = np.uint32(20)  # microseconds
+
+
+@jit
+def piece(lane: Lane, turn: int) -> int:
+    """Which piece a lane asks for: its own in their order, then those of the next lanes, the last first."""
+    own = lane.last - lane.first
+    if turn < own:
+        return lane.first + turn
+    of = (lane.number + turn // own) % lane.lanes
+    return (of + 1) * own - 1 - turn % own
+
+
+@jit
+def take(board: Board, lane: Lane, wanted: int, iteration: int) -> bool:
+    """Whether a piece is this lane's to do in an iteration (from 1 on): nobody else has taken it."""
+    return lane.lanes == 1 or _marked(board.taken[wanted], np.int64(iteration)) != iteration
 
 
 @jit

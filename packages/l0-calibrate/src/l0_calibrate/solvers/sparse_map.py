@@ -24,12 +24,12 @@ SCATTER = 0.8
 """What adding an entry to its row costs beside reading it; a sweep does so where the ratio is not 0."""
 
 
-def even_ranges(columns: Columns, parts: int, moving: BoolArray | None = None) -> list[tuple[int, int]]:
-    """Ranges of columns of about equal work: by their entries, and a little for each column itself.
+def ranges(columns: Columns, ends: FloatArray, moving: BoolArray | None = None) -> list[tuple[int, int]]:
+    """Ranges of columns that are such parts of the work (0 to 1): by entries, and a little for each column itself.
 
     ``moving`` marks the columns whose entries are added to rows as well; None: all alike.
     """
-    if parts == 1:
+    if ends.size == 2:
         return [(0, columns.count)]
     if moving is None:
         work = columns.indptr.astype(np.float64)
@@ -37,9 +37,8 @@ def even_ranges(columns: Columns, parts: int, moving: BoolArray | None = None) -
         entries = np.diff(columns.indptr.astype(np.float64)) * (1.0 + SCATTER * moving)
         work = np.concatenate(([0.0], np.cumsum(entries)))
     work += 4.0 * np.arange(columns.count + 1)
-    edges = np.searchsorted(work, np.linspace(0.0, work[-1], parts + 1)[1:-1])
-    bounds = [0, *(int(e) for e in edges), columns.count]
-    return list(itertools.pairwise(bounds))
+    edges = np.searchsorted(work, work[-1] * ends[1:-1])
+    return list(itertools.pairwise([0, *edges.tolist(), columns.count]))
 
 
 _WORTH_A_THREAD = 300_000
@@ -53,10 +52,10 @@ def threads_for(columns: Columns, threads: int) -> int:
 
 @attrs.define(eq=False)
 class ColumnMap:
-    """``A`` as columns, with a fixed share of them for each thread that is worth using.
+    """``A`` as columns, in pieces for the threads that are worth using.
 
-    Threads add into private row buffers that are summed in the order of the threads, so results are
-    bit-equal for equal numbers of threads.
+    Each piece adds into row buffers of its own that are summed in the order of the pieces, so results are bit-equal for
+    equal numbers of threads, whichever does a piece.
     """
 
     columns: Columns
@@ -69,11 +68,21 @@ class ColumnMap:
 
     def __attrs_post_init__(self) -> None:
         self.threads = useful(self.threads, self.columns.nnz, lanes.WORTH)
-        ranges = even_ranges(self.columns, self.threads, self._moving)
-        self._lanes = Lanes.of(self._shared or Threads(self.threads), ranges, self.columns.rows)
+        workers = self._shared or Threads(self.threads)
+        self._lanes = self._of(self.threads, workers, self._moving)
         # A single product takes fewer threads than many iterations that are handed out at once.
         fewer = threads_for(self.columns, self.threads)
-        self._products = self._lanes if fewer == self.threads else self._lanes.on(even_ranges(self.columns, fewer))
+        self._products = self._lanes if fewer == self.threads else self._of(fewer, workers, None)
+
+    def _of(self, count: int, workers: Threads, moving: BoolArray | None) -> Lanes:
+        columns = self.columns
+        pieces = ranges(columns, lanes.shares(count, columns.nnz, columns.rows), moving)
+        return Lanes.of(workers, count, pieces, columns.rows)
+
+    @property
+    def size(self) -> int:
+        """Entries that a product passes over."""
+        return self.columns.nnz
 
     def close(self) -> None:
         """End the threads."""
@@ -97,7 +106,7 @@ class ColumnMap:
         self._room = self._room or Room.like(self.columns, self.columns.nnz)
         copy = ColumnsCopy.of(self.columns, chosen, self._room)
         part = ColumnMap(copy.columns, self.threads, self._lanes.workers, moving)
-        part._lanes.run(lambda lane: copy.fill(lane.first, lane.last))
+        part._lanes.each(copy.fill)
         return part
 
     def restart(self, sides: Sides, omega: float) -> float:
@@ -107,11 +116,11 @@ class ColumnMap:
 
     def matvec(self, u: FloatArray) -> FloatArray:
         """``A u``, shape (m,)."""
-        return self._products.summed(lambda lane, sums: multiply(lane.first, lane.last, self.columns.arrays, u, sums))
+        return self._products.summed(lambda first, last, sums: multiply(first, last, self.columns.arrays, u, sums))
 
     def rmatvec(self, y: FloatArray) -> FloatArray:
         """``A'y``, shape (k,)."""
         g, arrays = np.empty(self.columns.count), self.columns.arrays
-        # Each thread writes entries of its own: the bits are the same for any number of threads.
-        self._products.run(lambda lane: multiply_transposed(lane.first, lane.last, arrays, y, g))
+        # Each piece is of entries of its own: the bits are the same for any number of threads.
+        self._products.each(lambda first, last: multiply_transposed(first, last, arrays, y, g))
         return g

@@ -12,7 +12,7 @@ from l0_calibrate.bundles.bundles import BundleArrays
 from l0_calibrate.columns import ColumnArrays
 from l0_calibrate.solvers.bundle_sweep import bundle_sweep
 from l0_calibrate.solvers.kernels import Dual, Primal, Products, Rows, Terms, dual_step, primal_sweep
-from l0_calibrate.solvers.lanes import Board, Lane, meet
+from l0_calibrate.solvers.lanes import Board, Lane, meet, piece, take
 from l0_calibrate.solvers.restarts import halpern, is_due, next_weight, remembered
 from l0_gates.jit import fast_jit
 
@@ -73,14 +73,17 @@ def stretch(
     while True:
         done, since, total = done + 1, since + 1, total + 1
         q = halpern(since)
-        sums = _sums(lane, board, sides)
-        moved = 0.0
-        if columns is not None:
-            moved = primal_sweep(lane.first, lane.last, columns, y, primal, terms, omega, q, sums)
-        elif bundles is not None:
-            moved = bundle_sweep(lane.first, lane.last, bundles, mass_row, y, primal, terms, omega, q, sums)
         numbers = board.numbers[done % 2]
-        residual = _rows_follow(lane, board, numbers, sides, moved, omega, q)
+        for turn in range(board.taken.shape[0]):
+            k = piece(lane, turn)
+            if not take(board, lane, k, done):
+                continue
+            sums, begin, end = _sums(k, board, sides), board.edges[k], board.edges[k + 1]
+            if columns is not None:
+                numbers[k, 0] = primal_sweep(begin, end, columns, y, primal, terms, omega, q, sums)
+            elif bundles is not None:
+                numbers[k, 0] = bundle_sweep(begin, end, bundles, mass_row, y, primal, terms, omega, q, sums)
+        residual = _rows_follow(lane, board, numbers, sides, omega, q)
         if done == pace.most or residual <= pace.still:
             return done, residual, since, omega, first, previous
         due = is_due(residual, since, total, first, previous)
@@ -97,12 +100,11 @@ def restart(
 ) -> float:
     """What one lane does of going on from ``(u1, y1)``; the next omega, or -1 where another lane will never come.
 
-    ``numbers`` may be those of the last iteration: others still read the first three of them.
+    ``numbers`` may be those of the last iteration: others still read the first three of each.
     """
-    first, last = np.int64(lane.first), np.int64(lane.last)
+    first, last = board.edges[lane.first], board.edges[lane.last]
     if bundles is not None:
-        first = np.int64(bundles.columns[bundles.run_edges[lane.first]])
-        last = np.int64(bundles.columns[bundles.run_edges[lane.last]])
+        first, last = bundles.columns[bundles.run_edges[first]], bundles.columns[bundles.run_edges[last]]
     primal, dual, products = sides.primal, sides.dual, sides.products
     mine = numbers[lane.number]
     mine[3], mine[4] = _travel(first, last, primal.u1, primal.anchor, sides.terms.step)
@@ -143,11 +145,11 @@ def _go_on(first: Any, last: Any, current: FloatArray, anchor: FloatArray, new: 
 
 
 @fast_jit
-def _sums(lane: Lane, board: Board, sides: Sides) -> FloatArray:
-    """Where a lane adds up its part of ``A u1``: the first begins with what the other columns add."""
+def _sums(k: int, board: Board, sides: Sides) -> FloatArray:
+    """Where a piece adds up its part of ``A u1``: the first begins with what the other columns add."""
     sums = sides.products.new
-    if lane.number > 0:
-        sums = board.sums[lane.number - 1]
+    if k > 0:
+        sums = board.sums[k - 1]
         sums[:] = 0.0
     elif sides.others.size > 0:
         sums[:] = sides.others
@@ -157,14 +159,11 @@ def _sums(lane: Lane, board: Board, sides: Sides) -> FloatArray:
 
 
 @fast_jit
-def _rows_follow(
-    lane: Lane, board: Board, numbers: FloatArray, sides: Sides, moved: float, omega: float, q: float
-) -> float:
+def _rows_follow(lane: Lane, board: Board, numbers: FloatArray, sides: Sides, omega: float, q: float) -> float:
     """The rows' part of an iteration, when all lanes have swept their columns; the fixed-point residual.
 
     -1 where another lane will never come.
     """
-    numbers[lane.number, 0] = moved
     if not meet(board, lane):
         return -1.0
     travel, cross = dual_step(lane.top, lane.bottom, board.sums, sides.dual, sides.products, sides.rows, omega, q)
@@ -172,8 +171,9 @@ def _rows_follow(
     if not meet(board, lane):
         return -1.0
     moved = travel = cross = 0.0
+    for k in range(board.taken.shape[0]):
+        moved += numbers[k, 0]
     for t in range(lane.lanes):
-        moved += numbers[t, 0]
         travel += numbers[t, 1]
         cross += numbers[t, 2]
     return math.sqrt(max(moved / omega + omega * travel - 2.0 * cross, 0.0))

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import attrs
@@ -22,6 +21,7 @@ from l0_calibrate.bundles.kernels import extent, most_lines
 from l0_calibrate.solvers.interior_point.lapack import cholesky, downdate, solve_rows
 from l0_calibrate.solvers.interior_point.numbering import Structure, block_cost
 from l0_calibrate.solvers.interior_point.substitution import Panels, backward, forward
+from l0_calibrate.threads import Threads
 from l0_gates.jit import fast_jit
 
 FloatArray = npt.NDArray[np.float64]
@@ -61,7 +61,7 @@ class _Places:
 class BlockFactor:
     """The factor of S for one matrix and structure; ``factor`` anew in each iteration, then ``solve``."""
 
-    def __init__(self, structure: Structure, bundles: Bundles, threads: int) -> None:
+    def __init__(self, structure: Structure, bundles: Bundles, workers: Threads) -> None:
         """``bundles`` of the structure's columns."""
         self._blocks = structure.blocks
         self._bundles = bundles
@@ -71,12 +71,7 @@ class BlockFactor:
         root = self._blocks[-1]
         self._sums = [np.empty((root.own, root.own)) for _ in self._groups]
         self._shares = np.zeros((len(self._groups), root.own))
-        self._pool = ThreadPoolExecutor(threads) if threads > 1 and len(self._groups) > 1 else None
-
-    def close(self) -> None:
-        """End the threads."""
-        if self._pool is not None:
-            self._pool.shutdown()
+        self._workers = workers
 
     def _places(self, k: int) -> _Places:
         block = self._blocks[k]
@@ -109,9 +104,7 @@ class BlockFactor:
         return [np.flatnonzero(of_block == g) for g in range(groups)]
 
     def _each_group(self, work: Callable[[int], None]) -> None:
-        groups = range(len(self._groups))
-        for _ in map(work, groups) if self._pool is None else self._pool.map(work, groups):
-            pass
+        self._workers.all(len(self._groups), work)
 
     def factor(self, weights: FloatArray, diagonal: FloatArray) -> None:
         """Factor ``A diag(weights) A' + diag(diagonal)``; shapes (k,) and (m,), in the new order."""

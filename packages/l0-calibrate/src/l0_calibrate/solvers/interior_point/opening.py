@@ -127,7 +127,7 @@ def _pass(
     barrier: float,
 ) -> None:
     """Move each ratio once, the parts side by side."""
-    columns.all(
+    columns.workers.all(
         len(parts),
         lambda k: _descend(*parts[k], columns.bundles.arrays, curvature, slopes.copy(), above, box, barrier),
     )

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from l0_calibrate.columns import ColumnArrays, Columns
 from l0_calibrate.hashing import mixed
-from l0_calibrate.solvers.sparse_map import even_ranges
+from l0_calibrate.solvers.sparse_map import ranges
 from l0_calibrate.threads import Threads
 from l0_gates.jit import jit
 
@@ -150,11 +150,11 @@ def _distinct(
     """The first column of each pattern, and the pattern of each column: -1 without a row in use."""
     hashes, told = np.zeros(columns.count, dtype=np.uint64), use_columns.copy()
     of_column = np.full(columns.count, -1, dtype=np.int32)
-    ranges = even_ranges(columns, workers.count)
-    workers.all(len(ranges), lambda t: _hash(*ranges[t], columns.arrays, use_rows, hashes, told))
+    parts = ranges(columns, np.linspace(0.0, 1.0, workers.shares + 1))
+    workers.all(len(parts), lambda t: _hash(*parts[t], columns.arrays, use_rows, hashes, told))
     table = np.full(1 << max(int(2 * np.count_nonzero(told)).bit_length(), 4), -1, dtype=np.int32)
     firsts = _numbered_by_hash(hashes, told, table, of_column)
-    workers.all(len(ranges), lambda t: _tell_apart(*ranges[t], columns.arrays, use_rows, firsts, of_column, told))
+    workers.all(len(parts), lambda t: _tell_apart(*parts[t], columns.arrays, use_rows, firsts, of_column, told))
     odd = np.flatnonzero((of_column >= 0) & ~told)  # of the same hash as others, by chance
     of_column[odd] = firsts.size + np.arange(odd.size)
     return np.concatenate((firsts, odd)), of_column

@@ -17,72 +17,68 @@ FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
 
-@attrs.define(eq=False)
-class BundleMap:
-    """A matrix by bundles, with a fixed share of it for each of some threads.
+_PIECES, _PIECE = 16, 100_000
+"""Most pieces of a matrix and values of each, about: whatever the threads, so that results are the same for any."""
 
-    What threads add up is added in their order, so results are bit-equal for equal numbers of threads.
-    """
+
+@attrs.frozen(eq=False)
+class BundleMap:
+    """A matrix by bundles, in pieces that threads share out; all results are bit-equal for any number of them."""
 
     bundles: Bundles
-    threads: int
-    ranges: list[tuple[int, int]] = attrs.field(init=False)
-    _shares: FloatArray = attrs.field(init=False)
-    _workers: Threads = attrs.field(init=False)
+    workers: Threads = attrs.field(factory=lambda: Threads(1))
+    pieces: list[tuple[int, int]] = attrs.field(init=False)
+    _sums: FloatArray = attrs.field(init=False)
 
-    def __attrs_post_init__(self) -> None:
-        self.ranges = self.bundles.parts(self.threads)
-        self._shares = np.zeros((len(self.ranges), self.bundles.height))
-        self._workers = Threads(self.threads)
+    @pieces.default
+    def _cut(self) -> list[tuple[int, int]]:
+        return self.bundles.parts(_pieces(self.bundles.size))
 
-    def close(self) -> None:
-        """End the threads."""
-        self._workers.close()
-
-    def all(self, count: int, work: Callable[[int], Any]) -> list[Any]:
-        """``work(k)`` for each k below ``count``, shared out to the threads; what they return, in order."""
-        return self._workers.all(count, work)
+    @_sums.default
+    def _no_sums(self) -> FloatArray:
+        return np.zeros((len(self.pieces), self.bundles.height))
 
     def over(self, size: int, kernel: Callable[..., Any], *arguments: Any) -> list[Any]:
-        """``kernel(first, last, *arguments)`` for each thread's part of ``size`` elements (unsigned, as places are)."""
-        shares = [tuple(map(np.uint64, share)) for share in even_shares(size, self.threads)]
-        return self.all(self.threads, lambda t: kernel(*shares[t], *arguments))
+        """``kernel(first, last, *arguments)`` for each piece of ``size`` elements (unsigned, as places are)."""
+        shares = [tuple(map(np.uint64, share)) for share in even_shares(size, _pieces(size))]
+        return self.workers.all(len(shares), lambda k: kernel(*shares[k], *arguments))
 
     def matvec(self, u: FloatArray, before: Callable[[Any, Any], None] | None = None) -> FloatArray:
-        """``A u``, shape (height,); ``before(first, last)`` makes ready a thread's own part of ``u``."""
+        """``A u``, shape (height,); ``before(first, last)`` makes ready a piece of ``u``."""
 
-        def work(t: int) -> None:
+        def work(k: int) -> None:
             if before is not None:
-                before(*self._columns(t))
-            share = self._shares[t]
-            share[:] = 0.0
-            multiply(*self.ranges[t], self.bundles.arrays, u, share)
+                before(*self._columns(k))
+            sums = self._sums[k]
+            sums[:] = 0.0
+            multiply(*self.pieces[k], self.bundles.arrays, u, sums)
 
-        self.all(self.threads, work)
-        product: FloatArray = self._shares[0].copy()
-        for share in self._shares[1:]:
-            product += share
+        self.workers.all(len(self.pieces), work)
+        product: FloatArray = self._sums[0].copy()
+        for sums in self._sums[1:]:
+            product += sums
         return product
 
     def rmatvec(
         self, y: FloatArray, out: FloatArray | None = None, after: Callable[[Any, Any], None] | None = None
     ) -> FloatArray:
-        """``A'y``, shape (count,): the same bits for any number of threads.
-
-        ``after(first, last)`` takes up a thread's own part of it.
-        """
+        """``A'y``, shape (count,); ``after(first, last)`` takes up a piece of it."""
         g = np.empty(self.bundles.count) if out is None else out
 
-        def work(t: int) -> None:
-            multiply_transposed(*self.ranges[t], self.bundles.arrays, y, g)
+        def work(k: int) -> None:
+            multiply_transposed(*self.pieces[k], self.bundles.arrays, y, g)
             if after is not None:
-                after(*self._columns(t))
+                after(*self._columns(k))
 
-        self.all(self.threads, work)
+        self.workers.all(len(self.pieces), work)
         return g
 
-    def _columns(self, t: int) -> tuple[Any, Any]:
-        """First and last column of a thread (unsigned)."""
-        first, last = self.ranges[t]
+    def _columns(self, k: int) -> tuple[Any, Any]:
+        """First and last column of a piece (unsigned)."""
+        first, last = self.pieces[k]
         a = self.bundles.arrays
         return np.uint64(a.columns[a.run_edges[first]]), np.uint64(a.columns[a.run_edges[last]])
+
+
+def _pieces(size: int) -> int:
+    return max(1, min(_PIECES, size // _PIECE))

@@ -23,7 +23,8 @@ from l0_calibrate.solvers.interior_point.products import BundleMap
 from l0_calibrate.solvers.interior_point.program import Program, Use
 from l0_calibrate.solvers.interior_point.steps import choose_step
 from l0_calibrate.solvers.mass import project_mass
-from l0_calibrate.solvers.sparse_map import ColumnMap, threads_for
+from l0_calibrate.solvers.sparse_map import ColumnMap
+from l0_calibrate.threads import Threads
 from l0_calibrate.watch import Progress, Watch, unwatched
 
 FloatArray = npt.NDArray[np.float64]
@@ -146,9 +147,9 @@ class _Run:
 
     def __init__(self, fit: Fit, use: Use, stop: Stop, watch: Watch, began: float, threads: int) -> None:
         self._fit, self._use, self._stop, self._watch, self._began = fit, use, stop, watch, began
-        self._threads = threads
-        self._map = ColumnMap(fit.columns, threads)
-        self._certificate = Certificate(fit)
+        self._workers = Threads(threads)
+        self._map = ColumnMap(fit.columns, threads, self._workers)
+        self._certificate = Certificate(fit, self._workers)
         n, m = fit.columns.count, fit.columns.rows
         self._u, self._y, self._product = np.zeros(n), np.zeros(m), np.zeros(m)
         self._objective, self._bound = math.inf, -math.inf
@@ -157,7 +158,7 @@ class _Run:
 
     def close(self) -> None:
         """End the threads."""
-        self._map.close()
+        self._workers.close()
 
     @property
     def gap(self) -> float | None:
@@ -206,22 +207,18 @@ class _Run:
     def iterate(self, program: Program, correctors: int, start: Start | None) -> str:
         """Iterate until the gap is closed, or nothing moves, or the budget is spent."""
         order = program.bundles.order
-        columns = BundleMap(program.bundles, threads_for(self._fit.columns, self._threads))
-        factor = BlockFactor(program.structure, program.bundles, self._threads)
-        try:
-            warm = None if start is None or start.u is None else np.asarray(start.u, dtype=np.float64)[order]
-            state = State.of(program, columns, opened(program, columns, warm))
+        columns = BundleMap(program.bundles, self._workers)
+        factor = BlockFactor(program.structure, program.bundles, self._workers)
+        warm = None if start is None or start.u is None else np.asarray(start.u, dtype=np.float64)[order]
+        state = State.of(program, columns, opened(program, columns, warm))
+        status = self._iterate(state, factor, correctors)
+        if status == "stalled" and self._iterations < _MOST_ITERATIONS:
+            # A start too near the boundary for the numbers of this problem: once more from well inside.
+            state = State.of(program, columns, cautious(program, columns))
             status = self._iterate(state, factor, correctors)
-            if status == "stalled" and self._iterations < _MOST_ITERATIONS:
-                # A start too near the boundary for the numbers of this problem: once more from well inside.
-                state = State.of(program, columns, cautious(program, columns))
-                status = self._iterate(state, factor, correctors)
-            if not self._is_certified:
-                self._certify_at(state)
-            return status
-        finally:
-            columns.close()
-            factor.close()
+        if not self._is_certified:
+            self._certify_at(state)
+        return status
 
     def _iterate(self, state: State, factor: BlockFactor, correctors: int) -> str:
         stop, short = self._stop, 0

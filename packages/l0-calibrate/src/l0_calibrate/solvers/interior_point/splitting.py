@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
@@ -73,12 +74,18 @@ class Splitters:
         return self.lanes[0].pattern
 
     def each(self, items: Sequence[Item], work: Callable[[Splitters, Item], Outcome]) -> list[Outcome]:
-        """``work(splitter of one thread, item)`` of each item, in order."""
+        """``work(splitter that is free, item)`` of each item, in order."""
         if len(self.lanes) == 1:
             return [work(self, item) for item in items]
-        lanes = [Splitters((lane,), Threads(1)) for lane in self.lanes]
-        done = self.workers.all(len(lanes), lambda t: [work(lanes[t], item) for item in items[t :: len(lanes)]])
-        return [done[k % len(lanes)][k // len(lanes)] for k in range(len(items))]
+        free = deque(Splitters((lane,), Threads(1)) for lane in self.lanes)
+
+        def one(k: int) -> Outcome:
+            mine = free.pop()
+            done = work(mine, items[k])
+            free.append(mine)
+            return done
+
+        return self.workers.all(len(items), one)
 
 
 @attrs.frozen(eq=False)
