@@ -11,7 +11,7 @@ from l0_calibrate.columns import Columns
 from l0_calibrate.solvers.interior_point import patterns, products
 from l0_calibrate.solvers.interior_point.arrow import BlockFactor
 from l0_calibrate.solvers.interior_point.bundling import bundled
-from l0_calibrate.solvers.interior_point.lapack import cholesky, downdate, solve_rows
+from l0_calibrate.solvers.interior_point.lapack import ROUTINES, cholesky, downdate, solve_rows
 from l0_calibrate.solvers.interior_point.numbering import Structure
 from l0_calibrate.solvers.interior_point.products import BundleMap
 from l0_calibrate.solvers.interior_point.structure import find_structure
@@ -360,9 +360,10 @@ def test_a_front_is_eliminated_in_place(own: int, above: int) -> None:
     whole = half @ half.T + np.eye(own + above)
     panel, rest = whole[:own].copy(), whole[own:, own:].copy()
     panel[:, :own] = np.triu(panel[:, :own])
-    assert cholesky(panel[:, :own]) == 0
-    solve_rows(panel[:, :own], panel[:, own:])
-    downdate(panel[:, own:], rest)
+    room, at, width = np.zeros(8, dtype=np.int32), panel.ctypes.data, own + above
+    assert cholesky(ROUTINES, at, width, own, room) == 0
+    solve_rows(ROUTINES, at, at + 8 * own, width, own, above, room)
+    downdate(ROUTINES, at + 8 * own, width, own, above, rest.ctypes.data, above, room)
     upper = np.linalg.cholesky(whole[:own, :own]).T
     assert panel[:, :own] == pytest.approx(upper, rel=1e-9, abs=1e-9)
     assert panel[:, own:] == pytest.approx(np.linalg.solve(upper.T, whole[:own, own:]), rel=1e-7, abs=1e-7)

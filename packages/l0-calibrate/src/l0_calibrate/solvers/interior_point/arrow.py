@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import attrs
 import numpy as np
@@ -18,11 +18,11 @@ import numpy.typing as npt
 
 from l0_calibrate.bundles.bundles import BundleArrays, Bundles
 from l0_calibrate.bundles.kernels import extent, most_lines
-from l0_calibrate.solvers.interior_point.lapack import cholesky, downdate, solve_rows
+from l0_calibrate.solvers.interior_point.lapack import ROUTINES, Numbers, Routines, cholesky, downdate, solve_rows
 from l0_calibrate.solvers.interior_point.numbering import Structure, block_cost
 from l0_calibrate.solvers.interior_point.substitution import Panels, backward, forward
 from l0_calibrate.threads import Threads
-from l0_gates.jit import fast_jit
+from l0_gates.jit import fast_jit, jit
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -32,6 +32,7 @@ _NUDGE = 1e-13
 """Relative to the largest diagonal entry of a block: what its diagonal is raised by when rounding has made
 it indefinite. Multiplied by 100 until it is enough."""
 _NUDGES = 6
+_TINY = float(np.finfo(np.float64).tiny)
 _TILE = 32
 _GROUPS = 8
 """Most groups of branches: enough for threads to be equally busy; fewer where their copies of the root's part would
@@ -140,20 +141,10 @@ class BlockFactor:
 
     def _close(self, k: int, weights: FloatArray, diagonal: FloatArray, above: FloatArray) -> None:
         """Gather a block's own columns into its front and factor it."""
-        block, panel = self._blocks[k], self._panels.panel(k)
-        n = block.own
-        first, last = self._bundles.of_blocks[k : k + 2]
-        if last > first:
-            local = np.empty(self._bundles.height, dtype=np.int64)
-            local[block.rows[0] : block.rows[1]] = np.arange(n)
-            local[block.above] = n + np.arange(block.above.size)
-            _gather(first, last, self._bundles.arrays, local, weights, panel, above)
-        own, across = panel[:, :n], panel[:, n:]
-        own[np.diag_indices(n)] += diagonal[block.rows[0] : block.rows[1]]
-        if not _factored(own):
+        block, (first, last) = self._blocks[k], self._bundles.of_blocks[k : k + 2]
+        front = Front(*block.rows, block.above, self._panels.panel(k), above)
+        if not _closed(ROUTINES, first, last, self._bundles.arrays, weights, diagonal, front):
             raise NotPositiveDefinite(f"block of rows {block.rows[0]} to {block.rows[1]}")
-        solve_rows(own, across)
-        downdate(across, above)
 
     def solve(self, rhs: FloatArray) -> FloatArray:
         """``S^{-1} rhs``, shape (m,), in the new order."""
@@ -172,21 +163,72 @@ class BlockFactor:
 _NOTHING: Any = np.empty((0, 0))
 
 
-def _factored(own: FloatArray) -> bool:
-    """Cholesky of the upper triangle, in place, with a nudge where rounding has spoilt it; False where none is enough.
+class Front(NamedTuple):
+    """A block's rows, the rows above it, and what is gathered for both.
+
+    ``panel``, (own, own + above), becomes that of the factor; ``rest``, (above, above), is left for the parent.
+    """
+
+    first: int
+    last: int
+    above: IntArray
+    panel: FloatArray
+    rest: FloatArray
+
+
+@jit
+def _closed(
+    use: Routines,
+    first: int,
+    last: int,
+    bundles: BundleArrays,
+    weights: FloatArray,
+    diagonal: FloatArray,
+    front: Front,
+) -> bool:
+    """Gather the columns of some bundles into a front and factor it; False where it is not positive definite."""
+    begin, end, above, panel, rest = front
+    n, a = end - begin, above.size
+    if last > first:
+        local = np.empty(max(end, above[a - 1] + 1 if a else 0), dtype=np.int64)
+        for i in range(n):
+            local[begin + i] = i
+        for i in range(a):
+            local[above[i]] = n + i
+        _gather(first, last, bundles, local, weights, panel, rest)
+    for i in range(n):
+        panel[i, i] += diagonal[begin + i]
+    room, stride = np.zeros(8, dtype=np.int32), n + a
+    at: Any = np.int64(panel.ctypes.data)
+    beyond: Any = np.int64(rest.ctypes.data)
+    if not _factored(use, panel, room):
+        return False
+    solve_rows(use, at, at + 8 * n, stride, n, a, room)
+    downdate(use, at + 8 * n, stride, n, a, beyond, a, room)
+    return True
+
+
+@jit
+def _factored(use: Routines, panel: FloatArray, room: Numbers) -> bool:
+    """Cholesky of the upper triangle of a panel's own rows, with a nudge where rounding has spoilt it.
 
     What is factored is kept in the lower triangle, which nobody reads: a dense block may be half of all memory.
     """
-    n = own.shape[0]
+    n, stride = panel.shape
     if not n:
         return True
-    diagonal = np.diagonal(own).copy()
+    own = panel[:, :n]
+    diagonal, largest = np.empty(n), 0.0
+    for i in range(n):
+        diagonal[i] = own[i, i]
+        largest = max(largest, diagonal[i])
     _mirror(own)
-    nudge = _NUDGE * max(float(diagonal.max()), np.finfo(np.float64).tiny)
+    nudge = _NUDGE * max(largest, _TINY)
     for _ in range(_NUDGES):
-        if np.isfinite(nudge) and cholesky(own) == 0 and np.isfinite(own[-1, -1]):
+        if np.isfinite(nudge) and cholesky(use, panel.ctypes.data, stride, n, room) == 0 and np.isfinite(own[-1, -1]):
             return True
-        diagonal += nudge
+        for i in range(n):
+            diagonal[i] += nudge
         _restore(own, diagonal)
         nudge *= 100.0
     return False
