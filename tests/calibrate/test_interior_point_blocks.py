@@ -246,7 +246,7 @@ def test_products_of_bundles_are_those_of_the_matrix(which: str, monkeypatch: py
     for threads in (1, 2, 3):
         with Threads(threads) as workers:
             work = BundleMap(bundles, workers)
-            assert len(work.pieces) >= 5
+            assert work.pieces.sums.shape[0] >= 5
             found_products.append((work.matvec(u), work.rmatvec(y)))
     for product, gradient in found_products:
         assert product == pytest.approx(a @ u, rel=1e-12)

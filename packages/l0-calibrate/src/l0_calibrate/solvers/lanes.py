@@ -10,15 +10,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 import attrs
 import numpy as np
 import numpy.typing as npt
-from llvmlite import ir
 from numba import types
-from numba.extending import intrinsic
 
+from l0_calibrate.solvers.atomics import added, seen, swapped
 from l0_calibrate.threads import Threads, even_shares
 from l0_gates.jit import jit
 
@@ -134,39 +133,6 @@ class Lanes:
         return first
 
 
-@intrinsic
-def _arrive(_typing: Any, gate: Any) -> Any:
-    """Add 1 to the first number of an array, as one step for all threads; what it was."""
-
-    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        array = context.make_array(signature.args[0])(context, builder, arguments[0])
-        return builder.atomic_rmw("add", array.data, ir.Constant(ir.IntType(64), 1), "acq_rel")
-
-    return types.int64(gate), code
-
-
-@intrinsic
-def _marked(_typing: Any, flags: Any, iteration: Any) -> Any:
-    """Put an iteration in the first place of an array, as one step for all threads; what was there."""
-
-    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        array = context.make_array(signature.args[0])(context, builder, arguments[0])
-        return builder.atomic_rmw("xchg", array.data, arguments[1], "acq_rel")
-
-    return types.int64(flags, types.int64), code
-
-
-@intrinsic
-def _seen(_typing: Any, gate: Any) -> Any:
-    """The first number of an array as other threads have left it."""
-
-    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        array = context.make_array(signature.args[0])(context, builder, arguments[0])
-        return builder.load_atomic(array.data, "acquire", 8)
-
-    return types.int64(gate), code
-
-
 if sys.platform == "win32":
     _sleep = types.ExternalFunction("Sleep", types.void(types.uint32))
     _NAP = np.uint32(0)  # milliseconds: what is left of this turn
@@ -188,7 +154,7 @@ def piece(lane: Lane, turn: int) -> int:
 @jit
 def take(board: Board, lane: Lane, wanted: int, iteration: int) -> bool:
     """Whether a piece is this lane's to do in an iteration (from 1 on): nobody else has taken it."""
-    return lane.lanes == 1 or _marked(board.taken[wanted], np.int64(iteration)) != iteration
+    return lane.lanes == 1 or swapped(board.taken[wanted], np.int64(iteration)) != iteration
 
 
 @jit
@@ -201,11 +167,11 @@ def meet(board: Board, lane: Lane) -> bool:
     if lane.lanes == 1:
         return True
     gate, patience = board.gate, board.patience[lane.number]
-    last = (_arrive(gate) // lane.lanes + 1) * lane.lanes
+    last = (added(gate) // lane.lanes + 1) * lane.lanes
     given_up = gate[_GIVEN_UP:]
     looks, most = 0, patience[0]
-    while _seen(gate) < last:
-        if _seen(given_up) != 0:
+    while seen(gate) < last:
+        if seen(given_up) != 0:
             return False
         looks += 1
         if looks > most:

@@ -9,17 +9,18 @@ flat vector, in the order: lower bounds, upper bounds (finite ones), (p, c - y),
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import attrs
 import numpy as np
 import numpy.typing as npt
 
+from l0_calibrate.bundles.kernels import multiply_transposed
 from l0_calibrate.solvers.interior_point.arrow import BlockFactor
 from l0_calibrate.solvers.interior_point.opening import Opened, central_rows
-from l0_calibrate.solvers.interior_point.products import BundleMap
+from l0_calibrate.solvers.interior_point.products import BundleMap, Pieces, multiply_piece, taken
 from l0_calibrate.solvers.interior_point.program import Program, Terms
-from l0_gates.jit import fast_jit
+from l0_gates.jit import fast_jit, jit
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -240,7 +241,7 @@ class Newton:
             zone_pull += gaps.zones
         missing = _NO_GAPS if gaps is None else gaps.columns
         known = (bounded, at.columns(x), at.columns(wanted))
-        rhs = columns.matvec(push, lambda first, last: _pushes(first, last, *known, missing, give, push))
+        rhs = columns.summed(_push_and_multiply, *known, missing, give, push)
         if gaps is not None:
             rhs += gaps.rows
         rhs[p.capped] += wanted[at.under] / z[at.under] - wanted[at.over] / z[at.over]
@@ -248,7 +249,7 @@ class Newton:
         y = self._factor.solve(rhs)
         moved = (push, give, gradient)
         z_of, dx_of, dz_of = at.columns(z), at.columns(dx), at.columns(dz)
-        columns.rmatvec(y, gradient, lambda first, last: _moves(first, last, *known, z_of, moved, dx_of, dz_of))
+        columns.each(_multiply_and_move, y, *known, z_of, moved, dx_of, dz_of)
         zone = self._zone_give * (y[p.zoned] + zone_pull)
         dx[at.zone_high], dx[at.zone_low] = -zone, zone
         dz[at.over], dz[at.under] = -y[p.capped], y[p.capped]
@@ -314,6 +315,46 @@ def _gives(first: int, last: int, terms: Terms, x: Pairs, z: Pairs, held: float,
             stiffness += z.high[h] / x.high[h]
             h += 1
         give[j] = 1.0 / stiffness
+
+
+@jit
+def _columns(pieces: Pieces, k: int) -> Any:
+    """First and last column of a piece, unsigned, as places are."""
+    return np.uint64(pieces.columns[k]), np.uint64(pieces.columns[k + 1])
+
+
+@jit
+def _push_and_multiply(
+    pieces: Pieces, bounded: IntArray, x: Pairs, wanted: Pairs, missing: FloatArray, give: FloatArray, push: FloatArray
+) -> None:
+    """`_pushes` of all columns, and what they add to the rows."""
+    k: Any = taken(pieces)
+    while k < pieces.sums.shape[0]:
+        first, last = _columns(pieces, k)
+        _pushes(first, last, bounded, x, wanted, missing, give, push)
+        multiply_piece(k, pieces, push)
+        k = taken(pieces)
+
+
+@jit
+def _multiply_and_move(
+    pieces: Pieces,
+    y: FloatArray,
+    bounded: IntArray,
+    x: Pairs,
+    wanted: Pairs,
+    z: Pairs,
+    moved: tuple[FloatArray, FloatArray, FloatArray],
+    dx: Pairs,
+    dz: Pairs,
+) -> None:
+    """The gradients of a move of the duals, and `_moves` of all columns."""
+    k: Any = taken(pieces)
+    while k < pieces.sums.shape[0]:
+        multiply_transposed(pieces.ends[k], pieces.ends[k + 1], pieces.bundles, y, moved[2])
+        first, last = _columns(pieces, k)
+        _moves(first, last, bounded, x, wanted, z, moved, dx, dz)
+        k = taken(pieces)
 
 
 @fast_jit
