@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import pickle
 
 import attrs
 import numpy as np
@@ -17,6 +19,8 @@ from l0_calibrate.domains import calibrate_domains
 from l0_calibrate.microcalibrate.settings import TrainingOptions
 from l0_calibrate.options import Options
 from l0_calibrate.replicates import calibrate_replicates, read_replicates
+from l0_calibrate.result import result as result_module
+from l0_calibrate.result.diagnostics import diagnose
 from l0_calibrate.result.report import report_of_folder
 from l0_calibrate.solvers.base import Machine
 from l0_core import InputError
@@ -258,3 +262,19 @@ def test_a_wanted_effective_sample_size_is_reached_from_no_weight_at_all():
     away = CalibrationProblem(sp.csr_array(matrix), -matrix.sum(axis=1))  # every weight is best at 0
     assert calibrate(away).ess < 1
     assert calibrate(away, ess_at_least=5.0).ess >= 5.0
+
+
+def test_a_result_is_judged_when_somebody_asks_and_by_its_own_weights(monkeypatch):
+    """Copies, pickles and results with other weights too."""
+    result = calibrate(load_demo(), keep=50, max_weight_ratio=5)
+    loss = result.loss
+    judged = []
+    monkeypatch.setattr(result_module, "diagnose", lambda *asked: judged.append(asked) or diagnose(*asked))
+    again = [attrs.evolve(result), copy.deepcopy(result), pickle.loads(pickle.dumps(result))]
+    doubled = attrs.evolve(result, weights=2.0 * result.weights)
+    assert not judged
+    assert [other.loss for other in again] == [loss] * 3
+    assert doubled.diagnostics.total_weight == 2.0 * result.diagnostics.total_weight
+    count = len(judged)
+    assert doubled.loss != loss
+    assert len(judged) == count

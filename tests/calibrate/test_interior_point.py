@@ -11,7 +11,7 @@ import scipy.sparse as sp
 from l0_calibrate.losses.base import RowPrice
 from l0_calibrate.solvers import sparse_map
 from l0_calibrate.solvers.base import Machine, Solution, Start, Stop, Task
-from l0_calibrate.solvers.interior_point import InteriorPointSolver
+from l0_calibrate.solvers.interior_point import InteriorPointSolver, products
 from l0_calibrate.solvers.primal_dual import PrimalDualSolver
 from l0_calibrate.system import build_system
 from l0_calibrate.watch import Progress
@@ -211,6 +211,19 @@ def test_same_bits_again_and_for_any_number_of_threads_of_blocks(monkeypatch: py
     assert (two.u == again.u).all()
     # Products with the columns are summed by thread: equal to rounding only.
     assert two.objective == pytest.approx(runs[0].objective, rel=1e-6)
+
+
+def test_pieces_of_the_columns_change_nothing_but_rounding(monkeypatch: pytest.MonkeyPatch) -> None:
+    """... and threads that share them out not even that."""
+    task = area_task()
+    whole = InteriorPointSolver().solve(task, Stop(tolerance=1e-3))
+    monkeypatch.setattr(products, "_PIECE", 500)
+    runs = [InteriorPointSolver().solve(task, Stop(tolerance=1e-3), machine=Machine(threads=t)) for t in (1, 2, 3)]
+    for run in runs:
+        assert run.iterations == whole.iterations
+        np.testing.assert_allclose(run.u, whole.u, rtol=1e-5, atol=1e-7)
+        assert (run.u == runs[0].u).all()
+        assert (run.y == runs[0].y).all()
 
 
 def test_support_takes_the_named_columns_only() -> None:

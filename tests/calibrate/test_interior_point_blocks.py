@@ -8,8 +8,8 @@ import scipy.sparse as sp
 
 from l0_calibrate.bundles.bundles import Bundles
 from l0_calibrate.columns import Columns
-from l0_calibrate.solvers.interior_point import patterns, products
-from l0_calibrate.solvers.interior_point.arrow import BlockFactor
+from l0_calibrate.solvers.interior_point import numbering, patterns, products, structure
+from l0_calibrate.solvers.interior_point.arrow import BlockFactor, NotPositiveDefinite
 from l0_calibrate.solvers.interior_point.bundling import bundled
 from l0_calibrate.solvers.interior_point.lapack import ROUTINES, cholesky, downdate, solve_rows
 from l0_calibrate.solvers.interior_point.numbering import Structure
@@ -303,6 +303,55 @@ def test_solves_what_a_dense_matrix_solves(threads: int, shape: tuple[int, int])
     a = dense(ordered)
     s = (a * weights) @ a.T + np.diag(diagonal)
     assert x == pytest.approx(np.linalg.solve(s, rhs), rel=1e-6, abs=1e-9)
+
+
+def deep(seed: int, levels: int, rows: int, records: int) -> sp.csc_array:
+    """Rows of all the areas above each of the lowest, of which there are two in each."""
+    rng = np.random.default_rng(seed)
+    parts = []
+    for level in range(levels):
+        width = records * 2 ** (levels - 1 - level)
+        parts.append(sp.block_diag([rng.uniform(0.5, 2.0, (rows, width)) for _ in range(2**level)]))
+    return sp.csc_array(sp.vstack(parts))
+
+
+def test_a_deep_tree_leaves_each_rest_where_it_belongs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(structure, "LEAST_ROWS", 4)
+    monkeypatch.setattr(structure, "_WORTH", 1.0)
+    monkeypatch.setattr(numbering, "_NODE_COST", 0.0)
+    matrix = deep(3, 5, 6, 9)
+    columns = columns_of(matrix)
+    found = structure_of(columns)
+    assert found.levels >= 4
+    ordered = bundles_of(columns, found)
+    rng = np.random.default_rng(8)
+    weights, diagonal = rng.lognormal(0, 1, ordered.count), rng.lognormal(0, 1, ordered.height)
+    rhs, a = rng.normal(size=ordered.height), dense(ordered)
+    with Threads(2) as workers:
+        factor = BlockFactor(found, ordered, workers)
+        factor.factor(weights, diagonal)
+        x = factor.solve(rhs)
+    assert x == pytest.approx(np.linalg.solve((a * weights) @ a.T + np.diag(diagonal), rhs), rel=1e-6, abs=1e-9)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("place", ["branch", "root"])
+def test_what_cannot_be_factored_is_said_and_spoils_nothing(place: str, threads: int) -> None:
+    columns = columns_of(nested(7, 4, 3, 55, 100)[0])
+    found = structure_of(columns)
+    ordered = bundles_of(columns, found)
+    good = np.ones(ordered.height)
+    bad = good.copy()
+    bad[found.blocks[-1].rows[0] if place == "root" else 0] = np.nan
+    rhs = np.random.default_rng(1).normal(size=ordered.height)
+    with Threads(threads) as workers:
+        factor = BlockFactor(found, ordered, workers)
+        with pytest.raises(NotPositiveDefinite, match=f"block {len(found.blocks) - 1 if place == 'root' else 0}"):
+            factor.factor(np.ones(ordered.count), bad)
+        factor.factor(np.ones(ordered.count), good)
+        x = factor.solve(rhs)
+    a = dense(ordered)
+    assert x == pytest.approx(np.linalg.solve(a @ a.T + np.eye(ordered.height), rhs), rel=1e-6, abs=1e-9)
 
 
 def test_branches_are_put_into_as_many_groups_as_keep_two_threads_busy() -> None:

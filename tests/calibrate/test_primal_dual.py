@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from l0_calibrate import system as system_module
 from l0_calibrate.columns import take_columns
 from l0_calibrate.losses.base import RowPrice
-from l0_calibrate.solvers import Machine, Start, Stop, Task, lanes
+from l0_calibrate.solvers import Machine, Start, Stop, Task, certificate, lanes
 from l0_calibrate.solvers.certificate import Certificate
 from l0_calibrate.solvers.fit import Fit
 from l0_calibrate.solvers.iteration import Opening, iterate
@@ -23,6 +23,7 @@ from l0_calibrate.solvers.restarts import RestartRule, Travel
 from l0_calibrate.solvers.sparse_map import ColumnMap
 from l0_calibrate.system import ScaledSystem, build_system
 from l0_calibrate.testing.optimum import matrix_of, optimum
+from l0_calibrate.threads import Threads
 from l0_calibrate.watch import unwatched
 from l0_core import InputError
 
@@ -108,6 +109,17 @@ def test_any_dual_point_gives_a_valid_bound(task: Task, seed: int, size: float) 
     best = optimum(task).upper
     bound = Certificate(fit).bound(y, a.T @ y, fit.objective(feasible, a @ feasible))
     assert bound <= best + 1e-7 * (1 + best)
+
+
+def test_a_bound_is_the_same_for_any_number_of_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(certificate, "_STRETCH", 16)
+    task = boxed(random_system(1, 40, 600), RowPrice.absolute(np.ones(40)), upper=3.0)
+    fit, y = Fit.of(task), np.linspace(-1.0, 1.0, 40)
+    gradient = matrix_of(task).T @ y
+    alone = Certificate(fit).bound(y, gradient, np.inf)
+    with Threads(3) as workers:
+        assert Certificate(fit, workers).bound(y, gradient, np.inf) == alone
+    assert np.isfinite(alone)
 
 
 def test_no_point_as_good_as_the_best_known_goes_beyond_the_reach_of_a_ratio() -> None:

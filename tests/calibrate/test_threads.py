@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -41,7 +42,7 @@ def test_who_is_free_takes_the_next_piece() -> None:
             done_by[k] = threading.get_ident()
             if k == 0:
                 assert rest_done.wait(30.0)  # the other does all the rest meanwhile
-            elif len(done_by) == 6:
+            elif k == 5:
                 rest_done.set()
 
         threads.all(6, work)
@@ -60,6 +61,36 @@ def test_after_a_fault_nothing_is_begun_any_more(count: int) -> None:
     with Threads(count) as threads, pytest.raises(ZeroDivisionError):
         threads.all(50, work)
     assert len(begun) <= count
+
+
+@pytest.mark.parametrize("failing", [0, 1])
+def test_a_fault_is_raised_when_what_has_been_begun_has_ended(failing: int) -> None:
+    """Whoever goes on after it may use again what pieces write to."""
+    both_begun, ended = threading.Barrier(2, timeout=30.0), list[int]()
+
+    def work(k: int) -> None:
+        both_begun.wait()
+        if k == failing:
+            raise ZeroDivisionError
+        time.sleep(0.2)
+        ended.append(k)
+
+    with Threads(2) as threads:
+        with pytest.raises(ZeroDivisionError):
+            threads.all(2, work)
+        assert ended == [1 - failing]
+
+
+def test_no_more_threads_than_are_asked_for() -> None:
+    by = set[int]()
+
+    def work(_: int) -> None:
+        by.add(threading.get_ident())
+        time.sleep(0.01)
+
+    with Threads(4) as threads:
+        threads.all(12, work, most=2)
+    assert len(by) == 2
 
 
 @pytest.mark.parametrize("count", [1, 3])

@@ -137,6 +137,32 @@ def test_machine_code_of_other_sources_is_not_used(tmp_path):
     assert [installed.run() for _ in range(2)] == [(0.25, 0), (0.25, 1)]
 
 
+INTRINSIC = """
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+@intrinsic
+def step(_typing):
+    def code(context, builder, signature, arguments):
+        return ir.Constant(ir.DoubleType(), 0.5)
+    return types.float64(), code
+"""
+
+
+def test_machine_code_of_another_intrinsic_is_not_used(tmp_path):
+    installed = Installed(tmp_path)
+    installed.write("steps", INTRINSIC)
+    package = installed.folder.name
+    installed.write(
+        "kernels",
+        f"from {package}.steps import step\nfrom l0_gates.jit import jit\n"
+        "@jit\ndef value(pair):\n    return pair.a + step()\n",
+    )
+    assert [installed.run() for _ in range(2)] == [(1.5, 0), (1.5, 1)]
+    installed.write("steps", INTRINSIC.replace("0.5", "0.25"))
+    assert [installed.run() for _ in range(2)] == [(1.25, 0), (1.25, 1)]
+
+
 IN_PARTS = """
 import numpy as np
 from l0_gates.jit import fast_jit

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 Outcome = TypeVar("Outcome")
@@ -34,6 +35,14 @@ def _taken(ahead: deque[int]) -> Iterator[int]:
         yield k
 
 
+def _ended(jobs: list[Future[None]]) -> list[Future[None]]:
+    """Those that have begun, when they have ended: one that has not has nothing left to do."""
+    begun = [job for job in jobs if not job.cancel()]
+    for job in begun:
+        job.exception()
+    return begun
+
+
 class Threads:
     """So many threads, the caller's among them; whichever is free takes the next piece of work.
 
@@ -44,15 +53,20 @@ class Threads:
     def __init__(self, count: int) -> None:
         self.count = count
         self._pool = ThreadPoolExecutor(count - 1) if count > 1 else None
+        self._started = False
 
     @property
     def shares(self) -> int:
         """How many pieces to make of work that can be cut anywhere."""
         return 1 if self.count == 1 else _PIECES * self.count
 
-    def all(self, pieces: int, work: Callable[[int], Outcome]) -> list[Outcome]:
-        """``work(k)`` for each k below ``pieces``; what they return, in order."""
-        lanes = min(self.count, pieces)
+    def all(self, pieces: int, work: Callable[[int], Outcome], most: int | None = None) -> list[Outcome]:
+        """``work(k)`` for each k below ``pieces``, on ``most`` threads at most; what they return, in order.
+
+        After a fault in a piece no more are begun, and it is raised when those that had been begun have ended. An
+        interrupt does not wait for them.
+        """
+        lanes = min(self.count, pieces, most or pieces)
         if self._pool is None or lanes <= 1:
             return [work(k) for k in range(pieces)]
         ahead, done = deque(range(pieces)), dict[int, Outcome]()
@@ -65,12 +79,38 @@ class Threads:
                 ahead.clear()  # nobody will ask for the rest
                 raise
 
-        jobs = [self._pool.submit(lane) for _ in range(1, lanes)]
-        lane()
-        for job in jobs:
-            if not job.cancel():  # one that has not begun has nothing left to do
-                job.result()
+        try:
+            if lanes > 2:
+                self._start()
+            jobs = [self._pool.submit(lane) for _ in range(1, lanes)]
+        except BaseException:
+            ahead.clear()
+            raise
+        try:
+            lane()
+        except Exception:
+            _ended(jobs)
+            raise
+        for job in _ended(jobs):
+            job.result()
         return [done[k] for k in range(pieces)]
+
+    def _start(self) -> None:
+        """Begin all threads, so that as many pieces can wait for one another.
+
+        An executor begins a thread where it knows of none that is idle, and may take one for idle that has work.
+        """
+        if self._started or self._pool is None:
+            return
+        here = threading.Barrier(self.count)
+        try:
+            for _ in range(1, self.count):
+                self._pool.submit(here.wait)
+            here.wait()
+        except BaseException:
+            here.abort()
+            raise
+        self._started = True
 
     def __enter__(self) -> Threads:
         return self

@@ -68,7 +68,7 @@ def fast_jit(function: Kernel) -> Kernel:
 def _stamp(function: Callable[..., Any]) -> str:
     """A digest of what machine code is made from: the kernel's file, and what its module sees of others.
 
-    That is kernels, numbers, and the fields of named tuples in their order.
+    That is kernels, numbers, the files of intrinsics, and the fields of named tuples in their order.
     """
     seen = function.__globals__
     made_from = hashlib.sha256(_digest(function.__code__.co_filename))
@@ -78,6 +78,8 @@ def _stamp(function: Callable[..., Any]) -> str:
             made_from.update(f"{key} {value!r}".encode())
         elif isinstance(value, numba.core.dispatcher.Dispatcher):
             made_from.update(f"{key} {getattr(value, 'stamp', '')}".encode())
+        elif callable(intrinsic := getattr(value, "_defn", None)):
+            made_from.update(key.encode() + _digest(intrinsic.__code__.co_filename))
         elif isinstance(value, type) and issubclass(value, tuple):
             made_from.update(f"{value} {getattr(value, '_fields', '')}".encode())
     return made_from.hexdigest()[:12]

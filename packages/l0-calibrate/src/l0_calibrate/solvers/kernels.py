@@ -143,7 +143,7 @@ def dual_step(
     """The dual step of some rows, their average, and ``A u`` carried along by linearity.
 
     ``y1 = clip(shrink(y + s (2 A u1 - A u - b), s d) / (1 + s q), -c, c)`` with ``s = R / omega``, where ``sums``,
-    shape (further threads, m), are first added to ``A u1``. Returns ``sum (y1 - y)^2 / R`` and
+    shape (further pieces, m), are first added to ``A u1``. Returns ``sum (y1 - y)^2 / R`` and
     ``(y1 - y)'(A u1 - A u)``.
     """
     y, y_anchor, y1 = dual

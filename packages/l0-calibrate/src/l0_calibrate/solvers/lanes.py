@@ -32,7 +32,7 @@ _GIVEN_UP = 8
 _MOST_LOOKS, _FEWEST_LOOKS = 200_000, 10_000
 """Most and fewest looks at the gate before a lane naps; some hundred thousand take about as long as a nap does."""
 _FIELDS = 8
-"""Numbers of a lane on the board, a cache line of them: two threads do not write to the same one."""
+"""Numbers of a lane, or of a piece, on the board: a cache line of them."""
 _PIECES, _SUMS = (0.6, 0.2, 0.2), 8
 """Pieces of a lane's part of the work, and values of that part for each row from which on there are more than one."""
 
@@ -121,13 +121,17 @@ class Lanes:
     def each(self, work: Callable[[int, int], None]) -> None:
         """``work(first, last)`` of every piece, which need not meet the others."""
         edges = self.board.edges.tolist()
-        self.workers.all(len(edges) - 1, lambda k: work(edges[k], edges[k + 1]))
+        self.workers.all(len(edges) - 1, lambda k: work(edges[k], edges[k + 1]), len(self.lanes))
 
     def summed(self, work: Callable[[int, int, FloatArray], None]) -> FloatArray:
         """What all pieces add to sums over the rows, of their own each, in their order; shape (rows,)."""
         first, others, edges = np.zeros(self.board.sums.shape[1]), self.board.sums, self.board.edges.tolist()
         others[:] = 0.0
-        self.workers.all(len(edges) - 1, lambda k: work(edges[k], edges[k + 1], first if k == 0 else others[k - 1]))
+
+        def piece_of(k: int) -> None:
+            work(edges[k], edges[k + 1], first if k == 0 else others[k - 1])
+
+        self.workers.all(len(edges) - 1, piece_of, len(self.lanes))
         for sums in others:
             first += sums
         return first

@@ -173,6 +173,8 @@ def _factored(use: Routines, panel: FloatArray, room: Numbers) -> bool:
     diagonal, largest = np.empty(n), 0.0
     for i in range(n):
         diagonal[i] = own[i, i]
+        if not np.isfinite(diagonal[i]):
+            return False
         largest = max(largest, diagonal[i])
     _mirror(own)
     nudge = _NUDGE * max(largest, _TINY)
