@@ -23,10 +23,9 @@ HEAD = """# Benchmarks
 <!-- written by benchmarks/write_page.py from benchmarks/results -->
 
 Measured on two cores of a shared machine; seconds vary by some tens of per cent between runs, ratios are of one run.
-Dense fits of the medium problem, exact budgets, two threads against one, memory, the path of budgets and an iteration
-are of the code as it is, measured on a day on which its processors were slow in turns, by up to a half. Dense fits of
-the large problem and contradicting totals are of code that is a little older (the primal-dual iterations were slower),
-of a day on which HiGHS took 2.6 to 2.8 times as long as on an ordinary one; the other sections are of older code.
+Dense fits of the real problems, exact budgets, two threads against one, memory, the path of budgets and an iteration
+are of the code as it is, measured on a day on which its processors were slow in turns, by up to a half; the other
+sections are of older code, contradicting totals of one that is a little older.
 Compare ratios of a section, not seconds of different ones.
 Peers run in an environment of their own, as each script says; where one failed or was cut off, that is what the table
 shows. microcosm's `calibrate` package is not published on the package index and could not be run again.

@@ -49,12 +49,12 @@ def test_a_lane_asks_for_every_piece_once_its_own_first(count: int, own: int) ->
 @pytest.mark.parametrize("slow", [False, True])
 def test_each_piece_is_taken_once_an_iteration_whoever_is_slow(slow: bool) -> None:
     workers, shared = halves(3, 5, 3)
-    board, taken = shared.board, [list[int](), list[int](), list[int]()]
+    board, taken, latest = shared.board, [list[int](), list[int](), list[int]()], time.monotonic() + 60.0
 
     def work(lane: Lane) -> None:
         for iteration in (1, 2, 3):
             if slow and lane.number == 1:
-                while len(taken[0]) + len(taken[2]) < 9 * iteration:
+                while len(taken[0]) + len(taken[2]) < 9 * iteration and time.monotonic() < latest:
                     time.sleep(0.001)
             mine = (piece(lane, turn) for turn in range(9))
             taken[lane.number] += [k for k in mine if take(board, lane, k, iteration)]
