@@ -95,7 +95,7 @@ def test_the_result_says_which_and_why(asked: dict[str, Any], name: str, reason:
 
 
 def test_a_large_matrix_is_gone_on_with_in_less_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(auto, "LARGE_TIGHT", 50_000)  # the problem has 73,924
+    monkeypatch.setattr(auto, "LARGE", 50_000)  # the problem has 73,924
     kept, dense = calibrate(load_demo(), keep=800), calibrate(load_demo(), tol=1e-4)
     assert (kept.solver, kept.solver_reason) == ("primal_dual", "goes on from the point that was given")
     assert dense.solver == "interior_point"
