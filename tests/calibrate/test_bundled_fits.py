@@ -129,7 +129,9 @@ def test_a_step_on_bundles_is_one_on_columns(mass: bool, threads: int, monkeypat
     bundles = packed_of(task.system).bundles
     at = bundles.order
     row = (plain.reference / 900.0)[at] if mass else np.zeros(0)
-    bundled, columns = BundledColumns(bundles, plain.columns, row, threads), ColumnMap(plain.columns, threads)
+    workers = Threads(threads)
+    bundled, columns = BundledColumns(bundles, plain.columns, row, workers), ColumnMap(plain.columns, workers)
+    assert bundled.threads == columns.threads == threads
     assert bundled.rows == plain.columns.rows
     u, y = random.uniform(0.0, 4.0, at.size), random.normal(size=plain.columns.rows)
     np.testing.assert_allclose(bundled.matvec(u[at]), columns.matvec(u), rtol=1e-6, atol=1e-9)
@@ -163,7 +165,7 @@ def test_a_step_on_bundles_is_one_on_columns(mass: bool, threads: int, monkeypat
         ):
             np.testing.assert_array_equal(current, new)
             np.testing.assert_array_equal(anchor, new)
-        product_of.close()
+    workers.close()
     for mine, theirs in zip(*results, strict=True):
         np.testing.assert_allclose(mine, theirs, rtol=1e-6, atol=1e-9)
 

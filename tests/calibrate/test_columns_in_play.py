@@ -15,6 +15,7 @@ from l0_calibrate.solvers.iteration import Opening
 from l0_calibrate.solvers.primal_dual import PrimalDualSolver
 from l0_calibrate.solvers.sparse_map import ColumnMap
 from l0_calibrate.system import build_system
+from l0_calibrate.threads import Threads
 
 
 def bounded_task(lower: float, upper: float, kappa: float = 0.0, seed: int = 0) -> Task:
@@ -131,11 +132,13 @@ def test_a_restricted_map_is_that_of_its_columns(threads: int, monkeypatch: pyte
     monkeypatch.setattr(lanes, "WORTH", 100)
     task, random = bounded_task(0.0, 2.0), np.random.default_rng(1)
     a, columns = entries(task), task.system.columns
-    whole = ColumnMap(columns, threads)
+    workers = Threads(threads)
+    whole = ColumnMap(columns, workers)
+    assert whole.threads == threads
     for share in (0.5, 0.1, 0.9, 0.0):  # one after another in the same room
         chosen = np.flatnonzero(random.random(columns.count) < share)
         part = whole.restricted(chosen, random.random(chosen.size) < 0.5)
         u, y = random.random(chosen.size), random.normal(size=columns.rows)
         np.testing.assert_allclose(part.matvec(u), a[:, chosen] @ u, rtol=1e-12, atol=1e-12)
         np.testing.assert_allclose(part.rmatvec(y), a[:, chosen].T @ y, rtol=1e-12, atol=1e-12)
-    whole.close()
+    workers.close()

@@ -244,7 +244,7 @@ def test_same_bits_again_watched_or_not_and_for_equal_numbers_of_threads(monkeyp
     np.testing.assert_array_equal(first.y, watched.y)
     monkeypatch.setattr(lanes, "WORTH", 1)  # or so small a matrix would not be split
     for threads in (2, 3):
-        assert ColumnMap(system.columns, threads).threads == threads
+        assert ColumnMap(system.columns, Threads(threads)).threads == threads
         pair = [PrimalDualSolver().solve(task, stop, machine=Machine(threads=threads)) for _ in range(2)]
         np.testing.assert_array_equal(pair[0].u, pair[1].u)
         # Sums are added in another order: the same iteration to rounding that 400 steps have carried along.

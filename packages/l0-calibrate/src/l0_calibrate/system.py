@@ -194,31 +194,32 @@ def build_system(matrix: Any, targets: FloatArray, reference: FloatArray, thread
     reference = np.ascontiguousarray(reference, dtype=np.float64)
     rows = _RowArrays(matrix.indptr, matrix.indices, matrix.data)
     parts = _PARTS if matrix.nnz >= _WORTH_PARTS else 1
-    workers = Threads(min(threads, parts))
-    edges = np.arange(parts + 1) * n // parts
-    workers.all(parts, lambda k: _count_columns(edges[k], edges[k + 1], rows, reference, counts))
-    indptr = np.cumsum(counts)
-    indices = row_numbers(m, int(indptr[-1]))
-    edges[1:-1] = np.searchsorted(indptr, indptr[-1] * np.arange(1, parts) // parts)
+    with Threads(min(threads, parts)) as workers:
+        edges = np.arange(parts + 1) * n // parts
+        workers.all(parts, lambda k: _count_columns(edges[k], edges[k + 1], rows, reference, counts))
+        indptr = np.cumsum(counts)
+        indices = row_numbers(m, int(indptr[-1]))
+        edges[1:-1] = np.searchsorted(indptr, indptr[-1] * np.arange(1, parts) // parts)
 
-    def filled(values: Entries) -> tuple[Entries, _Sums, float]:
-        of_columns, fill = [np.zeros(n), np.zeros(n)], indptr[:-1].copy()
-        of_rows = np.zeros((2, parts, m))
+        def filled(values: Entries) -> tuple[Entries, _Sums, float]:
+            of_columns, fill = [np.zeros(n), np.zeros(n)], indptr[:-1].copy()
+            of_rows = np.zeros((2, parts, m))
 
-        def work(k: int) -> float:
-            sums = _Sums(of_rows[0, k], of_columns[0], of_rows[1, k], of_columns[1])
-            return _fill_columns(edges[k], edges[k + 1], rows, 1.0 / scale, reference, fill, indices, values, sums)
+            def work(k: int) -> float:
+                sums = _Sums(of_rows[0, k], of_columns[0], of_rows[1, k], of_columns[1])
+                return _fill_columns(edges[k], edges[k + 1], rows, 1.0 / scale, reference, fill, indices, values, sums)
 
-        largest = max(workers.all(parts, work))
-        totals, positive = of_rows.sum(axis=1)
-        return values, _Sums(totals, of_columns[0], positive, of_columns[1]), largest
+            largest = max(workers.all(parts, work))
+            totals, positive = of_rows.sum(axis=1)
+            return values, _Sums(totals, of_columns[0], positive, of_columns[1]), largest
 
-    whole = indices.size <= _WHOLE
-    values, sums, largest = filled(np.empty(indices.size, np.float64) if whole else np.empty(indices.size, np.float32))
-    row_sums = sums.rows
-    if not whole and largest <= _LARGEST and _cancel(sums.positive, row_sums - sums.positive):
-        values, sums, largest = filled(np.empty(indices.size, dtype=np.float64))
-    workers.close()
+        whole = indices.size <= _WHOLE
+        values, sums, largest = filled(
+            np.empty(indices.size, np.float64) if whole else np.empty(indices.size, np.float32)
+        )
+        row_sums = sums.rows
+        if not whole and largest <= _LARGEST and _cancel(sums.positive, row_sums - sums.positive):
+            values, sums, largest = filled(np.empty(indices.size, dtype=np.float64))
     if not largest <= _LARGEST:
         i = int(np.argmax(row_sums))
         raise InputError(

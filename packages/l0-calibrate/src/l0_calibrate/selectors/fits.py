@@ -13,6 +13,7 @@ from l0_calibrate.selectors.base import Budget, Selected
 from l0_calibrate.solvers.base import Machine, Solution, Start, Stop, Task
 from l0_calibrate.solvers.primal_dual import PrimalDualSolver
 from l0_calibrate.solvers.sparse_map import ColumnMap
+from l0_calibrate.threads import Threads
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -115,11 +116,8 @@ class InnerFits:
     def gradient(self, solution: Solution) -> FloatArray:
         """``a_j'y`` of every record at a fit, with the mass, shape (n,): negative where weight would lower the loss."""
         system, machine = self.budget.system, self.machine
-        product = ColumnMap(system.columns, machine.threads)
-        try:
-            g = product.rmatvec(solution.y)
-        finally:
-            product.close()
+        with Threads(machine.threads) as workers:
+            g = ColumnMap(system.columns, workers).rmatvec(solution.y)
         if self.budget.mass is not None:
             g += solution.mass_dual * system.reference / self.budget.mass
         return g

@@ -53,17 +53,17 @@ class BundledColumns:
     bundles: Bundles
     columns: Columns
     mass_row: FloatArray
-    threads: int = 1
-    _shared: Threads | None = None
+    workers: Threads = attrs.field(factory=lambda: Threads(1))
     _moving: BoolArray | None = None
+    threads: int = attrs.field(init=False)
     _lanes: Lanes = attrs.field(init=False)
     _room: BundleRoom | None = attrs.field(init=False, default=None)
     _lengths: IntArray | None = attrs.field(init=False, default=None)
 
     def __attrs_post_init__(self) -> None:
-        self.threads = useful(self.threads, self.size, lanes.WORTH)
+        self.threads = useful(self.workers.count, self.size, lanes.WORTH)
         pieces = _cuts(self.bundles, lanes.shares(self.threads, self.size, self.rows), self._moving)
-        self._lanes = Lanes.of(self._shared or Threads(self.threads), self.threads, pieces, self.rows)
+        self._lanes = Lanes.of(self.workers, self.threads, pieces, self.rows)
 
     @property
     def rows(self) -> int:
@@ -75,10 +75,6 @@ class BundledColumns:
         """Values and rows that a product passes over."""
         return self.bundles.size + int(self.bundles.arrays.rows.size)
 
-    def close(self) -> None:
-        """End the threads."""
-        self._lanes.workers.close()
-
     def entries(self, chosen: IntArray) -> float:
         """The part of the values that some columns have."""
         if self._lengths is None:
@@ -86,18 +82,17 @@ class BundledColumns:
         return float(self._lengths[chosen].sum()) / max(self.bundles.size, 1)
 
     def restricted(self, chosen: IntArray, moving: BoolArray) -> BundledColumns | ColumnMap:
-        """Some of the columns (ascending), copied close together, on the same threads (which stay this map's).
+        """Some of the columns (ascending), copied close together.
 
         As they are, where that is less work; the copy stays until the next is made.
         """
         self._room = self._room or BundleRoom.like(self.bundles)
-        workers = self._lanes.workers
-        part = kept(self.bundles, chosen, self._room, workers)
+        part = kept(self.bundles, chosen, self._room, self.workers)
         ids = self.bundles.order[chosen]
         if not pays(part, int((self.columns.indptr[ids + 1] - self.columns.indptr[ids]).sum())):
-            return ColumnMap(chosen_columns(self.columns, ids), self.threads, workers, moving)
+            return ColumnMap(chosen_columns(self.columns, ids), self.workers, moving)
         row = self.mass_row[chosen] if self.mass_row.size else self.mass_row
-        return BundledColumns(part, self.columns, row, self.threads, workers, moving)
+        return BundledColumns(part, self.columns, row, self.workers, moving)
 
     def stretch(self, sides: Sides, pace: Pace) -> tuple[int, float, int, float, float, float]:
         """Iterations (see `l0_calibrate.solvers.stretch`)."""

@@ -32,6 +32,7 @@ from l0_calibrate.solvers.fit import Fit
 from l0_calibrate.solvers.iteration import Iteration, Opening, iterate
 from l0_calibrate.solvers.restarts import RestartRule
 from l0_calibrate.solvers.sparse_map import ColumnMap
+from l0_calibrate.threads import Threads
 from l0_calibrate.watch import Watch, unwatched
 
 FloatArray = npt.NDArray[np.float64]
@@ -111,7 +112,8 @@ class DescentIteration(Iteration):
     def __init__(self, fit: Fit, u: FloatArray, machine: Machine) -> None:
         self.rule = _Passes()
         self._fit = fit
-        self._map = ColumnMap(fit.columns, machine.threads)
+        self.workers = Threads(machine.threads)
+        self._map = ColumnMap(fit.columns, self.workers)
         self._rng = np.random.default_rng(machine.seed)
         price = fit.price
         bends = bool((np.isfinite(price.cap) & (price.cap > 0)).any())
@@ -224,4 +226,4 @@ class DescentIteration(Iteration):
 
     def close(self) -> None:
         """End the threads."""
-        self._map.close()
+        self.workers.close()

@@ -81,10 +81,10 @@ class FusedIteration(Iteration):
         self.workers = Threads(threads)
         columns: ColumnMap | BundledColumns
         if fit.bundles is None:
-            columns = ColumnMap(fit.columns, threads, self.workers)
+            columns = ColumnMap(fit.columns, self.workers)
         else:
             row = fit.stored_mass_row
-            columns = BundledColumns(fit.bundles, fit.columns, row[at] if row.size else row, threads, self.workers)
+            columns = BundledColumns(fit.bundles, fit.columns, row[at] if row.size else row, self.workers)
         self._whole = _Play(
             columns,
             Primal(u.copy(), u.copy(), u.copy(), np.zeros(u.size, dtype=np.bool_)),

@@ -59,34 +59,29 @@ class ColumnMap:
     """
 
     columns: Columns
-    threads: int = 1
-    _shared: Threads | None = None
+    workers: Threads = attrs.field(factory=lambda: Threads(1))
     _moving: BoolArray | None = None
+    threads: int = attrs.field(init=False)
     _lanes: Lanes = attrs.field(init=False)
     _products: Lanes = attrs.field(init=False)
     _room: Room | None = attrs.field(init=False, default=None)
 
     def __attrs_post_init__(self) -> None:
-        self.threads = useful(self.threads, self.columns.nnz, lanes.WORTH)
-        workers = self._shared or Threads(self.threads)
-        self._lanes = self._of(self.threads, workers, self._moving)
+        self.threads = useful(self.workers.count, self.columns.nnz, lanes.WORTH)
+        self._lanes = self._of(self.threads, self._moving)
         # A single product takes fewer threads than many iterations that are handed out at once.
         fewer = threads_for(self.columns, self.threads)
-        self._products = self._lanes if fewer == self.threads else self._of(fewer, workers, None)
+        self._products = self._lanes if fewer == self.threads else self._of(fewer, None)
 
-    def _of(self, count: int, workers: Threads, moving: BoolArray | None) -> Lanes:
+    def _of(self, count: int, moving: BoolArray | None) -> Lanes:
         columns = self.columns
         pieces = ranges(columns, lanes.shares(count, columns.nnz, columns.rows), moving)
-        return Lanes.of(workers, count, pieces, columns.rows)
+        return Lanes.of(self.workers, count, pieces, columns.rows)
 
     @property
     def size(self) -> int:
         """Entries that a product passes over."""
         return self.columns.nnz
-
-    def close(self) -> None:
-        """End the threads."""
-        self._lanes.workers.close()
 
     def entries(self, chosen: IntArray) -> float:
         """The part of the entries that some columns have."""
@@ -99,13 +94,13 @@ class ColumnMap:
         return self._lanes.run(lambda lane: stretch(lane, board, arrays, None, no_row, sides, pace))
 
     def restricted(self, chosen: IntArray, moving: BoolArray) -> ColumnMap:
-        """Some of the columns (ascending), copied close together, on the same threads (which stay this map's).
+        """Some of the columns (ascending), copied close together.
 
         ``moving`` marks those of them that sweeps will work most on; the copy stays until the next is made.
         """
         self._room = self._room or Room.like(self.columns, self.columns.nnz)
         copy = ColumnsCopy.of(self.columns, chosen, self._room)
-        part = ColumnMap(copy.columns, self.threads, self._lanes.workers, moving)
+        part = ColumnMap(copy.columns, self.workers, moving)
         part._lanes.each(copy.fill)
         return part
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from l0_calibrate.bundles.bundles import BundleArrays
 from l0_calibrate.bundles.kernels import extent, most_lines
-from l0_calibrate.solvers.interior_point.lapack import Numbers, Routines, cholesky, downdate, solve_rows
+from l0_calibrate.solvers.interior_point.lapack import ITEM, Numbers, Routines, cholesky, downdate, solve_rows
 from l0_calibrate.solvers.interior_point.numbering import Structure
 from l0_calibrate.solvers.interior_point.substitution import PanelArrays
 from l0_gates.jit import fast_jit, jit
@@ -155,8 +155,8 @@ def close(
     beyond: Any = np.int64(rest.ctypes.data)
     if not _factored(use, panel, room):
         return False
-    solve_rows(use, at, at + 8 * n, stride, n, a, room)
-    downdate(use, at + 8 * n, stride, n, a, beyond, a, room)
+    solve_rows(use, at, at + ITEM * n, stride, n, a, room)
+    downdate(use, at + ITEM * n, stride, n, a, beyond, a, room)
     return True
 
 

@@ -25,7 +25,7 @@ Numbers = npt.NDArray[np.int32]
 
 _ROWS = 64
 """Rows at a time that a triangular solve is left to BLAS: products of matrices are faster."""
-_ITEM = 8
+ITEM = 8
 
 
 class Routines(NamedTuple):
@@ -88,20 +88,20 @@ def solve_rows(use: Routines, factor: int, block: int, stride: int, n: int, a: i
     if not a:
         return
     for first in range(0, n, _ROWS):
-        target, row = block + _ITEM * stride * first, factor + _ITEM * stride * first
+        target, row = block + ITEM * stride * first, factor + ITEM * stride * first
         room[2], room[3] = min(_ROWS, n - first), first
         if first:
             _call(
                 use.gemm,
                 (
                     use.no, use.yes, at, at + 8, at + 12, use.minus_one, block, at + 4,
-                    factor + _ITEM * first, at + 4, use.one, target, at + 4,
+                    factor + ITEM * first, at + 4, use.one, target, at + 4,
                 ),
             )  # fmt: skip
         _call(
             use.trsm,
             (
-                use.right, use.lower, use.yes, use.no, at, at + 8, use.one, row + _ITEM * first, at + 4,
+                use.right, use.lower, use.yes, use.no, at, at + 8, use.one, row + ITEM * first, at + 4,
                 target, at + 4,
             ),
         )  # fmt: skip

@@ -61,6 +61,17 @@ class Gaps(NamedTuple):
     zones: FloatArray
 
 
+class Known(NamedTuple):
+    """What a direction is made of in the columns: pairs, the products wanted, and how far each ratio gives and goes."""
+
+    bounded: IntArray
+    x: Pairs
+    z: Pairs
+    wanted: Pairs
+    give: FloatArray
+    push: FloatArray
+
+
 @attrs.frozen(eq=False)
 class Layout:
     """Where each kind of pair lies in the flat vectors."""
@@ -235,21 +246,18 @@ class Newton:
         state, (dx, dz) = self._state, room
         p, at, x, z = state.program, state.layout, state.slacks, state.multipliers
         columns, give, push, gradient = state.columns, state.room.give, state.room.push, state.room.gradient
-        bounded = p.terms.bounded
         zone_pull = wanted[at.zone_low] / x[at.zone_low] - wanted[at.zone_high] / x[at.zone_high]
         if gaps is not None:
             zone_pull += gaps.zones
         missing = _NO_GAPS if gaps is None else gaps.columns
-        known = (bounded, at.columns(x), at.columns(wanted))
-        rhs = columns.summed(_push_and_multiply, *known, missing, give, push)
+        known = Known(p.terms.bounded, at.columns(x), at.columns(z), at.columns(wanted), give, push)
+        rhs = columns.summed(_push_and_multiply, known, missing)
         if gaps is not None:
             rhs += gaps.rows
         rhs[p.capped] += wanted[at.under] / z[at.under] - wanted[at.over] / z[at.over]
         rhs[p.zoned] -= self._zone_give * zone_pull
         y = self._factor.solve(rhs)
-        moved = (push, give, gradient)
-        z_of, dx_of, dz_of = at.columns(z), at.columns(dx), at.columns(dz)
-        columns.each(_multiply_and_move, y, *known, z_of, moved, dx_of, dz_of)
+        columns.each(_multiply_and_move, y, known, gradient, at.columns(dx), at.columns(dz))
         zone = self._zone_give * (y[p.zoned] + zone_pull)
         dx[at.zone_high], dx[at.zone_low] = -zone, zone
         dz[at.over], dz[at.under] = -y[p.capped], y[p.capped]
@@ -324,51 +332,31 @@ def _columns(pieces: Pieces, k: int) -> Any:
 
 
 @jit
-def _push_and_multiply(
-    pieces: Pieces, bounded: IntArray, x: Pairs, wanted: Pairs, missing: FloatArray, give: FloatArray, push: FloatArray
-) -> None:
+def _push_and_multiply(pieces: Pieces, known: Known, missing: FloatArray) -> None:
     """`_pushes` of all columns, and what they add to the rows."""
     k: Any = taken(pieces)
     while k < pieces.sums.shape[0]:
         first, last = _columns(pieces, k)
-        _pushes(first, last, bounded, x, wanted, missing, give, push)
-        multiply_piece(k, pieces, push)
+        _pushes(first, last, known, missing)
+        multiply_piece(k, pieces, known.push)
         k = taken(pieces)
 
 
 @jit
-def _multiply_and_move(
-    pieces: Pieces,
-    y: FloatArray,
-    bounded: IntArray,
-    x: Pairs,
-    wanted: Pairs,
-    z: Pairs,
-    moved: tuple[FloatArray, FloatArray, FloatArray],
-    dx: Pairs,
-    dz: Pairs,
-) -> None:
+def _multiply_and_move(pieces: Pieces, y: FloatArray, known: Known, gradient: FloatArray, dx: Pairs, dz: Pairs) -> None:
     """The gradients of a move of the duals, and `_moves` of all columns."""
     k: Any = taken(pieces)
     while k < pieces.sums.shape[0]:
-        multiply_transposed(pieces.ends[k], pieces.ends[k + 1], pieces.bundles, y, moved[2])
+        multiply_transposed(pieces.ends[k], pieces.ends[k + 1], pieces.bundles, y, gradient)
         first, last = _columns(pieces, k)
-        _moves(first, last, bounded, x, wanted, z, moved, dx, dz)
+        _moves(first, last, known, gradient, dx, dz)
         k = taken(pieces)
 
 
 @fast_jit
-def _pushes(
-    first: int,
-    last: int,
-    bounded: IntArray,
-    x: Pairs,
-    wanted: Pairs,
-    missing: FloatArray,
-    give: FloatArray,
-    push: FloatArray,
-) -> None:
+def _pushes(first: int, last: int, known: Known, missing: FloatArray) -> None:
     """How far each ratio would go if the duals stayed."""
+    bounded, x, _, wanted, give, push = known
     h = np.searchsorted(bounded, np.int64(first))
     for j in range(first, last):
         pull = wanted.low[j] / x.low[j]
@@ -381,19 +369,9 @@ def _pushes(
 
 
 @fast_jit
-def _moves(
-    first: int,
-    last: int,
-    bounded: IntArray,
-    x: Pairs,
-    wanted: Pairs,
-    z: Pairs,
-    moved: tuple[FloatArray, FloatArray, FloatArray],
-    dx: Pairs,
-    dz: Pairs,
-) -> None:
+def _moves(first: int, last: int, known: Known, gradient: FloatArray, dx: Pairs, dz: Pairs) -> None:
     """Slacks and multipliers of the columns, from what the duals' move does to their gradients."""
-    push, give, gradient = moved
+    bounded, x, z, wanted, give, push = known
     h = np.searchsorted(bounded, np.int64(first))
     for j in range(first, last):
         change = push[j] - give[j] * gradient[j]

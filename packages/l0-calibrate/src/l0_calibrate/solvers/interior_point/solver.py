@@ -148,7 +148,7 @@ class _Run:
     def __init__(self, fit: Fit, use: Use, stop: Stop, watch: Watch, began: float, threads: int) -> None:
         self._fit, self._use, self._stop, self._watch, self._began = fit, use, stop, watch, began
         self._workers = Threads(threads)
-        self._map = ColumnMap(fit.columns, threads, self._workers)
+        self._map = ColumnMap(fit.columns, self._workers)
         self._certificate = Certificate(fit, self._workers)
         n, m = fit.columns.count, fit.columns.rows
         self._u, self._y, self._product = np.zeros(n), np.zeros(m), np.zeros(m)
