@@ -162,6 +162,19 @@ def take(board: Board, lane: Lane, wanted: int, iteration: int) -> bool:
 
 
 @jit
+def waited(counter: IntArray, least: int, given_up: IntArray, patience: int) -> int:
+    """How many looks it took until a counter was at ``least``, with naps after so many; -1 once somebody gives up."""
+    looks = 0
+    while seen(counter) < least:
+        if seen(given_up) != 0:
+            return -1
+        looks += 1
+        if looks > patience:
+            _sleep(_NAP)
+    return looks
+
+
+@jit
 def meet(board: Board, lane: Lane) -> bool:
     """Wait until all lanes have come; False where one never will.
 
@@ -172,14 +185,10 @@ def meet(board: Board, lane: Lane) -> bool:
         return True
     gate, patience = board.gate, board.patience[lane.number]
     last = (added(gate) // lane.lanes + 1) * lane.lanes
-    given_up = gate[_GIVEN_UP:]
-    looks, most = 0, patience[0]
-    while seen(gate) < last:
-        if seen(given_up) != 0:
-            return False
-        looks += 1
-        if looks > most:
-            _sleep(_NAP)
+    most = patience[0]
+    looks = waited(gate, last, gate[_GIVEN_UP:], most)
+    if looks < 0:
+        return False
     if looks > most:
         patience[0] = max(most // 2, _FEWEST_LOOKS)
     elif looks > most // 4:

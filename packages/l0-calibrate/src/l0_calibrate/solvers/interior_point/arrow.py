@@ -1,21 +1,21 @@
 """``S = A D A' + diag`` assembled and factored block by block along an elimination tree (multifrontal).
 
 Each block gathers the products of its own columns and what its children leave for it, factors its own
-rows and passes the rest on to its parent (Duff & Reid 1983). Branches below the root are independent; they
-are put into a few groups of about equal work, whose sums are added in their order, so that the numbers do not
-depend on the threads that the groups are handed to.
+rows and passes the rest on to its parent (Duff & Reid 1983). Branches below the root are independent; threads share
+them out in groups (`branches`).
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from l0_calibrate.bundles.bundles import Bundles
-from l0_calibrate.solvers.interior_point.fronts import Front, Tree, close, factor_branches
+from l0_calibrate.solvers.interior_point.branches import Groups, backward_groups, factor_groups, forward_groups
+from l0_calibrate.solvers.interior_point.fronts import Front, Tree, close
 from l0_calibrate.solvers.interior_point.lapack import ROUTINES
 from l0_calibrate.solvers.interior_point.numbering import Structure, block_cost
 from l0_calibrate.solvers.interior_point.substitution import Panels, backward, forward
@@ -24,10 +24,8 @@ from l0_calibrate.threads import Threads
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
-_GROUPS = 8
-"""Most groups of branches: enough for threads to be equally busy; fewer where their copies of the root's part would
-take more than about an eighth of the factor. A power of two: three groups keep two threads busy for three quarters
-of the time."""
+_SUMS, _SHARE = 8, 8
+"""Most sums of what branches leave for the root, and elements of the factor for each element of all of them."""
 
 _SCATTERED = 10.0
 """What a multiplication costs whose product is added to a place of its own, beside one in a factorisation."""
@@ -48,12 +46,11 @@ class BlockFactor:
         self._tree = Tree.of(structure, bundles.of_blocks)
         self._groups = self._grouped()
         root = self._blocks[-1]
-        self._sums = [np.empty((root.own, root.own)) for _ in self._groups]
-        self._shares = np.zeros((len(self._groups), root.own))
+        self._sums = np.empty((self._groups.turns.shape[0], root.own, root.own))
+        self._shares = np.empty((self._groups.size, root.own))
         self._workers = workers
 
-    def _grouped(self) -> list[IntArray]:
-        """Blocks of each group in ascending order: whole branches, the largest first to the group with least work."""
+    def _grouped(self) -> Groups:
         last = len(self._blocks) - 1
         branch_of = np.arange(len(self._blocks))
         for k in reversed(range(last)):
@@ -64,31 +61,29 @@ class BlockFactor:
         for k in range(last):
             block = self._blocks[k]
             work[branch_of[k]] += block_cost(block.own, block.above.size) + _SCATTERED * gathering[k]
-        branches = np.flatnonzero(work)
-        room = self._panels.arrays.values.size / max(8 * self._blocks[-1].own ** 2, 1)
-        groups = min(max(min(_GROUPS, 2 ** round(math.log2(max(room, 1.0)))), 2), branches.size)
-        group_of, load = np.full(len(self._blocks), -1), np.zeros(groups)
-        for branch in branches[np.argsort(-work[branches], kind="stable")]:
-            group_of[branch] = int(np.argmin(load))
-            load[group_of[branch]] += work[branch]
-        of_block = group_of[branch_of[:last]]
-        return [np.flatnonzero(of_block == g) for g in range(groups)]
+        room = self._panels.arrays.values.size // max(_SHARE * self._blocks[-1].own ** 2, 1)
+        return Groups.of(branch_of[:last], work, int(min(max(room, 2), _SUMS)))
 
-    def _each_group(self, work: Callable[[int], None]) -> None:
-        self._workers.all(len(self._groups), work)
+    def _each_group(self, kernel: Callable[..., None], *arguments: Any) -> None:
+        """``kernel(*arguments)`` on every thread."""
+        groups = self._groups
+        groups.begin()
+
+        def work(_: int) -> None:
+            try:
+                kernel(*arguments)
+            except BaseException:
+                groups.failed[0] = 1  # nobody is to wait for what this thread has begun
+                raise
+
+        self._workers.all(min(self._workers.count, groups.size), work)
 
     def factor(self, weights: FloatArray, diagonal: FloatArray) -> None:
         """Factor ``A diag(weights) A' + diag(diagonal)``; shapes (k,) and (m,), in the new order."""
-        arrays, panels, tree = self._bundles.arrays, self._panels.arrays, self._tree
-
-        def work(g: int) -> None:
-            sums = self._sums[g]
-            sums[:] = 0.0
-            failed = factor_branches(ROUTINES, self._groups[g], tree, panels, arrays, weights, diagonal, sums)
-            if failed >= 0:
-                raise NotPositiveDefinite(f"block {failed}")
-
-        self._each_group(work)
+        arrays, panels, tree, groups = self._bundles.arrays, self._panels.arrays, self._tree, self._groups
+        self._each_group(factor_groups, ROUTINES, groups, tree, panels, arrays, weights, diagonal, self._sums)
+        if groups.failed[0]:
+            raise NotPositiveDefinite(f"block {groups.failed[0] - 1}")
         root, panel = len(self._blocks) - 1, self._panels.panel(len(self._blocks) - 1)
         panel[:] = 0.0
         for part in self._sums:
@@ -101,13 +96,12 @@ class BlockFactor:
 
     def solve(self, rhs: FloatArray) -> FloatArray:
         """``S^{-1} rhs``, shape (m,), in the new order."""
-        x, panels, shares = rhs.copy(), self._panels, self._shares
+        x, panels, groups = rhs.copy(), self._panels.arrays, self._groups
         root = np.array([len(self._blocks) - 1])
         first = self._blocks[-1].rows[0]
-        shares[:] = 0.0
-        self._each_group(lambda g: forward(self._groups[g], panels.arrays, x, first, shares[g]))
-        x[first:] += shares.sum(axis=0)
-        forward(root, panels.arrays, x, first, np.empty(0))
-        backward(root, panels.arrays, x)
-        self._each_group(lambda g: backward(self._groups[g], panels.arrays, x))
+        self._each_group(forward_groups, groups, panels, x, first, self._shares)
+        x[first:] += self._shares.sum(axis=0)
+        forward(root, panels, x, first, np.empty(0))
+        backward(root, panels, x)
+        self._each_group(backward_groups, groups, panels, x)
         return x

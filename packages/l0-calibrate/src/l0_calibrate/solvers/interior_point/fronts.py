@@ -16,6 +16,7 @@ from l0_calibrate.bundles.kernels import extent, most_lines
 from l0_calibrate.solvers.interior_point.lapack import ITEM, Numbers, Routines, cholesky, downdate, solve_rows
 from l0_calibrate.solvers.interior_point.numbering import Structure
 from l0_calibrate.solvers.interior_point.substitution import PanelArrays
+from l0_calibrate.solvers.lanes import waited
 from l0_gates.jit import fast_jit, jit
 
 FloatArray = npt.NDArray[np.float64]
@@ -30,6 +31,8 @@ _TINY = float(np.finfo(np.float64).tiny)
 _TILE = 32
 _ABREAST = 4
 """Columns with values on the same lines that are multiplied at a time."""
+_PATIENCE = 20_000
+"""Looks before a thread that waits for its turn naps between them."""
 _NONE, _ONE = np.uint64(0), np.uint64(1)
 
 
@@ -69,6 +72,20 @@ class Tree(NamedTuple):
         return cls(parents, firsts, np.concatenate(places).astype(np.int64), rests, of_blocks, room)
 
 
+class Sums(NamedTuple):
+    """Where some branches add what they leave for the root, (root, root), when so many have done so before them.
+
+    ``turn``, (1,), says how many have; ``given_up``, (1,), that somebody never will. ``memory`` of the thread is what
+    fronts are gathered in.
+    """
+
+    values: FloatArray
+    turn: IntArray
+    number: int
+    given_up: IntArray
+    memory: FloatArray
+
+
 class Front(NamedTuple):
     """A block's rows, the rows above it, and what is gathered for both.
 
@@ -91,29 +108,35 @@ def factor_branches(
     bundles: BundleArrays,
     weights: FloatArray,
     diagonal: FloatArray,
-    sums: FloatArray,
+    sums: Sums,
 ) -> int:
-    """Factor whole branches, their blocks ascending; what they leave for the root is added to ``sums``.
+    """Factor whole branches, their blocks ascending; what they leave for the root is added to ``sums`` in turn.
 
-    Returns -1, or the number of the first block that is not positive definite.
+    Returns -1, or the number of the first block that is not positive definite, or of one when somebody else gave up.
     """
-    root, memory, nothing = tree.parents.size - 1, np.empty(tree.room), np.empty((0, 0))
+    root, nothing, ours = tree.parents.size - 1, np.empty((0, 0)), False
     for k in blocks:
         begun = k
         while begun != root and tree.firsts[begun] == k:  # this block, and those above that begin with it
-            front = _front(begun, tree, panels, memory)
+            front = _front(begun, tree, panels, sums.memory)
             front.panel[:] = 0.0
             front.rest[:] = 0.0
             begun = tree.parents[begun]
-        front = _front(k, tree, panels, memory)
+        front = _front(k, tree, panels, sums.memory)
         if not close(use, tree.of_blocks[k], tree.of_blocks[k + 1], bundles, weights, diagonal, front):
             return int(k)
         parent = tree.parents[k]
         places = tree.places[panels.above_edges[k] : panels.above_edges[k + 1]]
         if parent == root:
-            _extend(front.rest, places, sums, nothing)
+            if not ours:
+                if waited(sums.turn, sums.number, sums.given_up, _PATIENCE) < 0:
+                    return int(k)
+                if sums.number == 0:
+                    sums.values[:] = 0.0
+                ours = True
+            _extend(front.rest, places, sums.values, nothing)
         else:
-            above = _front(parent, tree, panels, memory)
+            above = _front(parent, tree, panels, sums.memory)
             _extend(front.rest, places, above.panel, above.rest)
     return -1
 

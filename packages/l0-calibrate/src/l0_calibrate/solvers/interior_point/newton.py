@@ -88,7 +88,7 @@ class Layout:
     def of(cls, program: Program) -> Layout:
         """Count the pairs of a program."""
         sizes = (
-            program.lower.size, program.bounded.size, program.capped.size, program.capped.size,
+            program.lower.size, program.bounded.size, program.caps, program.caps,
             program.zoned.size, program.zoned.size,
         )  # fmt: skip
         edges = np.concatenate(([0], np.cumsum(sizes)))
@@ -137,6 +137,8 @@ class State:
     gradient: FloatArray
     columns: BundleMap
     room: Room
+    complementarity: float = 0.0
+    """``X'Z``, the gap of a feasible point: that of the point as it is but while gaps are closed."""
 
     @classmethod
     def of(cls, program: Program, columns: BundleMap, start: Opened) -> State:
@@ -156,19 +158,13 @@ class State:
             program, layout, slacks, multipliers, rows.y, rows.zone, start.residuals + program.b,
             columns.rmatvec(rows.y), columns, Room.of(layout, columns.bundles.count),
         )  # fmt: skip
-        state.close_rows()
-        state.close_columns()
+        state.close_gaps()
         return state
 
     @property
     def ratios(self) -> FloatArray:
         """u, shape (k,)."""
         return self.program.lower + self.slacks[self.layout.low]
-
-    @property
-    def complementarity(self) -> float:
-        """``X'Z``: the gap of a feasible point."""
-        return float(self.slacks @ self.multipliers)
 
     def gaps(self) -> Gaps:
         """How far from feasible the point is; the part of the columns holds until the next call."""
@@ -192,21 +188,27 @@ class State:
         rows[p.capped] -= self.slacks[at.over] - self.slacks[at.under]
         return rows
 
-    @property
-    def _most(self) -> float:
-        """The largest product that a gap may be closed by: what is left is for the next direction to close."""
-        return _LARGEST_GROWTH * self.complementarity / self.slacks.size
+    def _products(self) -> float:
+        size = self.layout.size
+        return float(sum(self.columns.over(size, product, self.slacks, self.multipliers)))
 
-    def close_rows(self) -> None:
-        """Take what is missing in each capped row into p or s, whichever grows by it."""
-        at, missing, most = self.layout, self._row_gaps()[self.program.capped], self._most
+    def close_gaps(self) -> None:
+        """Close those that can be closed: what is left is for the next direction to close."""
+        most = _LARGEST_GROWTH * self._products() / self.slacks.size
+        self._close_rows(most)
+        self._close_columns(most)
+        self.complementarity = self._products()
+
+    def _close_rows(self, most: float) -> None:
+        """Take what is missing in each capped row into p or s, whichever grows by it; products grow by ``most``."""
+        at, missing = self.layout, self._row_gaps()[self.program.capped]
         for part, amount in ((at.over, missing), (at.under, -missing)):
             taken = (amount > 0) & (amount * self.multipliers[part] <= most)
             self.slacks[part] += np.where(taken, amount, 0.0)
 
-    def close_columns(self) -> None:
+    def _close_columns(self, most: float) -> None:
         """Take what is missing in each column into the multiplier of the bound that grows by it, if there is one."""
-        at, missing, most = self.layout, self._column_gaps(), self._most
+        at, missing = self.layout, self._column_gaps()
         slacks, multipliers = at.columns(self.slacks), at.columns(self.multipliers)
         self.columns.over(missing.size, _take_up, self.program.terms.bounded, slacks, multipliers, missing, most)
 
@@ -222,8 +224,7 @@ class State:
         self.y[capped] = np.clip(self.y[capped], -cap[capped], cap[capped])
         self.product = self.columns.matvec(self.ratios)
         self.columns.rmatvec(self.y, self.gradient)
-        self.close_rows()
-        self.close_columns()
+        self.close_gaps()
 
 
 class Newton:
@@ -269,6 +270,15 @@ class Newton:
 
 
 _NO_GAPS: FloatArray = np.empty(0)
+
+
+@fast_jit
+def product(first: int, last: int, x: FloatArray, z: FloatArray) -> float:
+    """``x'z`` in a range."""
+    total = 0.0
+    for k in range(first, last):
+        total += x[k] * z[k]
+    return total
 
 
 @fast_jit

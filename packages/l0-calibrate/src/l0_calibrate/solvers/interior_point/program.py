@@ -89,8 +89,9 @@ class Mass:
 class Program:
     """The part of a fit in use, in the order of its blocks.
 
-    ``capped`` and ``zoned`` number the rows with a finite cap and with a dead zone, ``bounded`` the
-    columns with a finite upper bound; ``cap`` is 1 on the other rows (never used there).
+    ``capped`` (so many as ``caps``) and ``zoned`` number the rows with a finite cap and with a dead zone, ``bounded``
+    the columns with a finite upper bound; ``cap`` is 1 on the other rows (never used there). Where all rows are capped
+    they are a slice, whose places need not be looked up.
     """
 
     structure: Structure
@@ -103,7 +104,8 @@ class Program:
     width: FloatArray
     spread: FloatArray
     centre: float
-    capped: IntArray
+    capped: IntArray | slice
+    caps: int
     zoned: IntArray
     bounded: IntArray
     mass: Mass | None
@@ -122,19 +124,21 @@ class Program:
         if fit.mass is not None:
             mass = Mass(fit.reference[order], fit.mass - float(fit.reference[left_out] @ use.settled[left_out]))
         cap = fit.price.cap[rows]
+        finite = np.isfinite(cap)
         width = (fit.upper - fit.lower)[order]
         return cls(
             structure=structure,
             bundles=bundles,
             b=b[rows],
-            cap=np.where(np.isfinite(cap), cap, 1.0),
+            cap=np.where(finite, cap, 1.0),
             zone=fit.price.dead_zone[rows],
             curvature=fit.price.curvature[rows],
             lower=fit.lower[order],
             width=width,
             spread=fit.spread[order],
             centre=fit.centre,
-            capped=np.flatnonzero(np.isfinite(cap)),
+            capped=slice(None) if finite.all() else np.flatnonzero(finite),
+            caps=int(np.count_nonzero(finite)),
             zoned=np.flatnonzero(fit.price.dead_zone[rows] > 0),
             bounded=np.flatnonzero(np.isfinite(width)),
             mass=mass,

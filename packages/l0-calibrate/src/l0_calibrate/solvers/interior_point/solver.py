@@ -194,7 +194,7 @@ class _Run:
     def _take(self, u: FloatArray, product: FloatArray, objective: float) -> None:
         """Keep a point if it is the best so far."""
         if objective < self._objective:
-            self._u, self._product, self._objective = u.copy(), product, objective
+            self._u, self._product, self._objective = u, product, objective
 
     def _certify(self, y: FloatArray) -> None:
         if not self._stop.certify:
