@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import itertools
 import threading
+import weakref
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from queue import SimpleQueue
 from typing import TypeVar
 
 Outcome = TypeVar("Outcome")
@@ -35,25 +36,40 @@ def _taken(ahead: deque[int]) -> Iterator[int]:
         yield k
 
 
-def _ended(jobs: list[Future[None]]) -> list[Future[None]]:
-    """Those that have begun, when they have ended: one that has not has nothing left to do."""
-    begun = [job for job in jobs if not job.cancel()]
-    for job in begun:
-        job.exception()
-    return begun
+Job = Callable[[], None]
+Inbox = SimpleQueue[Job | None]
+
+
+def _attend(inbox: Inbox) -> None:
+    """Do what comes in, one after another, until it is None."""
+    while (job := inbox.get()) is not None:
+        job()
+        del job  # what it worked on is not kept while nothing comes
+
+
+def _wait(ended: SimpleQueue[BaseException | None], count: int) -> list[BaseException | None]:
+    """What so many jobs have come to, when they have ended."""
+    return [ended.get() for _ in range(count)]
+
+
+def _dismiss(inboxes: list[Inbox]) -> None:
+    for inbox in inboxes:
+        inbox.put(None)
 
 
 class Threads:
     """So many threads, the caller's among them; whichever is free takes the next piece of work.
 
     Processors are not equally fast, nor equally free: of fixed shares the slowest would decide. What a piece comes to
-    must not depend on the thread that does it. They end with `close`, or with a ``with`` statement.
+    must not depend on the thread that does it. They end with `close`, or with a ``with`` statement. Pieces often take
+    less than a millisecond, and an executor's futures tens of microseconds for each: here each thread has a queue.
     """
 
     def __init__(self, count: int) -> None:
         self.count = count
-        self._pool = ThreadPoolExecutor(count - 1) if count > 1 else None
-        self._started = False
+        self._others: list[threading.Thread] = []
+        self._inboxes: list[Inbox] = []
+        self._dismissed = weakref.finalize(self, _dismiss, self._inboxes)
 
     @property
     def shares(self) -> int:
@@ -61,15 +77,16 @@ class Threads:
         return 1 if self.count == 1 else _PIECES * self.count
 
     def all(self, pieces: int, work: Callable[[int], Outcome], most: int | None = None) -> list[Outcome]:
-        """``work(k)`` for each k below ``pieces``, on ``most`` threads at most; what they return, in order.
+        """``work(k)`` for each k below ``pieces``, on ``most`` threads at most, all begun; what they return, in order.
 
         After a fault in a piece no more are begun, and it is raised when those that had been begun have ended. An
         interrupt does not wait for them.
         """
         lanes = min(self.count, pieces, most or pieces)
-        if self._pool is None or lanes <= 1:
+        if lanes <= 1:
             return [work(k) for k in range(pieces)]
         ahead, done = deque(range(pieces)), dict[int, Outcome]()
+        ended: SimpleQueue[BaseException | None] = SimpleQueue()
 
         def lane() -> None:
             try:
@@ -79,38 +96,38 @@ class Threads:
                 ahead.clear()  # nobody will ask for the rest
                 raise
 
+        def job() -> None:
+            try:
+                lane()
+            except BaseException as fault:
+                ended.put(fault)
+            else:
+                ended.put(None)
+
         try:
-            if lanes > 2:
-                self._start()
-            jobs = [self._pool.submit(lane) for _ in range(1, lanes)]
+            for inbox in self._begun(lanes - 1):
+                inbox.put(job)
+            lane()
+        except Exception:
+            _wait(ended, lanes - 1)
+            raise
         except BaseException:
             ahead.clear()
             raise
-        try:
-            lane()
-        except Exception:
-            _ended(jobs)
-            raise
-        for job in _ended(jobs):
-            job.result()
+        for fault in _wait(ended, lanes - 1):
+            if fault is not None:
+                raise fault
         return [done[k] for k in range(pieces)]
 
-    def _start(self) -> None:
-        """Begin all threads, so that as many pieces can wait for one another.
-
-        An executor begins a thread where it knows of none that is idle, and may take one for idle that has work.
-        """
-        if self._started or self._pool is None:
-            return
-        here = threading.Barrier(self.count)
-        try:
-            for _ in range(1, self.count):
-                self._pool.submit(here.wait)
-            here.wait()
-        except BaseException:
-            here.abort()
-            raise
-        self._started = True
+    def _begun(self, count: int) -> list[Inbox]:
+        """Where so many threads beside the caller's wait for work."""
+        while len(self._inboxes) < count:
+            inbox: Inbox = SimpleQueue()
+            other = threading.Thread(target=_attend, args=(inbox,), daemon=True)
+            other.start()
+            self._others.append(other)
+            self._inboxes.append(inbox)
+        return self._inboxes[:count]
 
     def __enter__(self) -> Threads:
         return self
@@ -119,6 +136,7 @@ class Threads:
         self.close()
 
     def close(self) -> None:
-        """End the threads."""
-        if self._pool is not None:
-            self._pool.shutdown()
+        """End the threads, when they have done what they have begun."""
+        self._dismissed()
+        for other in self._others:
+            other.join()
