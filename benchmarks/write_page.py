@@ -263,7 +263,11 @@ def threads(found: dict[str, Any]) -> str:
         for run in found["runs"]
     ]
     head = ("threads", "loading", "fit", "gap", "peak memory x matrix")
-    faster = f"{found['times_faster']:.2f} times faster with more threads (medians)."
+    slower = found["times_slower_side_by_side"]
+    faster = (
+        f"{found['times_faster']:.2f} times faster with more threads (medians). Two runs on one thread each, side by "
+        f"side, took {slower:.2f} times as long as alone."
+    )
     return f"**{found['problem']}, {found['solver']}** {where(found)}\n\n{table(head, rows)}\n\n{faster}"
 
 
@@ -381,7 +385,8 @@ SECTIONS: list[tuple[str, str, dict[str, Callable[[dict[str, Any]], str]]]] = [
     ),
     (
         "Threads and memory",
-        "`threads_and_memory.py`: a dense fit with ratios up to 10 to a certified 1 %, one and two threads in turn; "
+        "`threads_and_memory.py`: a dense fit with ratios up to 10 to a certified 1 %, one and two threads in turn, "
+        "and two runs on one thread each side by side, to see by how much they hinder each other; "
         "peak memory is beyond an interpreter with everything imported, as a multiple of the matrix (8 bytes a "
         "non-zero).",
         {"threads_primal_dual.json": threads, "threads_interior_point.json": threads},

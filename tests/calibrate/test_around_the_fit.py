@@ -132,12 +132,19 @@ def test_replicates_follow_the_main_fit(problem, tmp_path):
     assert (fitted <= 5 * problem.n_records / 300 * read * (1 + 1e-9)).all()
 
 
-def test_a_run_goes_on_from_its_checkpoint_bit_for_bit(problem, tmp_path):
-    path = tmp_path / "run.npz"
-    whole = calibrate(problem, keep=300, checkpoint=Checkpoint(path))
-    resumed = calibrate(problem, keep=300, checkpoint=Checkpoint(path, resume=True))
+@pytest.mark.parametrize("solver", ["interior_point", "primal_dual"])
+@pytest.mark.parametrize("conserve_mass", [False, True])
+def test_a_run_goes_on_from_its_checkpoint_bit_for_bit(problem, tmp_path, conserve_mass, solver):
+    path, options = tmp_path / "run.npz", {"keep": 300, "conserve_mass": conserve_mass, "solver": solver}
+    whole = calibrate(problem, **options, checkpoint=Checkpoint(path))
+    resumed = calibrate(problem, **options, checkpoint=Checkpoint(path, resume=True))
     assert resumed.fingerprint == whole.fingerprint
     assert "select" not in resumed.timings
+
+
+def test_a_checkpoint_of_another_run_is_refused(problem, tmp_path):
+    path = tmp_path / "run.npz"
+    calibrate(problem, keep=300, checkpoint=Checkpoint(path))
     with pytest.raises(InputError, match="its options"):
         calibrate(problem, keep=301, checkpoint=Checkpoint(path, resume=True))
     with pytest.raises(InputError, match="its problem"):

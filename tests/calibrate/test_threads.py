@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import threading
 import time
+import weakref
 
 import numpy as np
 import pytest
@@ -99,6 +102,79 @@ def test_a_fault_in_any_piece_comes_out(count: int) -> None:
     with pytest.raises(ZeroDivisionError):
         threads.all(5, lambda k: 1 // (k - 4))
     threads.close()
+
+
+def test_threads_end_when_they_are_closed_or_forgotten() -> None:
+    def others() -> set[threading.Thread]:
+        return {thread for thread in threading.enumerate() if thread not in known}
+
+    known = set(threading.enumerate())
+    with Threads(3) as closed:
+        closed.all(3, lambda k: k)
+        assert len(others()) == 2
+    assert not others()
+    forgotten = Threads(3)
+    forgotten.all(3, lambda k: k)
+    left = others()
+    del forgotten
+    for thread in left:
+        thread.join(30.0)
+    assert not others()
+
+
+@pytest.mark.parametrize("used", [False, True])
+def test_closed_threads_take_no_work(used: bool) -> None:
+    threads = Threads(2)
+    if used:
+        threads.all(2, lambda k: k)
+    threads.close()
+    with pytest.raises(RuntimeError, match="closed"):
+        threads.all(2, lambda k: k)
+
+
+def test_a_thread_that_cannot_be_had_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_more(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with Threads(3) as threads:
+        monkeypatch.setattr(threading.Thread, "start", no_more)
+        with pytest.raises(RuntimeError, match="can't start"):
+            threads.all(3, lambda k: k)
+        monkeypatch.undo()
+        assert threads.all(3, lambda k: k) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_nothing_is_kept_of_what_was_worked_on(fails: bool) -> None:
+    """Arrays are large, and threads may wait long for more work."""
+
+    class Large:
+        def use(self, k: int) -> int:
+            assert self is not None
+            return 1 // (0 if fails and k == 1 else 1)
+
+    def go() -> weakref.ref[Large]:
+        large, both_begun = Large(), threading.Barrier(2, timeout=30.0)
+
+        def work(k: int) -> int:
+            both_begun.wait()
+            return large.use(k)
+
+        with contextlib.suppress(ZeroDivisionError):
+            threads.all(2, work)
+        return weakref.ref(large)
+
+    gc.disable()
+    try:
+        with Threads(2) as threads:
+            kept = go()
+            for _ in range(100):
+                if kept() is None:
+                    break
+                time.sleep(0.01)  # the thread may not have put its work down yet
+            assert kept() is None
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize("whole", [0, 10**9])

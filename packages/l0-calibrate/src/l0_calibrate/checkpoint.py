@@ -17,7 +17,7 @@ from l0_calibrate.selectors.base import Selected
 from l0_calibrate.solvers.base import Start
 from l0_core import InputError, Selection
 
-_FORMAT = 2
+_FORMAT = 3
 _FREE = ("time_limit", "threads", "tol", "unreachable", "areas")
 """Options that may differ between the run that stopped and the one that goes on."""
 
@@ -106,7 +106,7 @@ class Checkpoint:
             scores=stored.get("scores"),
             inclusion_probabilities=stored.get("inclusion_probabilities"),
         )
-        start = Start(stored["u"], stored["y"]) if "u" in stored else None
+        start = Start(stored["u"], stored["y"], float(stored["mass_dual"])) if "u" in stored else None
         return Selected(selection, start, tuple(stored["notes"].tolist()))
 
     def store(self, problem: CalibrationProblem, options: Options, selected: Selected) -> None:
@@ -125,7 +125,7 @@ class Checkpoint:
             if value is not None:
                 arrays[name] = value
         if start is not None and start.u is not None and start.y is not None:
-            arrays["u"], arrays["y"] = start.u, start.y
+            arrays |= {"u": start.u, "y": start.y, "mass_dual": np.array(start.mass_dual)}
         scratch = self.path.with_name(self.path.name + ".part")
         try:
             with open(scratch, "wb") as file:

@@ -61,8 +61,9 @@ class Threads:
     """So many threads, the caller's among them; whichever is free takes the next piece of work.
 
     Processors are not equally fast, nor equally free: of fixed shares the slowest would decide. What a piece comes to
-    must not depend on the thread that does it. They end with `close`, or with a ``with`` statement. Pieces often take
-    less than a millisecond, and an executor's futures tens of microseconds for each: here each thread has a queue.
+    must not depend on the thread that does it. They end with `close`, or with a ``with`` statement, when they have done
+    what they have begun. Pieces often take less than a millisecond, and an executor's futures tens of microseconds for
+    each: here each thread has a queue.
     """
 
     def __init__(self, count: int) -> None:
@@ -80,11 +81,17 @@ class Threads:
         """``work(k)`` for each k below ``pieces``, on ``most`` threads at most, all begun; what they return, in order.
 
         After a fault in a piece no more are begun, and it is raised when those that had been begun have ended. An
-        interrupt does not wait for them.
+        interrupt does not wait for them. Not to be asked for within a piece: the threads are busy with pieces.
+
+        Raises
+        ------
+        RuntimeError
+            They have been closed, or no further thread can be had.
         """
         lanes = min(self.count, pieces, most or pieces)
         if lanes <= 1:
             return [work(k) for k in range(pieces)]
+        inboxes = self._begun(lanes - 1)
         ahead, done = deque(range(pieces)), dict[int, Outcome]()
         ended: SimpleQueue[BaseException | None] = SimpleQueue()
 
@@ -105,7 +112,7 @@ class Threads:
                 ended.put(None)
 
         try:
-            for inbox in self._begun(lanes - 1):
+            for inbox in inboxes:
                 inbox.put(job)
             lane()
         except Exception:
@@ -114,13 +121,18 @@ class Threads:
         except BaseException:
             ahead.clear()
             raise
-        for fault in _wait(ended, lanes - 1):
-            if fault is not None:
-                raise fault
+        faults = [fault for fault in _wait(ended, lanes - 1) if fault is not None]
+        if faults:
+            try:
+                raise faults[0]
+            finally:
+                faults.clear()  # the fault knows this frame: what was worked on would be kept by what it knows
         return [done[k] for k in range(pieces)]
 
     def _begun(self, count: int) -> list[Inbox]:
         """Where so many threads beside the caller's wait for work."""
+        if not self._dismissed.alive:
+            raise RuntimeError("these threads have been closed")
         while len(self._inboxes) < count:
             inbox: Inbox = SimpleQueue()
             other = threading.Thread(target=_attend, args=(inbox,), daemon=True)
