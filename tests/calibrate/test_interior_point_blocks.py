@@ -13,7 +13,7 @@ from l0_calibrate.bundles.bundles import Bundles
 from l0_calibrate.columns import Columns
 from l0_calibrate.solvers.interior_point import arrow, numbering, patterns, products, structure
 from l0_calibrate.solvers.interior_point.arrow import BlockFactor, NotPositiveDefinite
-from l0_calibrate.solvers.interior_point.branches import Groups, factor_groups
+from l0_calibrate.solvers.interior_point.branches import Branches, factor_all
 from l0_calibrate.solvers.interior_point.bundling import bundled
 from l0_calibrate.solvers.interior_point.lapack import ROUTINES, cholesky, downdate, solve_rows
 from l0_calibrate.solvers.interior_point.numbering import Structure
@@ -358,26 +358,30 @@ def test_what_cannot_be_factored_is_said_and_spoils_nothing(place: str, threads:
     assert x == pytest.approx(np.linalg.solve(a @ a.T + np.eye(ordered.height), rhs), rel=1e-6, abs=1e-9)
 
 
-def test_branches_are_put_into_groups_the_largest_first() -> None:
+def test_branches_come_the_largest_first() -> None:
     branch_of = np.array([2, 2, 2, 3, 7, 6, 6, 7])
     work = np.zeros(9)
     work[[2, 3, 6, 7]] = 5.0, 1.0, 3.0, 4.0
-    groups = Groups.of(branch_of, work, 3)
-    parts = [part.tolist() for part in np.split(groups.blocks, groups.edges[1:-1])]
-    assert parts == [[0, 1, 2], [4, 7], [5, 6], [3]]
-    assert groups.turns.shape[0] == 3  # the fourth is added to the sums of the first, after it
+    branches = Branches.of(branch_of, work, 3)
+    assert [part.tolist() for part in np.split(branches.blocks, branches.edges[1:-1])] == [
+        [0, 1, 2],
+        [4, 7],
+        [5, 6],
+        [3],
+    ]
+    assert branches.groups.tolist() == branches.edges.tolist()
+    assert branches.turns.shape[0] == 3  # the fourth is added to the sums of the first, after it
 
 
-def test_many_branches_share_a_few_groups_of_about_equal_work() -> None:
+def test_many_branches_make_groups_of_about_equal_work() -> None:
     rng = np.random.default_rng(4)
-    branch_of, work = np.arange(500), np.append(rng.uniform(1.0, 2.0, 500), 0.0)
-    groups = Groups.of(branch_of, work, 8)
-    assert np.sort(groups.blocks).tolist() == branch_of.tolist()
-    loads = np.add.reduceat(work[groups.blocks], groups.edges[:-1])
-    assert groups.size < 50
-    assert (np.diff(loads) <= 0).all()
-    assert loads[0] < 1.1 * loads[-1]
-    assert all((np.diff(part) > 0).all() for part in np.split(groups.blocks, groups.edges[1:-1]))
+    branch_of, work = rng.permutation(500), np.append(rng.uniform(1.0, 2.0, 500), 0.0)
+    branches = Branches.of(branch_of, work, 8)
+    assert (np.diff(work[branch_of[branches.blocks]]) <= 0).all()
+    assert np.sort(branches.blocks).tolist() == list(range(500))
+    loads = np.add.reduceat(work[branch_of[branches.blocks]], branches.groups[:-1])
+    assert 30 <= loads.size <= 33
+    assert loads.max() < 1.2 * loads.sum() / loads.size
 
 
 @pytest.mark.parametrize("threads", [2, 3])
@@ -391,17 +395,17 @@ def test_nobody_waits_for_a_thread_that_fails(threads: int, monkeypatch: pytest.
         factor = BlockFactor(found, ordered, workers)
         all_here = threading.Barrier(threads)
 
-        def failing(groups: Groups, *arguments: Any) -> None:
+        def failing(branches: Branches, *arguments: Any) -> None:
             if all_here.wait(10.0) == 0:
-                groups.next[0] += 1  # it has taken a group, whose turn the others wait for
+                branches.next[0] += 1  # it has taken one, whose turn the others wait for
                 all_here.wait(10.0)
                 raise MemoryError
             all_here.wait(10.0)
-            factor_groups(ROUTINES, groups, *arguments)
+            factor_all(branches, ROUTINES, *arguments)
 
         arrays = factor._panels.arrays, ordered.arrays, weights, diagonal, factor._sums
         with pytest.raises(MemoryError):
-            factor._each_group(failing, factor._groups, factor._tree, *arrays)
+            factor._on_all(threads, failing, factor._tree, *arrays)
         factor.factor(weights, diagonal)
         x = factor.solve(np.ones(ordered.height))
     a = dense(ordered)
@@ -409,7 +413,7 @@ def test_nobody_waits_for_a_thread_that_fails(threads: int, monkeypatch: pytest.
 
 
 def test_threads_of_blocks_give_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(arrow, "_SUMS", 1)  # all groups wait for the ones before them
+    monkeypatch.setattr(arrow, "_SUMS", 1)  # each branch waits for the ones before it
     columns = columns_of(nested(9, 12, 2, 50, 90)[0])
     found = structure_of(columns)
     ordered = bundles_of(columns, found)
@@ -419,7 +423,7 @@ def test_threads_of_blocks_give_the_same_bits(monkeypatch: pytest.MonkeyPatch) -
     for threads in (1, 2, 3):
         with Threads(threads) as workers:
             factor = BlockFactor(found, ordered, workers)
-            assert factor._groups.size > 8
+            assert factor._branches.edges.size > 10
             for _ in range(5):
                 factor.factor(weights, diagonal)
                 results.append(factor.solve(rhs))

@@ -2,7 +2,7 @@
 
 Each block gathers the products of its own columns and what its children leave for it, factors its own
 rows and passes the rest on to its parent (Duff & Reid 1983). Branches below the root are independent; threads share
-them out in groups (`branches`).
+them out (`branches`).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from l0_calibrate.bundles.bundles import Bundles
-from l0_calibrate.solvers.interior_point.branches import Groups, backward_groups, factor_groups, forward_groups
+from l0_calibrate.solvers.interior_point.branches import Branches, backward_all, factor_all, forward_all
 from l0_calibrate.solvers.interior_point.fronts import Front, Tree, close
 from l0_calibrate.solvers.interior_point.lapack import ROUTINES
 from l0_calibrate.solvers.interior_point.numbering import Structure, block_cost
@@ -44,13 +44,13 @@ class BlockFactor:
         self._bundles = bundles
         self._panels = Panels.of(structure)
         self._tree = Tree.of(structure, bundles.of_blocks)
-        self._groups = self._grouped()
+        self._branches = self._parted()
         root = self._blocks[-1]
-        self._sums = np.empty((self._groups.turns.shape[0], root.own, root.own))
-        self._shares = np.empty((self._groups.size, root.own))
+        self._sums = np.empty((self._branches.turns.shape[0], root.own, root.own))
+        self._shares = np.empty((self._branches.groups.size - 1, root.own))
         self._workers = workers
 
-    def _grouped(self) -> Groups:
+    def _parted(self) -> Branches:
         last = len(self._blocks) - 1
         branch_of = np.arange(len(self._blocks))
         for k in reversed(range(last)):
@@ -62,28 +62,29 @@ class BlockFactor:
             block = self._blocks[k]
             work[branch_of[k]] += block_cost(block.own, block.above.size) + _SCATTERED * gathering[k]
         room = self._panels.arrays.values.size // max(_SHARE * self._blocks[-1].own ** 2, 1)
-        return Groups.of(branch_of[:last], work, int(min(max(room, 2), _SUMS)))
+        return Branches.of(branch_of[:last], work, int(min(max(room, 2), _SUMS)))
 
-    def _each_group(self, kernel: Callable[..., None], *arguments: Any) -> None:
-        """``kernel(*arguments)`` on every thread."""
-        groups = self._groups
-        groups.begin()
+    def _on_all(self, parts: int, kernel: Callable[..., None], *arguments: Any) -> None:
+        """``kernel(branches, *arguments)`` on every thread that there is a part of the work for."""
+        branches = self._branches
+        branches.begin()
 
         def work(_: int) -> None:
             try:
-                kernel(*arguments)
+                kernel(branches, *arguments)
             except BaseException:
-                groups.failed[0] = 1  # nobody is to wait for what this thread has begun
+                branches.failed[0] = 1  # nobody is to wait for what this thread has begun
                 raise
 
-        self._workers.all(min(self._workers.count, groups.size), work)
+        self._workers.all(min(self._workers.count, parts), work)
 
     def factor(self, weights: FloatArray, diagonal: FloatArray) -> None:
         """Factor ``A diag(weights) A' + diag(diagonal)``; shapes (k,) and (m,), in the new order."""
-        arrays, panels, tree, groups = self._bundles.arrays, self._panels.arrays, self._tree, self._groups
-        self._each_group(factor_groups, ROUTINES, groups, tree, panels, arrays, weights, diagonal, self._sums)
-        if groups.failed[0]:
-            raise NotPositiveDefinite(f"block {groups.failed[0] - 1}")
+        arrays, panels, tree, branches = self._bundles.arrays, self._panels.arrays, self._tree, self._branches
+        parts = branches.edges.size - 1
+        self._on_all(parts, factor_all, ROUTINES, tree, panels, arrays, weights, diagonal, self._sums)
+        if branches.failed[0]:
+            raise NotPositiveDefinite(f"block {branches.failed[0] - 1}")
         root, panel = len(self._blocks) - 1, self._panels.panel(len(self._blocks) - 1)
         panel[:] = 0.0
         for part in self._sums:
@@ -96,12 +97,12 @@ class BlockFactor:
 
     def solve(self, rhs: FloatArray) -> FloatArray:
         """``S^{-1} rhs``, shape (m,), in the new order."""
-        x, panels, groups = rhs.copy(), self._panels.arrays, self._groups
+        x, panels, parts = rhs.copy(), self._panels.arrays, self._shares.shape[0]
         root = np.array([len(self._blocks) - 1])
         first = self._blocks[-1].rows[0]
-        self._each_group(forward_groups, groups, panels, x, first, self._shares)
+        self._on_all(parts, forward_all, panels, x, first, self._shares)
         x[first:] += self._shares.sum(axis=0)
         forward(root, panels, x, first, np.empty(0))
         backward(root, panels, x)
-        self._each_group(backward_groups, groups, panels, x)
+        self._on_all(parts, backward_all, panels, x)
         return x

@@ -1,7 +1,7 @@
-"""Branches of the elimination tree in groups that threads share out inside compiled calls: who is free does the next.
+"""Branches of the elimination tree, which threads share out inside compiled calls: who is free does the next.
 
-What branches leave for the root is added to a few sums, each group to one of them and after the groups before it; the
-numbers do not depend on the threads that do the work.
+What branches leave for the root is added to a few sums, each branch to one of them and after the branches before it;
+the numbers do not depend on the threads that do the work.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from l0_calibrate.bundles.bundles import BundleArrays
 from l0_calibrate.solvers.atomics import added, seen, swapped
-from l0_calibrate.solvers.interior_point.fronts import Sums, Tree, factor_branches
+from l0_calibrate.solvers.interior_point.fronts import Sums, Tree, factor_branch
 from l0_calibrate.solvers.interior_point.lapack import Routines
 from l0_calibrate.solvers.interior_point.substitution import PanelArrays, backward, forward
 from l0_gates.jit import jit
@@ -22,48 +22,42 @@ FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
 _GROUPS = 32
-"""Most groups: with so many, the last to be done makes others wait for a few per cent of the time."""
+"""Groups of branches in which triangular solves are shared out, about: with so many, the last to be done makes others
+wait for a few per cent of the time."""
 _LINE = 8
 """Numbers of a cache line."""
 
 
-class Groups(NamedTuple):
-    """Blocks of each group, ascending, from one edge to the next; the groups with most work come first.
+class Branches(NamedTuple):
+    """``blocks`` below the root by branches, those with most work first, ascending within each; and groups of branches.
 
-    ``next``, (1,), is the group that is to be done next, ``failed``, (1,), one more than the number of a block that
-    could not be factored, ``turns``, (sums, 8), how many groups have been added to each of the sums.
+    ``edges``, (branches + 1,), are where branches begin and end, ``groups`` such of these as bound groups. ``next``,
+    (1,), is what is to be done next, ``failed``, (1,), one more than the number of a block that could not be factored,
+    ``turns``, (sums, 8), how many branches have been added to each of the sums.
     """
 
     blocks: IntArray
     edges: IntArray
+    groups: IntArray
     next: IntArray
     failed: IntArray
     turns: IntArray
 
     @classmethod
-    def of(cls, branch_of: IntArray, work: FloatArray, sums: int) -> Groups:
-        """Whole branches of about equal work: the largest first, each to the group with least.
-
-        ``branch_of``, (blocks below the root,), numbers the branch of each, ``work`` is by branch; so many sums.
-        """
-        branches = np.flatnonzero(work)
-        count = min(_GROUPS, branches.size)
-        group_of, load = np.full(work.size, -1), np.zeros(count)
-        for branch in branches[np.argsort(-work[branches], kind="stable")]:
-            group_of[branch] = int(np.argmin(load))
-            load[group_of[branch]] += work[branch]
-        place = np.empty(count, dtype=np.int64)
-        place[np.argsort(-load, kind="stable")] = np.arange(count)
-        of_block = place[group_of[branch_of]]
+    def of(cls, branch_of: IntArray, work: FloatArray, sums: int) -> Branches:
+        """``branch_of``, (blocks,), numbers the branch of each, ``work`` is by branch (0: none); so many sums."""
+        order = np.argsort(-work, kind="stable")[: np.count_nonzero(work)]
+        place = np.full(work.size, -1)
+        place[order] = np.arange(order.size)
+        of_block = place[branch_of]
         blocks = np.argsort(of_block, kind="stable")
-        edges = np.searchsorted(of_block[blocks], np.arange(count + 1))
+        edges = np.searchsorted(of_block[blocks], np.arange(order.size + 1))
+        # A group ends with the branch that fills its share of the work.
+        done = np.floor(np.cumsum(work[order]) * (_GROUPS / max(work.sum(), 1e-300)) * (1.0 + 1e-12))
+        ends = np.flatnonzero(np.diff(np.append(0.0, done)) > 0)
+        groups = edges[np.unique(np.concatenate(([0], ends + 1, [order.size])))]
         none = np.zeros((2, _LINE), np.int64)
-        return cls(blocks, edges, none[0], none[1], np.zeros((min(sums, count), _LINE), np.int64))
-
-    @property
-    def size(self) -> int:
-        """How many there are."""
-        return self.edges.size - 1
+        return cls(blocks, edges, groups, none[0], none[1], np.zeros((min(sums, order.size), _LINE), np.int64))
 
     def begin(self) -> None:
         """Nothing is done yet."""
@@ -72,9 +66,9 @@ class Groups(NamedTuple):
 
 
 @jit
-def factor_groups(
+def factor_all(
+    branches: Branches,
     use: Routines,
-    groups: Groups,
     tree: Tree,
     panels: PanelArrays,
     bundles: BundleArrays,
@@ -82,34 +76,34 @@ def factor_groups(
     diagonal: FloatArray,
     sums: FloatArray,
 ) -> None:
-    """Factor groups as long as there are some; ``sums``, (sums, root, root)."""
-    memory, several = np.empty(tree.room), groups.turns.shape[0]
-    k: Any = added(groups.next)
-    while k < groups.edges.size - 1 and seen(groups.failed) == 0:
-        turn, number = groups.turns[k % several], k // several
-        blocks = groups.blocks[groups.edges[k] : groups.edges[k + 1]]
-        into = Sums(sums[k % several], turn, number, groups.failed, memory)
-        failed = factor_branches(use, blocks, tree, panels, bundles, weights, diagonal, into)
-        if failed >= 0 and seen(groups.failed) == 0:
-            swapped(groups.failed, np.int64(failed + 1))
+    """Factor branches as long as there are some; ``sums``, (sums, root, root)."""
+    memory, several = np.empty(tree.room), branches.turns.shape[0]
+    k: Any = added(branches.next)
+    while k < branches.edges.size - 1 and seen(branches.failed) == 0:
+        blocks = branches.blocks[branches.edges[k] : branches.edges[k + 1]]
+        turn = branches.turns[k % several]
+        into = Sums(sums[k % several], turn, k // several, branches.failed, memory)
+        failed = factor_branch(use, blocks, tree, panels, bundles, weights, diagonal, into)
+        if failed >= 0 and seen(branches.failed) == 0:
+            swapped(branches.failed, np.int64(failed + 1))
         added(turn)
-        k = added(groups.next)
+        k = added(branches.next)
 
 
 @jit
-def forward_groups(groups: Groups, panels: PanelArrays, x: FloatArray, root: int, shares: FloatArray) -> None:
+def forward_all(branches: Branches, panels: PanelArrays, x: FloatArray, root: int, shares: FloatArray) -> None:
     """`forward` over groups as long as there are some; ``shares``, (groups, root), of each its own."""
-    k: Any = added(groups.next)
+    k: Any = added(branches.next)
     while k < shares.shape[0]:
         shares[k] = 0.0
-        forward(groups.blocks[groups.edges[k] : groups.edges[k + 1]], panels, x, root, shares[k])
-        k = added(groups.next)
+        forward(branches.blocks[branches.groups[k] : branches.groups[k + 1]], panels, x, root, shares[k])
+        k = added(branches.next)
 
 
 @jit
-def backward_groups(groups: Groups, panels: PanelArrays, x: FloatArray) -> None:
+def backward_all(branches: Branches, panels: PanelArrays, x: FloatArray) -> None:
     """`backward` over groups as long as there are some."""
-    k: Any = added(groups.next)
-    while k < groups.edges.size - 1:
-        backward(groups.blocks[groups.edges[k] : groups.edges[k + 1]], panels, x)
-        k = added(groups.next)
+    k: Any = added(branches.next)
+    while k < branches.groups.size - 1:
+        backward(branches.blocks[branches.groups[k] : branches.groups[k + 1]], panels, x)
+        k = added(branches.next)

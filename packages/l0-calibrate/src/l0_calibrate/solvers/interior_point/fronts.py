@@ -73,9 +73,9 @@ class Tree(NamedTuple):
 
 
 class Sums(NamedTuple):
-    """Where some branches add what they leave for the root, (root, root), when so many have done so before them.
+    """Where a branch adds what it leaves for the root, (root, root), when so many have done so before it.
 
-    ``turn``, (1,), says how many have; ``given_up``, (1,), that somebody never will. ``memory`` of the thread is what
+    ``turn``, (1,), says how many have; ``given_up``, (1,), that one never will. ``memory`` of the thread is what
     fronts are gathered in.
     """
 
@@ -100,7 +100,7 @@ class Front(NamedTuple):
 
 
 @jit
-def factor_branches(
+def factor_branch(
     use: Routines,
     blocks: IntArray,
     tree: Tree,
@@ -110,11 +110,11 @@ def factor_branches(
     diagonal: FloatArray,
     sums: Sums,
 ) -> int:
-    """Factor whole branches, their blocks ascending; what they leave for the root is added to ``sums`` in turn.
+    """Factor a branch, its blocks ascending; what it leaves for the root is added to ``sums`` in turn.
 
     Returns -1, or the number of the first block that is not positive definite, or of one when somebody else gave up.
     """
-    root, nothing, ours = tree.parents.size - 1, np.empty((0, 0)), False
+    root, nothing = tree.parents.size - 1, np.empty((0, 0))
     for k in blocks:
         begun = k
         while begun != root and tree.firsts[begun] == k:  # this block, and those above that begin with it
@@ -128,12 +128,10 @@ def factor_branches(
         parent = tree.parents[k]
         places = tree.places[panels.above_edges[k] : panels.above_edges[k + 1]]
         if parent == root:
-            if not ours:
-                if waited(sums.turn, sums.number, sums.given_up, _PATIENCE) < 0:
-                    return int(k)
-                if sums.number == 0:
-                    sums.values[:] = 0.0
-                ours = True
+            if waited(sums.turn, sums.number, sums.given_up, _PATIENCE) < 0:
+                return int(k)
+            if sums.number == 0:
+                sums.values[:] = 0.0
             _extend(front.rest, places, sums.values, nothing)
         else:
             above = _front(parent, tree, panels, sums.memory)
