@@ -10,7 +10,8 @@ import pytest
 import scipy.optimize as so
 import scipy.sparse as sp
 
-from l0_calibrate import CalibrationProblem, calibrate
+from l0_calibrate import CalibrationProblem, calibrate, run
+from l0_calibrate.demo import load_demo
 from l0_calibrate.frontier import calibrate_path
 from l0_calibrate.options import Options
 from l0_core import InputError
@@ -100,3 +101,8 @@ def test_targets_that_the_capped_loss_gives_up_are_counted_and_marked() -> None:
     assert json.loads(json.dumps(result.summary()))["abandoned"] == result.abandoned.sum()
     assert f"{result.abandoned.sum()} of 12 targets" in result.notes[-1]
     assert calibrate(asked, keep=20).abandoned is None
+
+
+def test_a_run_whose_time_is_up_makes_no_bound_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run.Clock, "is_spent", property(lambda _: True))
+    assert calibrate(load_demo(), keep=100, max_weight_ratio=5).dense_bound is None

@@ -153,3 +153,21 @@ def test_a_selector_of_a_plugin_gets_the_larger_fit(
         np.testing.assert_allclose(budget.warm.y, wide.dual * problem.n_targets)
         assert budget.never_keep is not None
         assert (budget.never_keep == (wide.weights == 0)).all()
+
+
+@pytest.mark.parametrize(
+    ("counts", "must", "message"),
+    [
+        ((400, 300, 0), 0, "keep must be a whole number of at least 1, got 0"),
+        ((400, 9_000), 0, "keep=9000 is above the number of records, 5000"),
+        ((400, 10), 20, "20 records must be kept, more than keep=10"),
+    ],
+)
+def test_a_count_that_cannot_be_is_refused_before_any_is_fitted(
+    problem: CalibrationProblem, counts: tuple[int, ...], must: int, message: str
+) -> None:
+    seen: list[Any] = []
+    options = Options(keep=400, must_keep=np.arange(problem.n_records) < must if must else None)
+    with pytest.raises(InputError, match=message):
+        calibrate_path(problem, counts, options, watch=seen.append)
+    assert not seen

@@ -502,6 +502,12 @@ def test_what_cannot_work_is_refused_with_a_reason(change, message):
         Calibration(**{"weights": weights, "targets": targets, "estimate_matrix": frame, **change})
 
 
+def test_any_solver_that_is_installed_may_be_named():
+    weights, targets, frame = example()
+    with pytest.raises(InputError, match="'coordinate_descent' cannot take this problem"):  # the absolute loss
+        Calibration(weights, targets, estimate_matrix=frame, solver="coordinate_descent").calibrate()
+
+
 def test_bad_entries_and_weights_are_named():
     weights, targets, frame = example()
     frame.iloc[3, 1] = np.inf

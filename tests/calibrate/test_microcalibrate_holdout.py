@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,7 @@ import scipy.sparse as sp
 from l0_calibrate.microcalibrate import Calibration, evaluate_holdout_robustness, tune_l0_hyperparameters
 from l0_calibrate.microcalibrate.dependence import determined_rows
 from l0_calibrate.microcalibrate.holdout import EVALUATION, TUNING, holdout_sets
+from l0_calibrate.microcalibrate.tuning import ObjectiveBalance, SearchRanges
 from l0_core import InputError
 
 optuna_there = pytest.importorskip("optuna", reason="optuna is not installed")
@@ -279,3 +281,21 @@ def test_what_is_held_out_has_no_part_in_a_fit():
         np.testing.assert_array_equal(first.estimates, second.estimates)
         assert (first.kept, first.train_loss) == (second.kept, second.train_loss)
         assert first.loss != second.loss
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: SearchRanges(init_mean=(0.9, 0.5)), "init_mean must be .from, to., two numbers strictly between 0"),
+        (lambda: SearchRanges(l0_lambda=(0.0, 1.0)), "l0_lambda must be .from, to., two positive numbers"),
+        (lambda: SearchRanges(temperature=0.5), "temperature must be .from, to."),
+        (lambda: ObjectiveBalance(loss=float("nan")), "loss must be a number of at least 0"),
+        (
+            lambda: calibration().tune_l0_hyperparameters(1, {"losss": 1.0}),
+            "unknown part of objectives_balance losss .did you mean 'loss'",
+        ),
+    ],
+)
+def test_ranges_and_balances_that_cannot_be_are_refused(make: Callable[[], object], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        make()

@@ -106,3 +106,14 @@ def test_all_of_it_from_the_command_line(tmp_path, monkeypatch, capsys):
     assert first.equals(second)
     assert fit("third", "--exclude-targets", "level == 'county'") == 2
     assert not (tmp_path / "third").exists()
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [(["1.5", "heavy"], "weight must be real numbers"), ([1.0, np.nan], "weight of record 1001 .* is nan")],
+)
+def test_an_earlier_selection_has_weights_that_are_numbers(tmp_path, weights, message):
+    path = tmp_path / "weights.parquet"
+    pd.DataFrame({"record_id": [1000, 1001], "weight": weights}).to_parquet(path)
+    with pytest.raises(InputError, match=f"weights.parquet: .*{message}"):
+        kept_ids(path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from l0_calibrate.losses import RowPrice
 from l0_calibrate.solvers import Machine, Start, Stop, Task, auto
 from l0_calibrate.solvers.auto import choose_solver
 from l0_calibrate.solvers.interior_point import InteriorPointSolver
+from l0_calibrate.solvers.primal_dual import PrimalDualSolver
 from l0_core import InputError
 
 
@@ -120,3 +122,20 @@ def test_the_command_line_says_it_too(tmp_path) -> None:
     written = json.loads((tmp_path / "run" / "result.json").read_text())
     assert written["solver"] == "interior_point"
     assert written["solver_reason"]
+
+
+def test_a_solver_of_a_plugin_is_asked_on_the_machine_of_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Asked(PrimalDualSolver):
+        threads = 0
+
+        def on(self, machine: Machine) -> Asked:
+            there = Asked()
+            object.__setattr__(there, "threads", machine.threads)
+            return there
+
+        def refusal(self, task: Task) -> str | None:
+            return f"on {self.threads} threads it will not"
+
+    monkeypatch.setattr(auto, "registry", lambda: SimpleNamespace(get=lambda *_: Asked()))
+    with pytest.raises(InputError, match="on 3 threads it will not"):
+        choose_solver("asked", task_of(load_demo()), Stop(), Machine(threads=3))

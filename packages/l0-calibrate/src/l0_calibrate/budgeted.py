@@ -104,7 +104,8 @@ def fit_budget(
         selector = selector_named(options.selector, options.selector_settings, run.machine)
         if run.groups is not None and not selector.takes_groups:
             raise InputError(
-                f"selector {options.selector!r} chooses records one by one; with groups use prune or exchange"
+                f"selector {options.selector!r} chooses records one by one; with groups use one that keeps them "
+                "whole, such as prune or exchange"
             )
         selected = run.clock.timed("select", lambda: selector.select(budget, run.machine, run.watch))
         if checkpoint is not None:
@@ -135,7 +136,7 @@ def fit_budget(
     result = result_of(run, ratios * run.problem.system.reference, selected.selection, solution, mu, selected.notes)
     wanted = options.dense_bound
     if wanted is None:
-        wanted = keep < run.problem.n_targets and is_convex(run.loss, run.price) and run.clock.left > 0.0
+        wanted = keep < run.problem.n_targets and is_convex(run.loss, run.price) and not run.clock.is_spent
     end = Start(ratios, solution.y, solution.mass_dual)
     return Fitted(_bounded(run, result, budget) if wanted else result, end, run.choices[0], frame)
 

@@ -81,12 +81,8 @@ def _rows_of_domains(problem: CalibrationProblem, by: str, codes: np.ndarray) ->
 
 def _flags(problem: CalibrationProblem, options: Options, name: str) -> np.ndarray:
     """Flags of all records, none where the option is not given."""
-    given = getattr(options, name)
-    if given is None:
-        return np.zeros(problem.n_records, dtype=bool)
-    if given.shape != (problem.n_records,):
-        raise InputError(f"{name} must have one flag for each of the {problem.n_records} records, got {given.shape}")
-    return np.asarray(given, dtype=bool)
+    given = options.flags(name, problem.n_records)
+    return np.zeros(problem.n_records, dtype=bool) if given is None else np.asarray(given, dtype=bool)
 
 
 def calibrate_domains(
@@ -209,6 +205,7 @@ def _put_together(
                 for note in part.notes
             ),
         ),
+        history=tuple(event for part in parts for event in part.history),
         dense_bound=_together([part.dense_bound for part in parts], share, lost),
         abandoned=loss.abandoned(price, residuals),
         solver=", ".join(dict.fromkeys(part.solver for part in parts)),

@@ -13,6 +13,7 @@ from l0_calibrate.calibrate import calibrate_within
 from l0_calibrate.options import Options
 from l0_calibrate.problem import CalibrationProblem
 from l0_calibrate.result.result import CalibrationResult
+from l0_calibrate.selectors.records import refuse_fewer_than_must
 from l0_calibrate.watch import Watch, unwatched
 from l0_core import InputError
 
@@ -37,6 +38,10 @@ def calibrate_path(
         raise InputError("give at least one number of records to keep")
     if len(set(counts)) != len(counts):
         raise InputError(f"a number of records appears twice in {list(counts)}")
+    for keep in counts:
+        attrs.evolve(options, keep=keep, share=None).budget(problem.n_records)
+        if options.must_keep is not None:
+            refuse_fewer_than_must(keep, options.must_keep)
     options = attrs.evolve(options, dense_bound=bool(options.dense_bound))
     results: list[CalibrationResult] = []
     larger: Fitted | None = None

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, TypedDict, TypeVar
 
 import attrs
 import numpy as np
@@ -11,24 +10,19 @@ import pandas as pd
 
 from l0_calibrate.problem.labels import meant
 from l0_core import InputError
+from l0_core.real_numbers import number
 from l0_core.selection import check_seed
 from l0_core.whole_numbers import whole
 
 _Validator = Any
 
 
-def _optional_number(low: float, what: str, *, closed: bool = False) -> _Validator:
-    """A validator: None, or a number above ``low`` (from it on, if closed); infinity and NaN are refused."""
+def _optional_number(low: float, what: str, *, closed: bool = False) -> Any:
+    """A validator: None, or a finite number above ``low`` (from it on, if closed)."""
+    return number(low, what, closed=closed, optional=True)
 
-    def check(instance: object, attribute: attrs.Attribute[Any], value: Any) -> None:
-        if value is None:
-            return
-        ok = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
-        if not ok or not math.isfinite(value) or not (value >= low if closed else value > low):
-            raise InputError(f"{attribute.name} must be {what}, got {value!r}")
 
-    return check
-
+Made = TypeVar("Made")
 
 DEFAULT_SELECTOR = "prune"
 """The selector of a budget that names none; a dense fit refuses any other, having nothing to select."""
@@ -214,6 +208,13 @@ class Options:
             if self.dense_bound:
                 raise InputError("dense_bound needs a budget: give keep or share (a dense fit certifies its own gap)")
 
+    def flags(self, name: str, records: int) -> Any:
+        """``must_keep`` or ``never_keep``, shape (records,), or None; InputError where it has another."""
+        given = getattr(self, name)
+        if given is not None and given.shape != (records,):
+            raise InputError(f"{name} must have one flag for each of the {records} records, got shape {given.shape}")
+        return given
+
     def budget(self, records: int) -> int | None:
         """K for a problem of that many records, or None for a dense fit."""
         if self.keep is not None:
@@ -239,9 +240,14 @@ class Options:
 
 def options_from(fields: dict[str, Any]) -> Options:
     """`Options` from keyword arguments; an unknown name lists those that exist."""
-    known = sorted(field.name for field in attrs.fields(Options))
+    return made_from(Options, fields, "option")
+
+
+def made_from(kind: type[Made], fields: dict[str, Any], what: str) -> Made:
+    """A class of settings from some of its fields, called ``what``; an unknown name lists those that exist."""
+    known = sorted(field.name for field in attrs.fields(kind))  # type: ignore[arg-type]
     unknown = sorted(set(fields) - set(known))
     if unknown:
         named = ", ".join(name + meant(name, known) for name in unknown)
-        raise InputError(f"unknown option {named}; there are: {', '.join(known)}")
-    return Options(**fields)
+        raise InputError(f"unknown {what} {named}; there are: {', '.join(known)}")
+    return kind(**fields)

@@ -18,16 +18,13 @@ from l0_core import InputError
 
 def kept_ids(path: str | Path) -> Labels:
     """The record ids with a positive weight in a file with ``record_id`` and ``weight`` (.parquet or .csv)."""
-    from l0_calibrate.problem.files import read_table
+    from l0_calibrate.result.files import weights_by_id
 
-    frame = read_table(Path(path))
-    missing = [column for column in ("record_id", "weight") if column not in frame.columns]
-    if missing:
-        raise InputError(f"{path} has no column {missing[0]!r}; give the weights.parquet of a run")
-    kept = frame.loc[frame["weight"] > 0, "record_id"]
-    if kept.empty:
+    ids, weights = weights_by_id(Path(path))
+    kept: Labels = ids[weights > 0]
+    if not kept.size:
         raise InputError(f"{path} keeps no record: no weight is positive")
-    return frozen_labels(kept, len(kept), "record id")
+    return kept
 
 
 def reuse_selection(problem: CalibrationProblem, options: Options, ids: Any) -> tuple[Options, str]:

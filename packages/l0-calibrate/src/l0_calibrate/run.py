@@ -22,7 +22,7 @@ from l0_calibrate.selectors.groups import group_numbers
 from l0_calibrate.solvers.auto import Choice, choose_solver
 from l0_calibrate.solvers.base import Machine, Solution, Start, Stop, Task, relative_gap
 from l0_calibrate.watch import Progress, Watch
-from l0_core import InputError, Selection
+from l0_core import Selection
 from l0_core.plugins import registry
 
 FloatArray = npt.NDArray[np.float64]
@@ -42,6 +42,11 @@ class Clock:
     def elapsed(self) -> float:
         """Seconds since the run began."""
         return time.perf_counter() - self.began
+
+    @property
+    def is_spent(self) -> bool:
+        """Whether the limit has been reached."""
+        return self.elapsed >= self.limit
 
     @property
     def left(self) -> float:
@@ -106,11 +111,7 @@ def prepare(problem: CalibrationProblem, options: Options, watch: Watch) -> Run:
     if options.unreachable == "error":
         problem.refuse_unreachable()
     for name in ("must_keep", "never_keep"):
-        flags = getattr(options, name)
-        if flags is not None and flags.shape != (problem.n_records,):
-            raise InputError(
-                f"{name} must have one flag for each of the {problem.n_records} records, got shape {flags.shape}"
-            )
+        options.flags(name, problem.n_records)
     groups = group_numbers(problem, options)
     areas = area_numbers(problem, options)
     bounds = bounds_of(problem, options)

@@ -15,8 +15,10 @@ import numpy.typing as npt
 
 from l0_calibrate.bundles.packed import Packed, pack
 from l0_calibrate.columns import Columns, Entries, RowNumbers, row_numbers
+from l0_calibrate.problem.labels import shown
 from l0_calibrate.threads import Threads
 from l0_core import InputError
+from l0_core.relative_errors import error_scale
 from l0_gates.jit import jit
 
 FloatArray = npt.NDArray[np.float64]
@@ -164,7 +166,9 @@ def bytes_of_entry(rows: int, entries: int, positive: FloatArray, negative: Floa
     return row_numbers(rows, 0).itemsize + (8 if entries <= _WHOLE or _cancel(positive, negative) else 4)
 
 
-def build_system(matrix: Any, targets: FloatArray, reference: FloatArray, threads: int = 1) -> ScaledSystem:
+def build_system(
+    matrix: Any, targets: FloatArray, reference: FloatArray, threads: int = 1, names: Any = None
+) -> ScaledSystem:
     """Scale a problem once: rows by ``1 / max(|t|, 1)``, columns by the reference weights.
 
     Parameters
@@ -175,6 +179,8 @@ def build_system(matrix: Any, targets: FloatArray, reference: FloatArray, thread
         Shapes (m,) and (n,); ``reference`` is non-negative.
     threads
         The result is the same for any number.
+    names
+        Of the targets, for messages; their positions where there are none.
 
     Raises
     ------
@@ -189,7 +195,7 @@ def build_system(matrix: Any, targets: FloatArray, reference: FloatArray, thread
     that meet the targets of the rounded matrix would miss those of the true one.
     """
     m, n = matrix.shape
-    scale = np.maximum(np.abs(targets), 1.0)
+    scale = error_scale(targets)
     counts = np.zeros(n + 1, dtype=np.int64)
     reference = np.ascontiguousarray(reference, dtype=np.float64)
     rows = _RowArrays(matrix.indptr, matrix.indices, matrix.data)
@@ -222,9 +228,10 @@ def build_system(matrix: Any, targets: FloatArray, reference: FloatArray, thread
             values, sums, largest = filled(np.empty(indices.size, dtype=np.float64))
     if not largest <= _LARGEST:
         i = int(np.argmax(row_sums))
+        name = i if names is None else shown(names[i])
         raise InputError(
-            f"target {i} is reached {row_sums[i]:.3g} times over by the initial weights: entries of its row and the "
-            "target are in different units, or a weight is far out of range; rescale them"
+            f"target {name} is reached {row_sums[i]:.3g} times over by the initial weights: entries of its row and "
+            "the target are in different units, or a weight is far out of range; rescale them"
         )
     columns = Columns(indptr.astype(np.uint64), indices, values, m)
     return ScaledSystem(columns, targets / scale, scale, reference, sums.rows, sums.columns, sums.rounding)

@@ -1,13 +1,48 @@
-"""Arrays of real numbers as callers hand them in: nothing that cannot be kept is dropped."""
+"""Real numbers as callers hand them in, Python's or NumPy's, one or many: nothing that cannot be kept is dropped."""
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from l0_core.errors import InputError
+
+
+def is_number(value: object) -> bool:
+    """Whether it is one real number; true and false are none, infinity is."""
+    return isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
+
+
+def number(
+    low: float,
+    what: str,
+    *,
+    closed: bool = True,
+    below: float = math.inf,
+    infinite: bool = False,
+    optional: bool = False,
+) -> Any:
+    """A validator of attrs: a number from ``low`` on (above it, unless closed) and less than ``below``.
+
+    Parameters
+    ----------
+    what
+        Said of the number that is wanted: "must be ...".
+    infinite, optional
+        Whether infinity, and whether None, will do.
+    """
+
+    def check(instance: object, attribute: Any, value: Any) -> None:
+        if optional and value is None:
+            return
+        good = is_number(value) and (low <= value if closed else low < value)
+        if not good or not (value < below or (infinite and value == math.inf)):
+            raise InputError(f"{attribute.name} must be {what}, got {value!r}")
+
+    return check
 
 
 def real_array(values: Any, what: str) -> npt.NDArray[Any]:

@@ -8,6 +8,7 @@ import scipy.sparse as sp
 
 from l0_core.errors import InputError
 from l0_core.plugins import get_backend
+from l0_core.relative_errors import error_scale
 from l0_gates.descent import DescentSettings, Regression, descend
 from l0_gates.hard_concrete import GateProblem, TrainingSettings, train_gates
 from l0_gates.hard_concrete.settings import Observer
@@ -21,7 +22,7 @@ METHODS = ("hard_concrete", "descent")
 
 def scaled_by_target(system: LinearSystem) -> tuple[sp.csr_array, FloatArray]:
     """The system in relative errors: row i divided by ``max(|total_i|, 1)``, column j times its reference weight."""
-    scale = np.maximum(np.abs(system.totals), 1.0)
+    scale = error_scale(system.totals)
     rows = np.repeat(1.0 / scale, np.diff(system.columns.indptr))
     data = system.columns.data * rows * system.reference[system.columns.indices]
     scaled = sp.csr_array((data, system.columns.indices, system.columns.indptr), shape=system.columns.shape)

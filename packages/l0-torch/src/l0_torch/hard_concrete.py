@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from typing import ClassVar
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from l0_core.distributions.hard_concrete import HardConcrete as HardConcreteLaw
 from l0_core.errors import InputError
+from l0_core.real_numbers import is_number
 from l0_core.whole_numbers import check_whole
 from l0_torch.stochastic_gates import StochasticGates
 
@@ -22,8 +22,7 @@ def check_size(name: str, value: object) -> int:
 
 def check_probability(name: str, value: float) -> float:
     """The value, or InputError unless it lies strictly between 0 and 1."""
-    number = isinstance(value, (int, float, np.floating)) and not isinstance(value, bool)
-    if not (number and 0.0 < value < 1.0):
+    if not (is_number(value) and 0.0 < value < 1.0):
         raise InputError(f"{name} must lie strictly between 0 and 1, got {value!r}")
     return float(value)
 
@@ -83,7 +82,7 @@ class HardConcrete(StochasticGates):
         sizes = [check_size("input_dim", input_dim) if n_items is None else check_size("n_items", n_items)]
         if output_dim is not None:
             sizes.append(check_size("output_dim", output_dim))
-        if not (isinstance(stretch, (int, float)) and math.isfinite(stretch) and stretch > 0):
+        if not (is_number(stretch) and 0.0 < stretch < math.inf):
             raise InputError(f"stretch must be positive and finite, got {stretch!r}")
         super().__init__(HardConcreteLaw(temperature, -stretch, 1.0 + stretch), rule, seed)
         self.gate_size: tuple[int, ...] = tuple(sizes)

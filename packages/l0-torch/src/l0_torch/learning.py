@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from l0_core.errors import InputError
-from l0_core.real_numbers import real_array
+from l0_core.real_numbers import number, real_array
+from l0_core.relative_errors import error_scale
 from l0_core.sparsity_control import ControlSettings
 from l0_torch.backend import TorchBackend
 from l0_torch.hard_concrete import check_size
@@ -36,17 +37,11 @@ class LearningSettings:
     """
 
     epochs: int = attrs.field(default=300)
-    lr: float = attrs.field(default=0.05)
+    lr: float = attrs.field(default=0.05, validator=number(0.0, "positive and finite", closed=False))
 
     @epochs.validator
     def _check_epochs(self, attribute: attrs.Attribute[int], value: int) -> None:
         check_size("epochs", value)
-
-    @lr.validator
-    def _check_lr(self, attribute: attrs.Attribute[float], value: float) -> None:
-        number = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
-        if not (number and np.isfinite(value) and value > 0):
-            raise InputError(f"lr must be positive and finite, got {value!r}")
 
 
 def precision(parameter: Tensor) -> str:
@@ -125,7 +120,7 @@ def learn_records(
     backend = TorchBackend(str(gates.logits.device))
     dtype = precision(gates.logits)
     product = backend.linear_map(table, dtype)
-    scales = np.maximum(np.abs(totals), 1.0)
+    scales = error_scale(totals)
     goal, scale = backend.asarray(totals / scales, dtype), backend.asarray(1.0 / scales, dtype)
     start = backend.asarray(before * (count / keep), dtype)
     log_ratio = torch.zeros(count, dtype=start.dtype, device=start.device, requires_grad=True)

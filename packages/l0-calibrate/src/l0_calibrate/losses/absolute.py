@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from l0_calibrate.losses.base import Loss, RowPrice
 
 if TYPE_CHECKING:
@@ -17,5 +15,4 @@ class AbsoluteLoss(Loss):
 
     def price(self, problem: CalibrationProblem) -> RowPrice:
         """The price of each target."""
-        weights = problem.loss_weights
-        return RowPrice(weights, problem.tolerances, np.zeros_like(weights))
+        return RowPrice.absolute_of(problem)

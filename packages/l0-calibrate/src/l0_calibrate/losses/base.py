@@ -51,6 +51,12 @@ class RowPrice:
         zero = np.zeros_like(weights)
         return cls(weights, zero, zero)
 
+    @classmethod
+    def absolute_of(cls, problem: CalibrationProblem) -> RowPrice:
+        """``c_i max(|r_i| - tolerance_i, 0)``, with the loss weights and tolerances of a problem."""
+        weights = problem.loss_weights
+        return cls(weights, problem.tolerances, np.zeros_like(weights))
+
     @property
     def is_absolute(self) -> bool:
         """Whether every row is ``c_i |r_i|`` with a finite ``c_i``."""

@@ -36,8 +36,7 @@ class CappedLoss(Loss):
 
     def price(self, problem: CalibrationProblem) -> RowPrice:
         """The price before any target is abandoned: the absolute loss."""
-        weights = problem.loss_weights
-        return RowPrice(weights, problem.tolerances, np.zeros_like(weights))
+        return RowPrice.absolute_of(problem)
 
     def abandoned(self, price: RowPrice, residuals: FloatArray) -> BoolArray:
         """Census of the targets beyond the level, flags of shape (m,)."""

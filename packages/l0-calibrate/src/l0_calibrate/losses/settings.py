@@ -2,15 +2,7 @@
 
 from __future__ import annotations
 
-import math
+from l0_core.real_numbers import number
 
-import attrs
-
-from l0_core import InputError
-
-
-def positive(_instance: object, attribute: attrs.Attribute[float], value: float) -> None:
-    """Validator: a positive finite number."""
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not number or not math.isfinite(value) or value <= 0:
-        raise InputError(f"{attribute.name} must be a positive number (a relative error), got {value!r}")
+positive = number(0.0, "a positive number (a relative error)", closed=False)
+"""Validator: a positive finite number."""

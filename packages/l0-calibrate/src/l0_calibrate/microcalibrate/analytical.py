@@ -9,6 +9,8 @@ import numpy.typing as npt
 import pandas as pd
 import scipy.linalg
 
+from l0_core.relative_errors import error_scale
+
 FloatArray = npt.NDArray[np.float64]
 
 _DEPENDENT = 1e-10
@@ -20,7 +22,7 @@ The Gram matrix carries squares, so this is a distance of 1e-5; rounding leaves 
 
 def scaled_gram(columns: Any, targets: FloatArray) -> tuple[FloatArray, FloatArray]:
     """(``A A'``, ``t``) with each row and target divided by ``max(|target|, 1)``; only (targets x targets) is dense."""
-    scales = np.maximum(np.abs(targets), 1.0)
+    scales = error_scale(targets)
     gram = np.asarray((columns @ columns.T).todense(), dtype=np.float64) / np.outer(scales, scales)
     return gram, targets / scales
 

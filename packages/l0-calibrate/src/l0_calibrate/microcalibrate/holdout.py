@@ -12,6 +12,7 @@ import numpy.typing as npt
 from l0_calibrate.microcalibrate.dependence import determined_rows
 from l0_calibrate.microcalibrate.metrics import pct_close
 from l0_core import InputError
+from l0_core.relative_errors import error_scale
 from l0_core.whole_numbers import check_whole
 
 if TYPE_CHECKING:
@@ -125,7 +126,7 @@ def score(calibration: Calibration, holdout: HoldoutSet, **changes: Any) -> Hold
     estimates = trial.estimates_of(weights)
     if np.isnan(estimates[holdout.scored]).any():
         raise InputError("estimate_function must give the estimates of all targets, held out ones too")
-    errors = np.abs(estimates - named.values) / np.maximum(np.abs(named.values), 1.0)
+    errors = np.abs(estimates - named.values) / error_scale(named.values)
     fitted = trial.named.included
 
     def close(part: BoolArray) -> float:

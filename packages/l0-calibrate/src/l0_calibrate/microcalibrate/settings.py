@@ -2,28 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any, TypeVar
 
 import attrs
 
 from l0_core import InputError
+from l0_core.plugins import registry
+from l0_core.real_numbers import number
 from l0_core.selection import check_seed
 from l0_core.whole_numbers import whole
 
 Options = TypeVar("Options")
 
 LOSSES = ("relative", "historical")
-SOLVERS = ("adam", "auto", "primal_dual", "interior_point")
-
-
-def _number(low: float, what: str, *, closed: bool = True, below: float = math.inf) -> Any:
-    def check(instance: object, attribute: attrs.Attribute[Any], value: float) -> None:
-        good = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-        if not good or not (low <= value if closed else low < value) or not value < below:
-            raise InputError(f"{attribute.name} must be {what}, got {value!r}")
-
-    return check
 
 
 def _one_of(names: tuple[str, ...]) -> Any:
@@ -59,9 +50,9 @@ class TrainingOptions:
     """
 
     epochs: int = attrs.field(default=32, validator=whole(1))
-    noise_level: float = attrs.field(default=10.0, validator=_number(0.0, "at least 0"))
-    learning_rate: float = attrs.field(default=1e-3, validator=_number(0.0, "positive", closed=False))
-    dropout_rate: float = attrs.field(default=0.0, validator=_number(0.0, "in [0, 1)", below=1.0))
+    noise_level: float = attrs.field(default=10.0, validator=number(0.0, "at least 0"))
+    learning_rate: float = attrs.field(default=1e-3, validator=number(0.0, "positive", closed=False))
+    dropout_rate: float = attrs.field(default=0.0, validator=number(0.0, "in [0, 1)", below=1.0))
     device: str = attrs.field(default="cpu")
     seed: int = attrs.field(default=42, converter=check_seed)
     batch_size: int | None = attrs.field(default=None, validator=whole(1, optional=True))
@@ -84,12 +75,12 @@ class GateOptions:
         Adam's step size on log-weights and gates.
     """
 
-    l0_lambda: float = attrs.field(default=5e-6, validator=_number(0.0, "at least 0"))
+    l0_lambda: float = attrs.field(default=5e-6, validator=number(0.0, "at least 0"))
     init_mean: float = attrs.field(
-        default=0.999, validator=_number(0.0, "strictly between 0 and 1", closed=False, below=1.0)
+        default=0.999, validator=number(0.0, "strictly between 0 and 1", closed=False, below=1.0)
     )
-    temperature: float = attrs.field(default=0.5, validator=_number(0.0, "positive", closed=False))
-    sparse_learning_rate: float = attrs.field(default=0.2, validator=_number(0.0, "positive", closed=False))
+    temperature: float = attrs.field(default=0.5, validator=number(0.0, "positive", closed=False))
+    sparse_learning_rate: float = attrs.field(default=0.2, validator=number(0.0, "positive", closed=False))
 
 
 def given_options(kind: type[Options], **given: Any) -> Options:
@@ -107,8 +98,9 @@ def refuse_together(
     regularized
         ``regularize_with_l0``.
     """
-    if solver not in SOLVERS:
-        raise InputError(f"unknown solver {solver!r}; known: {', '.join(SOLVERS)}")
+    known = ("adam", "auto", *registry().names("solver"))
+    if solver not in known:
+        raise InputError(f"unknown solver {solver!r}; known: {', '.join(known)}")
     if solver == "adam" and keep is not None:
         raise InputError(
             "keep (an exact number of records) is met by the convex solvers; leave out solver='adam', "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import warnings
 from collections.abc import Callable
@@ -14,12 +15,25 @@ import pandas as pd
 
 from l0_calibrate.microcalibrate.holdout import TUNING, HoldoutScore, HoldoutSet, holdout_sets, score
 from l0_calibrate.microcalibrate.study import Progress, StudySettings, open_study, optuna, run_study
+from l0_calibrate.options import made_from
 from l0_core import InputError
+from l0_core.real_numbers import is_number, number
 
 if TYPE_CHECKING:
     from l0_calibrate.microcalibrate.calibration import Calibration
 
 _AGGREGATIONS: dict[str, Callable[[list[float]], Any]] = {"mean": np.mean, "median": np.median, "worst": np.max}
+
+
+def _between(low: float, what: str, high: float = math.inf) -> Any:
+    """A validator: from one number to another that is not less, both strictly between ``low`` and ``high``."""
+
+    def check(_instance: object, attribute: attrs.Attribute[Any], value: Any) -> None:
+        pair: Any = value if isinstance(value, (tuple, list)) and len(value) == 2 else (None, None)
+        if not (all(is_number(end) and low < end < high for end in pair) and pair[0] <= pair[1]):
+            raise InputError(f"{attribute.name} must be (from, to), two {what} in ascending order, got {value!r}")
+
+    return check
 
 
 @attrs.frozen
@@ -34,9 +48,11 @@ class SearchRanges:
         See `GateOptions`.
     """
 
-    l0_lambda: tuple[float, float] = (1e-8, 1e-4)
-    init_mean: tuple[float, float] = (0.5, 0.999)
-    temperature: tuple[float, float] = (0.2, 1.0)
+    l0_lambda: tuple[float, float] = attrs.field(default=(1e-8, 1e-4), validator=_between(0.0, "positive numbers"))
+    init_mean: tuple[float, float] = attrs.field(
+        default=(0.5, 0.999), validator=_between(0.0, "numbers strictly between 0 and 1", 1.0)
+    )
+    temperature: tuple[float, float] = attrs.field(default=(0.2, 1.0), validator=_between(0.0, "positive numbers"))
 
     def propose(self, trial: Any) -> dict[str, float]:
         """Settings for an Optuna trial."""
@@ -61,9 +77,9 @@ class ObjectiveBalance:
         Of the share of records that are kept.
     """
 
-    loss: float = 1.0
-    accuracy: float = 1.0
-    sparsity: float = 0.1
+    loss: float = attrs.field(default=1.0, validator=number(0.0, "a number of at least 0"))
+    accuracy: float = attrs.field(default=1.0, validator=number(0.0, "a number of at least 0"))
+    sparsity: float = attrs.field(default=0.1, validator=number(0.0, "a number of at least 0"))
 
     def value(self, found: HoldoutScore, records: int) -> float:
         """The objective of one fit."""
@@ -104,7 +120,7 @@ class HoldoutObjective:
         records = self.calibration.weights.size
         names = self.calibration.named.names.astype(str)
         seen: list[dict[str, Any]] = []
-        for number, each in enumerate(self.sets):
+        for done, each in enumerate(self.sets):
             found = score(self.calibration, each, regularize_with_l0=True, epochs=self.epochs, **settings)
             seen.append(
                 {
@@ -120,8 +136,8 @@ class HoldoutObjective:
             )
             trial.set_user_attr("sets", seen)
             so_far = float(_AGGREGATIONS[self.aggregation]([one["objective"] for one in seen]))
-            trial.report(so_far, number)
-            if number + 1 < len(self.sets) and trial.should_prune():
+            trial.report(so_far, done)
+            if done + 1 < len(self.sets) and trial.should_prune():
                 raise optuna().TrialPruned
         return so_far
 
@@ -224,7 +240,7 @@ def tune_l0_hyperparameters(
         calibration,
         holdout_sets(calibration, n_holdout_sets, holdout_fraction, families, TUNING),
         calibration.training.epochs if epochs_per_trial is None else epochs_per_trial,
-        ObjectiveBalance(**(objectives_balance or {})),
+        made_from(ObjectiveBalance, objectives_balance or {}, "part of objectives_balance"),
         ranges or SearchRanges(),
         aggregation,
     )

@@ -27,6 +27,7 @@ from l0_calibrate.problem.checks import (
 from l0_calibrate.problem.labels import Labels, frozen_labels, naming, near, own_labels, refuse_other_order
 from l0_calibrate.problem.matrices import frozen_csr, times
 from l0_core import InputError
+from l0_core.relative_errors import error_scale
 
 if TYPE_CHECKING:
     from l0_calibrate.problem.targets import Target
@@ -151,7 +152,7 @@ class CalibrationProblem:
     @property
     def scale(self) -> FloatArray:
         """What errors are relative to, ``max(|t|, 1)``, shape (targets,), in the units of the targets."""
-        return np.maximum(np.abs(self.targets), 1.0)
+        return error_scale(self.targets)
 
     def estimates(self, weights: Any) -> FloatArray:
         """``matrix @ weights`` in float64, shape (targets,), for weights of shape (records,)."""
@@ -171,7 +172,9 @@ class CalibrationProblem:
         from l0_calibrate.system import build_system
 
         if not self._scaled:
-            self._scaled.append(build_system(self.matrix, self.targets, self.initial_weights, threads))
+            self._scaled.append(
+                build_system(self.matrix, self.targets, self.initial_weights, threads, self.target_names)
+            )
         return self._scaled[0]
 
     @cached_property

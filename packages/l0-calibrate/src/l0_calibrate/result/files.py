@@ -13,21 +13,21 @@ from l0_core import InputError
 
 if TYPE_CHECKING:
     from l0_calibrate.problem import CalibrationProblem
+    from l0_calibrate.problem.labels import Labels
 
 
-def read_weights(path: str | Path, problem: CalibrationProblem) -> npt.NDArray[np.float64]:
-    """The weights of a file with ``record_id`` and ``weight``, in the problem's order, shape (records,).
+def weights_by_id(path: Path) -> tuple[Labels, npt.NDArray[np.float64]]:
+    """The columns ``record_id`` and ``weight`` of a file (.parquet or .csv), in its order.
 
     Raises
     ------
     InputError
-        The file cannot be read, a record is missing, there twice or unknown, or a weight is not a finite number.
+        The file cannot be read, a record is there twice, or a weight is not a finite number.
     """
     from l0_calibrate.problem.checks import refuse_not_finite, vector
     from l0_calibrate.problem.files import read_table
-    from l0_calibrate.problem.labels import frozen_labels, naming, near
+    from l0_calibrate.problem.labels import frozen_labels, near
 
-    path = Path(path)
     frame = read_table(path)
     for column in ("record_id", "weight"):
         if column not in frame.columns:
@@ -38,6 +38,21 @@ def read_weights(path: str | Path, problem: CalibrationProblem) -> npt.NDArray[n
         refuse_not_finite(weights, ids, "the weight", "record")
     except InputError as fault:
         raise InputError(f"{path}: {fault}") from fault
+    return ids, weights
+
+
+def read_weights(path: str | Path, problem: CalibrationProblem) -> npt.NDArray[np.float64]:
+    """The weights of a file with ``record_id`` and ``weight``, in the problem's order, shape (records,).
+
+    Raises
+    ------
+    InputError
+        The file cannot be read, a record is missing, there twice or unknown, or a weight is not a finite number.
+    """
+    from l0_calibrate.problem.labels import naming
+
+    path = Path(path)
+    ids, weights = weights_by_id(path)
     if ids.dtype != problem.record_ids.dtype:
         kinds = ["whole numbers" if labels.dtype.kind == "i" else "text" for labels in (ids, problem.record_ids)]
         raise InputError(f"{path}: record ids are {kinds[0]}, those of the problem {kinds[1]}; write them alike")

@@ -18,6 +18,7 @@ import pandas as pd
 from l0_calibrate.options import Options
 from l0_calibrate.problem import CalibrationProblem
 from l0_calibrate.result.diagnostics import Diagnostics, diagnose, fingerprint, scale_up_of, weight_ratios
+from l0_calibrate.solvers.base import relative_gap
 from l0_calibrate.watch import Progress
 from l0_core import Selection
 
@@ -155,9 +156,7 @@ class CalibrationResult:
     @property
     def gap(self) -> float | None:
         """Certified relative distance of the objective from the optimum of the convex fit, or None."""
-        if self.bound is None:
-            return None
-        return 0.0 if self.objective <= 0 else max(0.0, (self.objective - self.bound) / self.objective)
+        return None if self.bound is None else relative_gap(self.objective, self.bound)
 
     @property
     def kept(self) -> int:

@@ -14,6 +14,7 @@ import pandas as pd
 
 from l0_calibrate.result.diagnostics import Diagnostics, diagnostics_of
 from l0_core import InputError
+from l0_core.relative_errors import error_scale
 
 if TYPE_CHECKING:
     from l0_calibrate.result.result import CalibrationResult
@@ -96,7 +97,7 @@ class RunTables:
 
     def _errors(self, estimates: str) -> FloatArray:
         wanted = self.targets["target"].to_numpy(np.float64)
-        errors: FloatArray = (self.targets[estimates].to_numpy(np.float64) - wanted) / np.maximum(np.abs(wanted), 1.0)
+        errors: FloatArray = (self.targets[estimates].to_numpy(np.float64) - wanted) / error_scale(wanted)
         return errors
 
     @cached_property

@@ -13,11 +13,12 @@ from l0_calibrate.selectors.base import Budget, Selected, Selector
 from l0_calibrate.selectors.column_gain import column_gains
 from l0_calibrate.selectors.fits import InnerFits
 from l0_calibrate.selectors.groups import first_groups
-from l0_calibrate.selectors.prune import Pace, Step, prune_to, pruned
+from l0_calibrate.selectors.prune import NEAR_TARGETS, Pace, Step, prune_to, pruned
 from l0_calibrate.selectors.records import usable_records
 from l0_calibrate.solvers.base import Machine, Solution, Start
 from l0_calibrate.watch import Progress, Watch, unwatched
-from l0_core import InputError, Selection
+from l0_core import Selection
+from l0_core.real_numbers import number
 from l0_core.whole_numbers import whole
 
 FloatArray = npt.NDArray[np.float64]
@@ -108,11 +109,6 @@ class _Schedule:
         return WARMTH * (1.0 - progress)
 
 
-def _seconds(_instance: object, attribute: attrs.Attribute[float], value: float) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
-        raise InputError(f"{attribute.name} must be a number of at least 0, got {value!r}")
-
-
 @attrs.frozen
 class ExchangeSelector(Selector):
     """`prune`, then a local search by large noisy exchanges. Whenever it ends, the best so far is what it gives.
@@ -138,7 +134,7 @@ class ExchangeSelector(Selector):
 
     rounds: int | None = attrs.field(default=None, validator=whole(0, optional=True))
     failures: int = attrs.field(default=20, validator=whole(0))
-    seconds: float = attrs.field(default=float("inf"), validator=_seconds)
+    seconds: float = attrs.field(default=float("inf"), validator=number(0.0, "a number of at least 0", infinite=True))
 
     def select(self, budget: Budget, machine: Machine, watch: Watch = unwatched) -> Selected:
         """Choose exactly ``budget.keep`` records."""
@@ -157,14 +153,14 @@ class ExchangeSelector(Selector):
         rounds = self._rounds_for(budget)
         most = min(budget.system.targets, int(LARGEST_PART * budget.keep))
         schedule = _Schedule(most, rounds, min(now + self.seconds, fits.deadline), now)
-        for number in range(1, rounds + 1):
+        for turn in range(1, rounds + 1):
             if state.failures >= self.failures or time.perf_counter() >= schedule.until:
                 break
-            progress = schedule.progress(number)
-            newcomers = _newcomers(state, usable & (state.tabu_until < number), schedule.newcomers(progress), random)
+            progress = schedule.progress(turn)
+            newcomers = _newcomers(state, usable & (state.tabu_until < turn), schedule.newcomers(progress), random)
             if newcomers.size:
-                _exchange(state, newcomers, schedule.allowance(progress), number)
-            elif (state.tabu_until >= number).any():
+                _exchange(state, newcomers, schedule.allowance(progress), turn)
+            elif (state.tabu_until >= turn).any():
                 state.failures += 1  # wait until those that failed may be tried again
             else:
                 break
@@ -172,13 +168,13 @@ class ExchangeSelector(Selector):
                 state.steer()
             loss = float(np.abs(state.best.residuals).mean())
             elapsed = time.perf_counter() - began
-            watch(Progress("exchange", number, max(number / rounds, progress * COLD), loss, None, budget.keep, elapsed))
+            watch(Progress("exchange", turn, max(turn / rounds, progress * COLD), loss, None, budget.keep, elapsed))
         return Selected(Selection(state.best_support, budget.system.records, scores=scores), state.best.start())
 
     def _rounds_for(self, budget: Budget) -> int:
         if self.rounds is not None:
             return self.rounds
-        return NEAR if budget.keep < 1.5 * budget.system.targets else FAR
+        return NEAR if budget.keep < NEAR_TARGETS * budget.system.targets else FAR
 
 
 def _newcomers(state: SearchState, allowed: npt.NDArray[np.bool_], count: int, random: np.random.Generator) -> IntArray:

@@ -27,7 +27,7 @@ _SMALL = 500_000
 _LARGE = 5_000_000
 """Non-zeros from which more care is too dear: at 37 M it took three quarters more time, and the loss was no lower."""
 
-_NEAR, _FAR = 1.5, 3.0
+NEAR_TARGETS, _FAR = 1.5, 3.0
 """Records for each target up to which K is near the number of targets, and from which a support is far from it."""
 
 _NEARLY = 0.97
@@ -73,14 +73,14 @@ class Pace:
         """The step from a support of that size."""
         if size >= _FAR * targets:
             return self.far or self.step
-        other = self.below if size < targets else self.near if size < _NEAR * targets else None
+        other = self.below if size < targets else self.near if size < NEAR_TARGETS * targets else None
         return other or self.step
 
     @staticmethod
     def of(budget: Budget) -> Pace:
         """As `before_search`, but slower where K is near the number of targets or below: each record matters then."""
         pace = Pace.before_search(budget)
-        is_near = budget.keep < _NEAR * budget.system.targets
+        is_near = budget.keep < NEAR_TARGETS * budget.system.targets
         return SPARING if is_near and pace in {QUICK, BRIEF} else pace
 
     @staticmethod

@@ -12,6 +12,12 @@ from l0_core import InputError
 BoolArray = npt.NDArray[np.bool_]
 
 
+def refuse_fewer_than_must(keep: int, must: BoolArray) -> None:
+    """InputError where more records must be kept than may be."""
+    if int(must.sum()) > keep:
+        raise InputError(f"{int(must.sum())} records must be kept, more than keep={keep}")
+
+
 def usable_records(budget: Budget) -> BoolArray:
     """Records that can get weight and are not ruled out, shape (n,).
 
@@ -41,8 +47,7 @@ def usable_records(budget: Budget) -> BoolArray:
                 "has no initial weight, or can have no weight between min_weight_ratio and max_weight"
                 + ("" if budget.groups is None else ", it or a record of its group")
             )
-        if int(must.sum()) > budget.keep:
-            raise InputError(f"{int(must.sum())} records must be kept, more than keep={budget.keep}")
+        refuse_fewer_than_must(budget.keep, must)
     if int(usable.sum()) < budget.keep:
         raise InputError(
             f"keep={budget.keep} is above the {int(usable.sum())} records that have an initial weight "

@@ -41,16 +41,14 @@ def choose_solver(name: str, task: Task, stop: Stop, machine: Machine, start: St
         Before any work, when the solver asked for cannot take the task.
     """
     if name != "auto":
-        solver: Solver = registry().get("solver", name)
-        if isinstance(solver, InteriorPointSolver):
-            solver = attrs.evolve(solver, threads=machine.threads)
+        solver: Solver = registry().get("solver", name).on(machine)
         refusal = solver.refusal(task)
         if refusal is None and machine.backend != "numpy" and not solver.runs_on_backends:
             refusal = f"it runs on backend 'numpy' only, not {machine.backend!r}; use solver='primal_dual'"
         if refusal is not None:
             raise InputError(f"solver {name!r} cannot take this problem: {refusal}")
         return Choice(solver, name, "as asked", _use_of_areas(solver, name, task))
-    interior = InteriorPointSolver(threads=machine.threads)
+    interior = InteriorPointSolver().on(machine)
     against = _against_interior_point(interior, task, stop, machine, start)
     if against is None:
         blocks = interior.blocks(task)

@@ -202,6 +202,10 @@ class Solver(ABC):
         that its exceptions stop the solver.
         """
 
+    def on(self, machine: Machine) -> Solver:
+        """This solver as it answers for a run on such a machine: what it is asked before it solves may use threads."""
+        return self
+
     def refusal(self, task: Task) -> str | None:
         """Why this solver cannot take such a task (with the remedy), or None when it can. Asked before any work."""
         return None

@@ -1,6 +1,6 @@
 """Compiled passes over the columns: the price of an iteration is one of these.
 
-``matrix`` is `l0_calibrate.system.Columns.arrays` (``indptr`` uint64, ``indices`` unsigned: signed indices
+``matrix`` is `l0_calibrate.columns.Columns.arrays` (``indptr`` uint64, ``indices`` unsigned: signed indices
 would cost a wrap-around test each). A pass covers a range of columns, so that threads can share them
 out; row vectors that are added to are private to the caller.
 """

@@ -10,6 +10,7 @@ import scipy.optimize
 import scipy.sparse as sp
 
 from l0_calibrate.survey.distances import Distance
+from l0_calibrate.survey.newton import constraint_scale
 from l0_core import InputError
 
 FloatArray = npt.NDArray[np.float64]
@@ -53,8 +54,7 @@ def conflicting(design: FloatArray, x: Any, totals: FloatArray, distance: Distan
     An elastic linear programme gives a set by its duals (Farkas), a deletion filter (Chinneck & Dravnieks
     1991) makes it irreducible.
     """
-    size = np.maximum(np.abs(totals), abs(x).T @ design)
-    scale = np.where(size > 0, size, 1.0)
+    scale = constraint_scale(design, x, totals)
     rows = sp.csr_array((sp.diags_array(1.0 / scale) @ x.T.multiply(design)).tocsr())
     target = totals / scale
     lower, upper = _inner(distance)

@@ -45,6 +45,12 @@ class CalibrationNotConverged(RuntimeError):
         self.misses = misses
 
 
+def constraint_scale(design: FloatArray, x: Any, totals: FloatArray) -> FloatArray:
+    """What each constraint is divided by: its total, or what its absolute entries add up to where that is more."""
+    size = np.maximum(np.abs(totals), abs(x).T @ design)
+    return np.where(size > 0, size, 1.0)
+
+
 @attrs.frozen(eq=False)
 class Dual:
     """The dual of a calibration, in the constraints as they are or in combinations of them.
@@ -72,8 +78,7 @@ class Dual:
     @classmethod
     def of(cls, design: FloatArray, x: Any, totals: FloatArray, q: FloatArray, distance: Distance) -> Dual:
         """The constraints as they are: ``x`` CSR or CSC of shape (records, constraints), float64."""
-        size = np.maximum(np.abs(totals), abs(x).T @ design)
-        scale = np.where(size > 0, size, 1.0)
+        scale = constraint_scale(design, x, totals)
         scaled = x.multiply(1.0 / scale[None, :]).tocsc()
         return cls(design, q, scaled, totals / scale, scaled, totals / scale, distance)
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from l0_core.relative_errors import error_scale
+
 if TYPE_CHECKING:
     from l0_calibrate.torch_faces.sparse_calibration import SparseCalibrationWeights
     from l0_calibrate.torch_faces.weight_training import TrainingPrices, WeightProblem
@@ -45,7 +47,7 @@ class ProgressLines:
         model, problem = self._model, self._problem
         gaps = model.predict(problem.matrix).double().cpu().numpy() - problem.targets
         # Told relative to the target whatever the loss is; where a target is smaller than 1, in its own unit.
-        relative = np.abs(gaps) / np.maximum(np.abs(problem.targets), 1.0)
+        relative = np.abs(gaps) / error_scale(problem.targets)
         loss = float(problem.weights @ np.square(gaps / problem.scales))
         loss += self._prices.gate * float(model.get_l0_penalty()) + self._prices.square * float(model.get_l2_penalty())
         values = model.get_active_weights()["values"].double().cpu().numpy()

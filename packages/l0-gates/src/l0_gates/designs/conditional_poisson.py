@@ -82,14 +82,17 @@ def _grid(p: FloatArray) -> tuple[FloatArray, ComplexArray, FloatArray]:
 
 def size_probability(p: FloatArray, n: int) -> float:
     """P(S = n) for independent units with probabilities ``p``."""
-    angles, values, weights = _grid(p)
+    return _weighed(*_grid(p), n)
+
+
+def _weighed(angles: FloatArray, values: ComplexArray, weights: FloatArray, n: int) -> float:
     return float(np.sum(weights * (values * np.exp(-1j * angles * n)).real))
 
 
 def conditional_probabilities(p: FloatArray, n: int) -> FloatArray:
     """Exact inclusion probabilities of Poisson sampling with probabilities ``p`` in (0, 1), given size ``n``."""
     angles, values, weights = _grid(p)
-    whole = float(np.sum(weights * (values * np.exp(-1j * angles * n)).real))
+    whole = _weighed(angles, values, weights, n)
     with_unit = np.zeros(p.size)
     for angle, value, weight in zip(angles, values, weights, strict=True):
         turn = np.exp(1j * angle)
@@ -116,7 +119,7 @@ def joint_probabilities(p: FloatArray, n: int) -> FloatArray:
 
 
 def maximum_entropy_parameters(probabilities: FloatArray, n: int) -> FloatArray:
-    """Poisson probabilities p whose sampling given size ``n`` has exactly the inclusion probabilities given.
+    """Poisson probabilities p whose sampling given size ``n`` has the inclusion probabilities given, to 1e-8 at worst.
 
     The log-odds are moved by the difference of the log-odds of what is wanted and what is had; half of it where
     few units are uncertain, since the eigenvalues of that map reach 2 there (the covariance rows add up to zero).
@@ -132,7 +135,7 @@ def maximum_entropy_parameters(probabilities: FloatArray, n: int) -> FloatArray:
     for _ in range(2_000):
         p = with_expected_size(log_odds, n)
         had = conditional_probabilities(p, n)
-        # 1e-12 is what rounding leaves of the sums above; 1e-10 is far below what any survey could notice.
+        # What rounding leaves of the sums above, in probabilities or in their log-odds.
         if np.max(np.abs(had - probabilities)) <= 1e-12:
             return p
         had = np.clip(had, 1e-300, 1.0 - 1e-16)
@@ -140,6 +143,7 @@ def maximum_entropy_parameters(probabilities: FloatArray, n: int) -> FloatArray:
         if np.max(np.abs(move)) <= 1e-11:
             return p
         log_odds = log_odds + step * move
+    # Where rounding leaves more of them, next to 0 and 1, what is left is far below what any survey could notice.
     if np.max(np.abs(had - probabilities)) <= 1e-8:
         return p
     raise InputError(

@@ -64,8 +64,9 @@ class Structure:
 
     @property
     def factor_bytes(self) -> int:
-        """Bytes of the factor, and of the largest blocks on their way up."""
+        """Bytes of the factor, of the sums of what branches leave for the root (two), and of blocks on their way up."""
         held = sum(b.own * (b.own + b.above.size) for b in self.blocks)
+        held += 2 * self.blocks[-1].own ** 2 if len(self.blocks) > 1 else 0
         moving = max((b.above.size**2 for b in self.blocks), default=0) * self.levels
         return 8 * (held + moving)
 

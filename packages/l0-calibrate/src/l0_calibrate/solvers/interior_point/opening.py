@@ -31,8 +31,8 @@ WARM_BARRIER = 0.01
 _ROUGH = 1e-3
 """Relative accuracy of one ratio in one pass: the next pass moves it further than that."""
 _PARTS = 4
-"""Parts of the columns that are moved side by side, whatever the threads, so that results depend on them in rounding
-only; more slow the passes down, for each holds back where rows are shared."""
+"""Parts of the columns that are moved side by side, whatever the threads, so that results do not depend on these; more
+slow the passes down, for each holds back where rows are shared."""
 _WORTH_PARTS = 200_000
 """Values from which on there are parts."""
 _HALVINGS = 60

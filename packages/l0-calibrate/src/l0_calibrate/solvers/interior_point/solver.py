@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 
 import attrs
 import numpy as np
@@ -43,7 +43,7 @@ _NEAR_CHEAP, _NEAR = 6.0, 2.0
 
 @attrs.frozen(kw_only=True)
 class InteriorPointSolver(Solver):
-    """Certified gaps of 0.1 % and better in 15 to 40 iterations, where ``A D A'`` can be factored.
+    """Certified gaps of 0.1 % and better in 15 to 45 iterations, where ``A D A'`` can be factored.
 
     Parameters
     ----------
@@ -53,21 +53,19 @@ class InteriorPointSolver(Solver):
         Most bytes that the factor may take; above it the task is refused.
     operations
         Most multiplications of one factorisation.
-    threads
-        Of the search for blocks where a task is asked about before it is solved; a solve takes its machine's.
 
     Notes
     -----
     Memory: the entries once more, in bundles (`bundled`; 8 bytes an entry at most, a fraction where rows are alike),
     and the factor.
     Rows are put into areas by `find_structure`, by the areas of the task where it has some; without any, one dense
-    block serves up to about 8,000 rows.
+    block serves up to some 10,000 rows.
     """
 
     correctors: int = attrs.field(default=7, validator=attrs.validators.ge(0))
     factor_bytes: float = attrs.field(default=2.0**30, validator=attrs.validators.gt(0))
     operations: float = attrs.field(default=4e11, validator=attrs.validators.gt(0))
-    threads: int = attrs.field(default=1, validator=attrs.validators.ge(1))
+    _threads: int = attrs.field(default=1, init=False, eq=False, repr=False)
     _finder: Finder = attrs.field(factory=Finder, init=False, eq=False, repr=False)
 
     def solve(
@@ -97,6 +95,12 @@ class InteriorPointSolver(Solver):
         finally:
             run.close()
 
+    def on(self, machine: Machine) -> InteriorPointSolver:
+        """The search for blocks, for a task that is asked about, on the machine's threads."""
+        solver = attrs.evolve(self)
+        object.__setattr__(solver, "_threads", machine.threads)
+        return solver
+
     def refusal(self, task: Task) -> str | None:
         """Hard rows, ratios without a lower bound, and matrices that do not fall into blocks."""
         price = task.price
@@ -116,7 +120,7 @@ class InteriorPointSolver(Solver):
 
     def _structure(self, task: Task) -> Structure:
         fit = Fit.of(task)
-        return self._finder.structure(task, fit, Use.of(fit), self.threads)
+        return self._finder.structure(task, fit, Use.of(fit), self._threads)
 
     def blocks(self, task: Task) -> int:
         """How many blocks the targets of a task fall into."""
@@ -133,13 +137,14 @@ class InteriorPointSolver(Solver):
     def effort(self, task: Task) -> float:
         """Multiplications of one factorisation for each non-zero of the matrix."""
         fit = Fit.of(task)
-        return self._finder.structure(task, fit, Use.of(fit), self.threads).cost / max(fit.columns.nnz, 1)
+        structure = self._finder.structure(task, fit, Use.of(fit), self._threads)
+        return structure.cost / max(fit.columns.nnz, 1)
 
 
 def _blas_threads(count: int) -> AbstractContextManager[object]:
     """Hold BLAS to some threads while blocks are factored, so that results do not depend on the machine's cores."""
     limits: AbstractContextManager[object] = threadpool_limits(count, user_api="blas")
-    return limits or nullcontext()
+    return limits
 
 
 class _Run:
@@ -222,15 +227,16 @@ class _Run:
 
     def _iterate(self, state: State, factor: BlockFactor, correctors: int) -> str:
         stop, short = self._stop, 0
-        most = min(stop.iterations, _MOST_ITERATIONS)
         rough = self._record(state)
         while True:
             if self.gap is not None and self.gap <= stop.tolerance:
                 return "converged"
             if self._objective <= MET * state.y.size or state.complementarity <= _LEAST_GAP * self._objective:
                 return "converged"
-            if self._iterations >= most or time.perf_counter() - self._began >= stop.seconds:
-                return "budget_spent" if self._iterations < _MOST_ITERATIONS else "stalled"
+            if self._iterations >= stop.iterations or time.perf_counter() - self._began >= stop.seconds:
+                return "budget_spent"
+            if self._iterations >= _MOST_ITERATIONS:
+                return "stalled"
             try:
                 step = choose_step(state, Newton(state, factor), correctors)
             except NotPositiveDefinite:
