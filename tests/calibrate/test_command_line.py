@@ -119,3 +119,28 @@ def test_check_lists_totals_that_contradict_each_other(tmp_path, monkeypatch, ca
     found = {finding["code"]: finding for finding in json.loads(capsys.readouterr().out)}
     (entry,) = found["sums_disagree"]["disagreements"]
     assert (entry["whole"], entry["parts"], entry["difference"]) == ("persons", ["women", "men"], 10.0)
+
+
+def test_check_bounds_ratios_as_fit_does_with_the_same_count(tmp_path, monkeypatch, capsys):
+    """Of 80 records 20 are kept: each may have 4 x 2 times its initial weight."""
+    CalibrationProblem(np.ones((1, 80)), [500.0], target_names=["persons"]).save(tmp_path / "p")
+    for count, reached in (((), False), (("--keep", "20"), True), (("--share", "0.25"), True)):
+        assert command(monkeypatch, "check", tmp_path / "p", "--max-weight-ratio", "2", *count, "--json") == 0
+        codes = {finding["code"] for finding in json.loads(capsys.readouterr().out)}
+        assert ("out_of_reach" not in codes) == reached
+
+
+def test_a_run_knows_how_it_was_asked_for_and_replicates_keep_their_names(tmp_path, monkeypatch, capsys):
+    rng = np.random.default_rng(0)
+    matrix = rng.uniform(0.5, 2.0, (3, 60))
+    problem = CalibrationProblem(matrix, matrix.sum(axis=1) * 1.05)
+    problem.save(tmp_path / "p")
+    frame = pd.DataFrame({"record_id": problem.record_ids, "rep_b": 1.0, "rep_a": rng.uniform(0.5, 1.5, 60)})
+    frame.to_parquet(tmp_path / "reps.parquet")
+    out = tmp_path / "run"
+    asked = ("fit", tmp_path / "p", "--keep", "20", "--replicates", tmp_path / "reps.parquet", "--out", out)
+    assert command(monkeypatch, *asked) == 0
+    assert list(pd.read_parquet(out / "replicates.parquet").columns) == ["record_id", "rep_b", "rep_a"]
+    result = json.loads((out / "result.json").read_text())
+    assert result["replicates"] == ["rep_b", "rep_a"]
+    assert result["command"] == [str(word) for word in asked]

@@ -19,6 +19,7 @@ from l0_calibrate.checkpoint import Checkpoint
 from l0_calibrate.cli.app import app
 from l0_calibrate.constraints import bounds_of
 from l0_calibrate.domains import calibrate_domains
+from l0_calibrate.frontier import calibrate_path
 from l0_calibrate.losses.absolute import AbsoluteLoss
 from l0_calibrate.losses.base import RowPrice
 from l0_calibrate.losses.capped import CappedLoss
@@ -411,3 +412,42 @@ def test_a_setting_that_a_selector_refuses_is_an_error_of_the_input(setting: str
     result = run("fit", tmp_path / "p", *how)
     assert isinstance(result.exception, InputError)
     assert "selector 'hard_concrete'" in str(result.exception)
+
+
+def labelled() -> tuple[CalibrationProblem, list[str]]:
+    names = [f"h{i}" for i in range(100)]
+    matrix = np.random.default_rng(0).random((4, 100))
+    return CalibrationProblem(matrix, 1.1 * matrix.sum(axis=1), record_ids=names), names
+
+
+@pytest.mark.parametrize("given", ["must_keep", "never_keep", "groups", "areas"])
+def test_a_series_in_another_order_than_the_records_is_refused(given: str) -> None:
+    problem, names = labelled()
+    values = pd.Series(np.arange(100) // 2 if given in ("groups", "areas") else np.arange(100) < 4, index=names)
+    with pytest.raises(InputError, match=f"{given} is indexed by the same labels as the problem's records in another"):
+        calibrate(problem, keep=20, **{given: values[::-1]})
+    with pytest.raises(InputError, match=given):
+        calibrate_path(problem, [40, 20], Options(keep=40, **{given: values[::-1]}))
+    by_label = calibrate(problem, keep=20, **{given: values})
+    by_place = calibrate(problem, keep=20, **{given: values.to_numpy()})
+    assert by_label.fingerprint == by_place.fingerprint
+
+
+def test_more_sample_size_than_records_is_refused_before_any_work() -> None:
+    problem, _ = labelled()
+    seen: list[Any] = []
+    for fields in ({"keep": 20}, {"share": 0.2}):
+        with pytest.raises(InputError, match="no effective sample size is above the number of records"):
+            calibrate(problem, ess_at_least=30, watch=seen.append, **fields)
+    assert not seen
+
+
+def test_what_no_weight_can_move_and_who_was_left_out_are_told() -> None:
+    matrix = np.random.default_rng(0).random((4, 100))
+    matrix[0] = 0
+    matrix[:, 50:] = 0
+    problem = CalibrationProblem(matrix, np.full(4, 20.0), target_names=["typo", "a", "b", "c"])
+    notes = calibrate(problem, keep=20).notes
+    assert any("no record with an initial weight enters 1 target: typo" in note for note in notes)
+    assert any("50 records that enter no target were left out, with 50 % of the initial weights" in n for n in notes)
+    assert not any("left out" in note for note in calibrate(problem).notes)  # a dense fit keeps them

@@ -316,3 +316,18 @@ def test_totals_out_of_reach_do_not_send_the_iteration_out_of_the_numbers(method
         X, d = g.normal(size=(n, p)), g.lognormal(0, 1, n)
         with pytest.raises(ConflictingTotals):
             survey_calibrate(d, X, X.T @ (d * g.uniform(-1, 4, n)), method=method, bounds=(0.9, 1.1))
+
+
+def test_records_in_another_order_are_refused() -> None:
+    names = [f"h{i}" for i in range(30)]
+    x = pd.DataFrame({"one": 1.0, "size": np.arange(30.0)}, index=names)
+    design, q = pd.Series(np.arange(1.0, 31.0), index=names), pd.Series(np.linspace(0.5, 2.0, 30), index=names)
+    totals = [500.0, 9_000.0]
+    expected = survey_calibrate(design.to_numpy(), x.to_numpy(), totals, q=q.to_numpy())
+    np.testing.assert_array_equal(survey_calibrate(design, x, totals, q=q), expected)
+    with pytest.raises(InputError, match="design_weights is indexed by the same labels as X in another order"):
+        survey_calibrate(design[::-1], x, totals)
+    with pytest.raises(InputError, match="q is indexed by the same labels as X in another order"):
+        survey_calibrate(design, x, totals, q=q[::-1])
+    with pytest.raises(InputError, match="q is indexed by the same labels as design_weights in another order"):
+        survey_calibrate(design, x.to_numpy(), totals, q=q[::-1])

@@ -63,7 +63,9 @@ def calibrate(
     """
     if options is not None and fields:
         raise InputError("give options or keyword arguments, not both")
-    options = options or options_from(dict(fields))
+    if not isinstance(problem, CalibrationProblem):
+        raise InputError(f"calibrate takes a CalibrationProblem(matrix, targets, ...), got {type(problem).__name__}")
+    options = (options or options_from(dict(fields))).on(problem)
     keep = options.budget(problem.n_records)
     if keep is None and checkpoint is not None:
         raise InputError("a checkpoint keeps a selection, and a dense fit makes none: give keep or share, or leave it")

@@ -15,7 +15,7 @@ from l0_calibrate.losses.base import Loss
 from l0_calibrate.options import Options
 from l0_calibrate.problem import CalibrationProblem, record_column
 from l0_calibrate.problem.labels import naming
-from l0_calibrate.replicates import calibrate_replicates, checked_replicates
+from l0_calibrate.replicates import calibrate_replicates, checked_replicates, replicate_names
 from l0_calibrate.result.result import CalibrationResult
 from l0_calibrate.selectors.groups import group_numbers
 from l0_calibrate.time_shares import Shares
@@ -91,7 +91,7 @@ def calibrate_domains(
     options: Options,
     *,
     watch: Watch | None = None,
-    replicate_weights: np.ndarray | None = None,
+    replicate_weights: np.ndarray | pd.DataFrame | None = None,
 ) -> CalibrationResult:
     """Calibrate each domain on its own and put the weights together again.
 
@@ -114,6 +114,7 @@ def calibrate_domains(
         The records lack the column, a target touches records of several domains, or a group has them; the budget
         is too small or too large for the domains, or one of them cannot be calibrated (the text names it).
     """
+    options = options.on(problem)
     division = _Division.of(problem, by)
     plans = _plans(problem, options, division)
     weights, dual = np.zeros(problem.n_records), np.zeros(problem.n_targets)
@@ -137,7 +138,8 @@ def calibrate_domains(
             dual[rows] = result.dual * division.share[d]
         parts.append(result)
     whole = _put_together(problem, options, division, parts, weights)
-    return attrs.evolve(whole, dual=dual, replicates=replicates)
+    names = () if replicate_weights is None else replicate_names(replicate_weights)
+    return attrs.evolve(whole, dual=dual, replicates=replicates, replicate_names=names)
 
 
 def _plans(problem: CalibrationProblem, options: Options, division: _Division) -> list[Options]:

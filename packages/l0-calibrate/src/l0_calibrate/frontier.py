@@ -38,15 +38,20 @@ def calibrate_path(
         raise InputError("give at least one number of records to keep")
     if len(set(counts)) != len(counts):
         raise InputError(f"a number of records appears twice in {list(counts)}")
+    options = options.on(problem)
     for keep in counts:
         attrs.evolve(options, keep=keep, share=None).budget(problem.n_records)
+        options.check_sample_size(keep)
         if options.must_keep is not None:
             refuse_fewer_than_must(keep, options.must_keep)
     options = attrs.evolve(options, dense_bound=bool(options.dense_bound))
     results: list[CalibrationResult] = []
     larger: Fitted | None = None
     for keep in sorted(counts, reverse=True):
-        larger = calibrate_within(problem, keep, options, larger, watch or unwatched)
+        try:
+            larger = calibrate_within(problem, keep, options, larger, watch or unwatched)
+        except InputError as error:
+            raise InputError(f"keep={keep}: {error}") from error
         results.append(larger.result)
     return results
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, TypedDict, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, TypeVar
 
 import attrs
 import numpy as np
 import pandas as pd
 
-from l0_calibrate.problem.labels import meant
+from l0_calibrate.problem.labels import meant, own_labels, refuse_other_order
 from l0_core import InputError
 from l0_core.real_numbers import number
 from l0_core.selection import check_seed
 from l0_core.whole_numbers import whole
+
+if TYPE_CHECKING:
+    from l0_calibrate.problem import CalibrationProblem
 
 _Validator = Any
 
@@ -28,14 +31,21 @@ DEFAULT_SELECTOR = "prune"
 """The selector of a budget that names none; a dense fit refuses any other, having nothing to select."""
 
 
+def _labelled(values: Any) -> bool:
+    """Whether it is a Series or DataFrame with labels of its own, which `Options.on` compares with the records."""
+    return isinstance(values, (pd.Series, pd.DataFrame)) and own_labels(values.index) is not None
+
+
 def _ids(values: Any) -> Any:
-    return None if values is None else np.array(values)
+    return values.copy() if _labelled(values) else None if values is None else np.array(values)
 
 
 def _areas(values: Any) -> Any:
     """Shape (records, levels)."""
     if values is None:
         return None
+    if _labelled(values):
+        return pd.DataFrame(values)
     try:
         array = values.to_numpy(dtype=object) if isinstance(values, pd.DataFrame) else np.array(values)
     except ValueError as error:
@@ -53,7 +63,7 @@ def _flags(values: Any) -> Any:
     flags = array.astype(bool) if array.dtype.kind in "biuf" else array
     if array.dtype.kind not in "biuf" or not np.array_equal(flags, array):
         raise InputError("must_keep and never_keep take one true or false for each record, in their order, not ids")
-    return flags
+    return pd.Series(flags, values.index) if _labelled(values) else flags
 
 
 def _plain(value: Any) -> Any:
@@ -208,6 +218,22 @@ class Options:
             if self.dense_bound:
                 raise InputError("dense_bound needs a budget: give keep or share (a dense fit certifies its own gap)")
 
+    def on(self, problem: CalibrationProblem) -> Options:
+        """The options for a problem: flags, groups and areas are arrays in the order of its records.
+
+        Raises
+        ------
+        InputError
+            One of them is a Series or DataFrame whose labels are the records' in another order, or other text.
+        """
+        changes: dict[str, Any] = {}
+        for name in ("must_keep", "never_keep", "groups", "areas"):
+            value = getattr(self, name)
+            if isinstance(value, (pd.Series, pd.DataFrame)):
+                refuse_other_order(value, problem.record_ids, name, "the problem's records")
+                changes[name] = value.to_numpy(dtype=object) if name == "areas" else value.to_numpy()
+        return attrs.evolve(self, **changes) if changes else self
+
     def flags(self, name: str, records: int) -> Any:
         """``must_keep`` or ``never_keep``, shape (records,), or None; InputError where it has another."""
         given = getattr(self, name)
@@ -224,6 +250,14 @@ class Options:
         if self.share is not None:
             return max(1, round(self.share * records))
         return None
+
+    def check_sample_size(self, keep: int | None) -> None:
+        """InputError where the effective sample size that is wanted is above the number of records."""
+        if keep is not None and self.ess_at_least is not None and self.ess_at_least > keep:
+            raise InputError(
+                f"ess_at_least={self.ess_at_least:g} cannot be had with keep={keep}: no effective sample size is above "
+                "the number of records"
+            )
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for the record of a run (flags, groups and areas as their count)."""

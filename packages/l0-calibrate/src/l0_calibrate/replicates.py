@@ -12,6 +12,7 @@ import pandas as pd
 from l0_calibrate.calibrate import calibrate
 from l0_calibrate.options import DEFAULT_SELECTOR
 from l0_calibrate.problem import CalibrationProblem
+from l0_calibrate.problem.labels import refuse_other_order, shown
 from l0_calibrate.problem.problem import attrs_copy
 from l0_calibrate.result.result import CalibrationResult
 from l0_calibrate.solvers.base import Start
@@ -22,11 +23,16 @@ FloatArray = npt.NDArray[np.float64]
 
 
 def read_replicates(path: Path, problem: CalibrationProblem) -> FloatArray:
+    """`read_replicate_frame` without the names, shape (records, replicates)."""
+    return read_replicate_frame(path, problem).to_numpy()
+
+
+def read_replicate_frame(path: Path, problem: CalibrationProblem) -> pd.DataFrame:
     """Replicate weights of a file with ``record_id`` and one column a replicate, in the problem's order.
 
     Returns
     -------
-    Shape (records, replicates).
+    A column for each replicate, with its name.
 
     Raises
     ------
@@ -43,22 +49,22 @@ def read_replicates(path: Path, problem: CalibrationProblem) -> FloatArray:
         raise InputError(f"{path} has no column of replicate weights beside record_id")
     ids = pd.Index(frame["record_id"])
     if ids.has_duplicates:
-        raise InputError(f"{path}: record_id {ids[ids.duplicated()][0]!r} appears more than once")
+        raise InputError(f"{path}: record_id {shown(ids[ids.duplicated()][0])} appears more than once")
     positions = ids.get_indexer(pd.Index(problem.record_ids))
     if (positions < 0).any() or len(ids) != problem.n_records:
         absent = problem.record_ids[int(np.flatnonzero(positions < 0)[0])] if (positions < 0).any() else None
         raise InputError(
             f"{path} has {len(ids)} records, the problem {problem.n_records}"
-            + (f"; record {absent!r} is not in the file" if absent is not None else "")
+            + (f"; record {shown(absent)} is not in the file" if absent is not None else "")
         )
     try:
         values = frame[columns].to_numpy(dtype=np.float64)[positions]
     except (TypeError, ValueError) as fault:
         raise InputError(f"{path}: replicate weights must be numbers: {fault}") from fault
-    return checked_replicates(problem, values)
+    return pd.DataFrame(checked_replicates(problem, values), columns=[str(column) for column in columns], copy=False)
 
 
-def calibrate_replicates(result: CalibrationResult, replicate_weights: FloatArray) -> CalibrationResult:
+def calibrate_replicates(result: CalibrationResult, replicate_weights: FloatArray | pd.DataFrame) -> CalibrationResult:
     """The result with its replicate weights: each replicate is fitted as the main weights were.
 
     A replicate has its own weights as the reference, with the same loss, bounds and spread, and, where there
@@ -69,7 +75,8 @@ def calibrate_replicates(result: CalibrationResult, replicate_weights: FloatArra
     Parameters
     ----------
     replicate_weights
-        Shape (records, replicates), finite, non-negative, some of each positive on the records kept.
+        Shape (records, replicates), finite, non-negative, some of each positive on the records kept. A DataFrame's
+        columns name the replicates.
 
     Raises
     ------
@@ -108,11 +115,19 @@ def calibrate_replicates(result: CalibrationResult, replicate_weights: FloatArra
             )
         part = attrs_copy(problem, initial_weights=w0)
         fitted[:, r] = calibrate(part, how, warm=warm).weights
-    return attrs.evolve(result, replicates=fitted)
+    return attrs.evolve(result, replicates=fitted, replicate_names=replicate_names(replicate_weights))
 
 
-def checked_replicates(problem: CalibrationProblem, replicate_weights: FloatArray) -> FloatArray:
+def replicate_names(replicate_weights: FloatArray | pd.DataFrame) -> tuple[str, ...]:
+    """The columns of a frame; else ``replicate_1``, ``replicate_2``, ..."""
+    if isinstance(replicate_weights, pd.DataFrame):
+        return tuple(str(column) for column in replicate_weights.columns)
+    return tuple(f"replicate_{r + 1}" for r in range(np.shape(replicate_weights)[1]))
+
+
+def checked_replicates(problem: CalibrationProblem, replicate_weights: FloatArray | pd.DataFrame) -> FloatArray:
     """Replicate weights as read-only float64, shape (records, replicates); InputError that names a bad one."""
+    refuse_other_order(replicate_weights, problem.record_ids, "replicate weights", "the problem's records")
     values = np.array(replicate_weights, dtype=np.float64)
     if values.ndim != 2 or values.shape[0] != problem.n_records:
         raise InputError(f"replicate weights must have shape ({problem.n_records}, replicates), got {values.shape}")

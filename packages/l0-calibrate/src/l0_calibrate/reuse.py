@@ -47,6 +47,7 @@ def reuse_selection(problem: CalibrationProblem, options: Options, ids: Any) -> 
     InputError
         No budget, none of the ids in the problem, or flags that contradict them.
     """
+    options = options.on(problem)
     keep = options.budget(problem.n_records)
     if keep is None:
         raise InputError("a selection is used again under a budget: give keep or share")
@@ -70,4 +71,4 @@ def reuse_selection(problem: CalibrationProblem, options: Options, ids: Any) -> 
     must = mask if options.must_keep is None else mask | options.must_keep
     if must.sum() <= keep:
         return attrs.evolve(options, must_keep=must), sentence
-    return attrs.evolve(options, never_keep=~must), sentence
+    return attrs.evolve(options, never_keep=~must), f"{sentence}; the {keep:,} are chosen from them"

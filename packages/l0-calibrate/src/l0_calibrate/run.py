@@ -30,6 +30,10 @@ IntArray = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
 
 
+_MUCH = 0.01
+"""Part of the initial weights from which on it is told that records in no target were left out."""
+
+
 @attrs.define
 class Clock:
     """Seconds by stage, and what is left of a time limit."""
@@ -102,6 +106,7 @@ class Run:
 def prepare(problem: CalibrationProblem, options: Options, watch: Watch) -> Run:
     """Resolve every name and check every option before any work is done."""
     names = registry()
+    options.check_sample_size(options.budget(problem.n_records))
     clock = Clock(float("inf") if options.time_limit is None else options.time_limit)
     loss: Loss = names.get("loss", options.loss, **options.loss_settings)
     if options.solver != "auto":
@@ -149,6 +154,7 @@ def result_of(
         notes = (*notes, _census(run.problem, abandoned))
     if run.choices[0].note is not None:
         notes = (*notes, run.choices[0].note)
+    notes = (*notes, *_out_of_reach(run.problem), *_left_out(run.problem, weights))
     result = CalibrationResult(
         problem=run.problem,
         options=run.options,
@@ -167,6 +173,28 @@ def result_of(
     )
     check_weights(result, run.bounds, run.mass)
     return result
+
+
+def _out_of_reach(problem: CalibrationProblem) -> list[str]:
+    """A note on targets that no record with an initial weight enters."""
+    missed = np.flatnonzero((problem.system.row_sums == 0) & (problem.targets != 0))
+    if not missed.size:
+        return []
+    what = "1 target" if missed.size == 1 else f"{missed.size:,} targets"
+    return [f"no record with an initial weight enters {what}: {naming(problem.target_names[missed])}"]
+
+
+def _left_out(problem: CalibrationProblem, weights: FloatArray) -> list[str]:
+    """A note on records that no target asks for and that have lost their weight, if it was much of the whole."""
+    system = problem.system
+    lost = (system.column_sums == 0) & (system.reference > 0) & (weights == 0)
+    share = system.reference[lost].sum() / system.reference.sum()
+    if share < _MUCH:
+        return []
+    return [
+        f"{np.count_nonzero(lost):,} records that enter no target were left out, with {100 * share:.0f} % of the "
+        "initial weights; must_keep keeps some, conserve_mass holds the sum of all weights"
+    ]
 
 
 def _stored_away(run: Run, residuals: FloatArray, stored: FloatArray) -> float:

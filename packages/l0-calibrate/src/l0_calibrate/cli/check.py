@@ -13,6 +13,7 @@ from rich.text import Text
 from l0_calibrate.cli.bundles import bundled
 from l0_calibrate.cli.display import console, json_text
 from l0_calibrate.cli.sources import JsonOption, Source
+from l0_calibrate.options import Options
 from l0_calibrate.problem import CalibrationProblem, Disagreement, Finding, preflight
 
 _COLOUR = {"error": "red", "warning": "yellow", "info": "cyan"}
@@ -66,14 +67,21 @@ def check(
         float | None, typer.Option(help="Bound to test the reach of the targets under.")
     ] = None,
     min_weight_ratio: Annotated[float | None, typer.Option(help="The same from below.")] = None,
+    keep: Annotated[
+        int | None, typer.Option(help="Records that will be kept: ratios are then those of fit --keep.")
+    ] = None,
+    share: Annotated[float | None, typer.Option(help="The same as a fraction of the records.")] = None,
     json_: JsonOption = False,
 ) -> None:
     """Pre-flight: shapes, support, reachable ranges under the bounds, disagreeing totals, memory.
 
-    Example: l0-calibrate check problem_dir --max-weight-ratio 10
+    Example: l0-calibrate check problem_dir --keep 4000 --max-weight-ratio 5
     """
     loaded = source.load()
-    findings = preflight(loaded, max_weight_ratio=max_weight_ratio, min_weight_ratio=min_weight_ratio)
+    kept = Options(keep=keep, share=share).budget(loaded.n_records)
+    scale_up = 1.0 if kept is None else loaded.n_records / kept
+    low, high = (None if ratio is None else ratio * scale_up for ratio in (min_weight_ratio, max_weight_ratio))
+    findings = preflight(loaded, max_weight_ratio=high, min_weight_ratio=low)
     if json_:
         print(json_text([attrs.asdict(finding) for finding in findings]))
     else:

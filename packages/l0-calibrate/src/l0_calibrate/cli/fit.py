@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import attrs
-import numpy as np
-import numpy.typing as npt
+import pandas as pd
 import typer
 
 from l0_calibrate.cli.bundles import bundled
@@ -39,7 +39,7 @@ def fit(
     Example: l0-calibrate fit problem_dir --keep 4000 --max-weight-ratio 5 --out run
     """
     from l0_calibrate.folders import check_writable
-    from l0_calibrate.replicates import read_replicates
+    from l0_calibrate.replicates import read_replicate_frame
 
     choices = Choices.of(aims, weights, method, effort, count)
     check_writable(out)
@@ -50,10 +50,10 @@ def fit(
 
         options, sentence = reuse_selection(problem, options, kept_ids(around.reuse))
         said = (sentence,)
-    replicate_weights = None if around.replicates is None else read_replicates(around.replicates, problem)
+    replicate_weights = None if around.replicates is None else read_replicate_frame(around.replicates, problem)
     with progress(screen.silent) as watch:
         result = _fitted(problem, options, around, replicate_weights, watch)
-    result = attrs.evolve(result, notes=result.notes + said)
+    result = attrs.evolve(result, notes=result.notes + said, command=tuple(sys.argv[1:]))
     written = result.save(out)
     if screen.json_:
         print(json_text(result.summary()))
@@ -67,7 +67,7 @@ def _fitted(
     problem: CalibrationProblem,
     options: Options,
     around: Around,
-    replicate_weights: npt.NDArray[np.float64] | None,
+    replicate_weights: pd.DataFrame | None,
     watch: Watch,
 ) -> CalibrationResult:
     if around.by is not None:

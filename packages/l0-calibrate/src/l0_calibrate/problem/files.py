@@ -40,17 +40,16 @@ def read_table(path: str | Path) -> pd.DataFrame:
     """
     path = Path(path)
     suffix = path.suffix.lower()
-    if suffix not in (".csv", ".parquet"):
-        raise InputError(f"{path}: tables are read from .parquet and .csv files")
     if not path.is_file():
         raise InputError(f"{path} " + ("is a folder, not a file" if path.is_dir() else "does not exist"))
+    if suffix not in (".csv", ".parquet"):
+        raise InputError(f"{path}: tables are read from .parquet and .csv files")
     import pyarrow as pa
 
     try:
         frame = pd.read_parquet(path) if suffix == ".parquet" else _read_csv(path)
     except (OSError, ValueError, EOFError) as fault:
         raise InputError(f"{path} cannot be read as {suffix[1:]}: {fault}") from fault
-    pa.default_memory_pool().release_unused()  # Arrow would hold on to what reading took: a third of a large matrix
     pa.default_memory_pool().release_unused()  # Arrow would hold on to what reading took: a third of a large matrix
     if frame.columns.has_duplicates:
         raise InputError(f"{path} has the column {frame.columns[frame.columns.duplicated()][0]!r} twice")

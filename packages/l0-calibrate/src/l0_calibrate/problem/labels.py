@@ -95,10 +95,11 @@ def own_labels(index: pd.Index) -> pd.Index | None:
     return None if counts else index
 
 
-def refuse_other_order(values: Any, labels: Labels, what: str) -> None:
+def refuse_other_order(values: Any, labels: Labels, what: str, of: str = "the matrix") -> None:
     """InputError where a Series or DataFrame is labelled by other text, or in another order: rows would be misplaced.
 
-    An index of whole numbers that are not the labels is the row numbers of some table, and says nothing.
+    ``labels`` are those of ``of``. An index of whole numbers that are not the labels is the row numbers of some table,
+    and says nothing.
     """
     if not isinstance(values, (pd.Series, pd.DataFrame)) or own_labels(values.index) is None:
         return
@@ -106,12 +107,12 @@ def refuse_other_order(values: Any, labels: Labels, what: str) -> None:
     if len(own) != labels.size or own.equals(index):
         return
     if own.isin(index).all() and not own.has_duplicates:
-        raise InputError(f"{what} is indexed by the same labels as the matrix in another order; reindex it first")
+        raise InputError(f"{what} is indexed by the same labels as {of} in another order; reindex it first")
     text = pd.api.types.infer_dtype(own) == "string"
     if text and labels.dtype.kind == "O":
         i = int(np.flatnonzero(own != index)[0])
         raise InputError(
-            f"{what} is indexed by other labels than the matrix (position {i}: {own[i]!r} and {labels[i]!r}); "
+            f"{what} is indexed by other labels than {of} (position {i}: {own[i]!r} and {labels[i]!r}); "
             "reindex it, or reset its index if the order is right"
         )
 

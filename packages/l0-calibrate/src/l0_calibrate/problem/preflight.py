@@ -132,7 +132,7 @@ def _reach(problem: CalibrationProblem, sums: _Sums, lower: float, upper: float)
         "warning",
         problem.target_names[outside],
         "{these} cannot be reached " + text,
-        "raise max_weight_ratio, merge or drop them; each keeps at least the error named",
+        "raise max_weight_ratio, merge or drop them; an error is left that no weights within these ratios undo",
         [
             f"value {t:.6g}, reach {a:.6g} to {b:.6g}"
             for t, a, b in zip(problem.targets[outside], least[outside], most[outside], strict=True)

@@ -104,6 +104,10 @@ class CalibrationResult:
         The events of the run.
     by
         The column of the records whose values were calibrated each on its own, or None.
+    replicate_names
+        Of the columns of ``replicates``.
+    command
+        What the command line was told, where the run comes from there.
     """
 
     problem: CalibrationProblem
@@ -124,6 +128,8 @@ class CalibrationResult:
     solver: str = ""
     solver_reason: str = ""
     by: str | None = None
+    replicate_names: tuple[str, ...] = ()
+    command: tuple[str, ...] = ()
 
     def __attrs_post_init__(self) -> None:
         self.weights.setflags(write=False)
@@ -241,6 +247,9 @@ class CalibrationResult:
             "timings": {stage: round(seconds, 4) for stage, seconds in self.timings.items()},
             "solver": self.solver,
             "solver_reason": self.solver_reason,
+            "by": self.by,
+            "replicates": list(self.replicate_names),
+            "command": list(self.command),
             "notes": list(self.notes),
         }
 
@@ -267,9 +276,7 @@ class CalibrationResult:
             (scratch / "result.json").write_text(json.dumps(self.summary(), indent=2) + "\n", encoding="utf-8")
             names = ["weights.parquet", "targets.parquet", "result.json"]
             if self.replicates is not None:
-                frame = pd.DataFrame(
-                    self.replicates, columns=[f"replicate_{r + 1}" for r in range(self.replicates.shape[1])]
-                )
+                frame = pd.DataFrame(self.replicates, columns=list(self.replicate_names))
                 frame.insert(0, "record_id", self.problem.record_ids)
                 frame.to_parquet(scratch / "replicates.parquet", index=False)
                 names.append("replicates.parquet")

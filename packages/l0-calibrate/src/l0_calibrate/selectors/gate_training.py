@@ -59,7 +59,7 @@ class HardConcreteSelector(Selector):
     block_size
         Records that are on the device at a time, where the matrix does not fit it; None is all of them.
     backend, seed
-        Those of the run, unless given.
+        Those of the run, unless given, where the selector is asked for by its name.
     """
 
     takes_groups: ClassVar[bool] = True
@@ -75,13 +75,12 @@ class HardConcreteSelector(Selector):
     temperature_schedule: str = "exponential"
     dtype: str = "float32"
     block_size: int | None = None
-    backend: str | None = None
-    seed: int | None = attrs.field(default=None, converter=attrs.converters.optional(check_seed))
+    backend: str = "numpy"
+    seed: int = attrs.field(default=0, converter=check_seed)
     _training: TrainingSettings = attrs.field(init=False, repr=False, eq=False)
 
     def __attrs_post_init__(self) -> None:
-        if self.backend is not None:
-            get_backend(self.backend)  # an absent library or device is named here, before any work
+        get_backend(self.backend)  # an absent library or device is named here, before any work
         training = TrainingSettings(
             steps=self.steps,
             weight_rate=self.weight_rate,
@@ -101,15 +100,14 @@ class HardConcreteSelector(Selector):
         watch(Progress("select", 0, 0.0, None, None, support.size, 0.0))
         if support.size == budget.keep:
             return Selected(Selection(support, budget.system.records))
-        seed = machine.seed if self.seed is None else self.seed
-        trained = self._train(budget, support, machine.backend if self.backend is None else self.backend, seed, watch)
+        trained = self._train(budget, support, watch)
         scores = np.full(budget.system.records, -np.inf)
         scores[support] = trained.log_alpha
         if budget.groups is not None:  # of greatest expected number of open gates
             indices = support[largest_whole(budget, support, trained.open_probabilities, budget.keep)]
         else:
             ranks = scores if budget.must_keep is None else np.where(budget.must_keep, np.inf, scores)
-            indices = top_k(ranks, budget.keep, seed)
+            indices = top_k(ranks, budget.keep, self.seed)
         selection = Selection(indices, budget.system.records, scores=scores)
         return Selected(selection, notes=(self._note(trained),))
 
@@ -122,8 +120,8 @@ class HardConcreteSelector(Selector):
             f"(lambda) was {trained.price:.4g} of the loss, after {steps} steps"
         )
 
-    def _train(self, budget: Budget, support: IntArray, name: str, seed: int, watch: Watch) -> TrainingResult:
-        backend, began = get_backend(name), time.perf_counter()
+    def _train(self, budget: Budget, support: IntArray, watch: Watch) -> TrainingResult:
+        backend, began = get_backend(self.backend), time.perf_counter()
         every = max(1, self.steps // _EVENTS)
 
         def observe(step: TrainingStep) -> None:
@@ -136,7 +134,7 @@ class HardConcreteSelector(Selector):
             gate_problem(budget, support, backend, self.dtype),
             budget.keep,
             backend=backend,
-            seed=seed,
+            seed=self.seed,
             settings=self._training,
             observer=observe,
             seconds=budget.seconds,

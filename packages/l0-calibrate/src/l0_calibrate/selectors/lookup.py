@@ -28,8 +28,9 @@ def selector_named(name: str, settings: dict[str, Any], machine: Machine) -> Sel
     names = registry()
     kind = "selector" if names.has("selector", name) else "gate"
     if kind == "gate" and not names.has("gate", name):
+        near = meant(name, [*names.names("selector"), *names.names("gate")])
         raise UnknownPluginError(
-            f"unknown selector {name!r}; selectors: {', '.join(names.names('selector'))}; "
+            f"unknown selector {name!r}{near}; selectors: {', '.join(names.names('selector'))}; "
             f"gate strategies: {', '.join(names.names('gate')) or 'none'}"
         )
     factory = names.factory(kind, name)

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from l0_calibrate.problem.checks import vector
+from l0_calibrate.problem.labels import own_labels, refuse_other_order
 from l0_calibrate.problem.matrices import frozen_csr
 from l0_calibrate.survey.conflicts import ConflictingTotals, at_the_edge, conflicting
 from l0_calibrate.survey.distances import Distance, distance_named
@@ -42,7 +43,8 @@ def survey_calibrate(
     Parameters
     ----------
     design_weights
-        d, shape (records,), not negative. A record with weight 0 keeps it.
+        d, shape (records,), not negative. A record with weight 0 keeps it. A Series must have the records in the order
+        of X (or of the labels of X, if it has any), and so must ``q``: nothing is reordered.
     X
         Shape (records, constraints): ndarray, DataFrame (its columns name the constraints), SciPy sparse.
         A column of ones holds the sum of the weights.
@@ -114,6 +116,12 @@ class _Sample:
         """Refuse what cannot be meant."""
         matrix = frozen_csr(X)
         n, p = matrix.shape
+        labels = next(
+            (own for own in (_records(X), _records(design_weights)) if own is not None and own.size == n), None
+        )
+        for values, name in ((design_weights, "design_weights"), (q, "q")):
+            if labels is not None:
+                refuse_other_order(values, labels, name, "X" if _records(X) is not None else "design_weights")
         names = list(X.columns) if isinstance(X, pd.DataFrame) else list(range(p))
         target = _totals(totals, names)
         design = _finite(design_weights, n, "design_weights", "record")
@@ -133,6 +141,12 @@ class _Sample:
         if not used.any():
             raise InputError("all design weights are 0: there is nothing to calibrate")
         return cls(design[used], matrix.astype(np.float64)[used], target, factor[used], names, used)
+
+
+def _records(values: Any) -> npt.NDArray[Any] | None:
+    """The labels of the records of a Series or DataFrame that has any of its own."""
+    own = own_labels(values.index) if isinstance(values, (pd.Series, pd.DataFrame)) else None
+    return None if own is None else own.to_numpy()
 
 
 def _are_met(misses: FloatArray) -> bool:
