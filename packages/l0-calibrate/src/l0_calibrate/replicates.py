@@ -24,7 +24,8 @@ FloatArray = npt.NDArray[np.float64]
 
 def read_replicates(path: Path, problem: CalibrationProblem) -> FloatArray:
     """`read_replicate_frame` without the names, shape (records, replicates)."""
-    return read_replicate_frame(path, problem).to_numpy()
+    values: FloatArray = read_replicate_frame(path, problem).to_numpy()
+    return values
 
 
 def read_replicate_frame(path: Path, problem: CalibrationProblem) -> pd.DataFrame:
