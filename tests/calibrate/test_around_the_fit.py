@@ -285,3 +285,28 @@ def test_a_result_is_judged_when_somebody_asks_and_by_its_own_weights(monkeypatc
     count = len(judged)
     assert doubled.loss != loss
     assert len(judged) == count
+
+
+def test_a_sample_size_that_only_a_smaller_spread_gives_is_found():
+    """Where initial weights are very unequal, a spread draws the weights towards few effective records."""
+    rng = np.random.default_rng(0)
+    w0 = rng.lognormal(3, 1.5, 400)
+    matrix = np.vstack([np.ones(400), rng.gamma(2, 1, 400) * (rng.random((30, 400)) < 0.3)])
+    problem = CalibrationProblem(matrix, matrix @ np.full(400, w0.sum() / 400), initial_weights=w0)
+    assert calibrate(problem, spread=1.0).ess < 100
+    result = calibrate(problem, ess_at_least=100)
+    assert result.ess >= 100
+    assert result.loss < 1e-3
+
+
+@pytest.mark.parametrize("solver", ["auto", "interior_point", "primal_dual"])
+def test_where_no_ratio_can_move_the_certificate_is_exact(solver):
+    problem = CalibrationProblem(np.eye(3), [1.0, 2.0, 3.0], tolerances=[0.0, 0.1, 0.0])
+    result = calibrate(problem, min_weight_ratio=1, max_weight_ratio=1, solver=solver, spread=0.0)
+    assert result.status == "optimal"
+    assert result.gap < 1e-9
+
+
+def test_loss_weights_whose_sum_is_too_large_for_a_double_count_all_the_same():
+    weights = CalibrationProblem(np.ones((3, 4)), [1.0, 2.0, 3.0], loss_weights=[1e308, 1e308, 5e307]).loss_weights
+    np.testing.assert_allclose(weights, [1.2, 1.2, 0.6])

@@ -144,3 +144,23 @@ def test_a_run_knows_how_it_was_asked_for_and_replicates_keep_their_names(tmp_pa
     result = json.loads((out / "result.json").read_text())
     assert result["replicates"] == ["rep_b", "rep_a"]
     assert result["command"] == [str(word) for word in asked]
+
+
+def test_weights_are_checked_and_scored_on_the_targets_that_are_wanted(tmp_path, monkeypatch, capsys):
+    rng = np.random.default_rng(0)
+    matrix = rng.uniform(0.5, 2.0, (3, 60))
+    totals = np.append(matrix[:2].sum(axis=1), 1e6)
+    CalibrationProblem(matrix, totals, target_names=["a", "b", "far"]).save(tmp_path / "p")
+    fitted = ("fit", tmp_path / "p", "--exclude-targets", "name == 'far'", "--out", tmp_path / "run", "--quiet")
+    assert command(monkeypatch, *fitted) == 0
+    losses = []
+    for rule in ((), ("--exclude-targets", "name == 'far'"), ("--only-targets", "name == 'far'")):
+        assert command(monkeypatch, "evaluate", tmp_path / "run/weights.parquet", tmp_path / "p", "--json", *rule) == 0
+        losses.append(json.loads(capsys.readouterr().out)["loss"])
+        ratio = ("--max-weight-ratio", "3")
+        assert command(monkeypatch, "check", tmp_path / "p", "--json", *ratio, *rule) == 0
+        codes = {finding["code"] for finding in json.loads(capsys.readouterr().out)}
+        assert ("out_of_reach" in codes) == (rule[:1] != ("--exclude-targets",))
+    assert losses[1] < 0.01
+    assert losses[2] > 0.9
+    assert losses[0] == pytest.approx((2 * losses[1] + losses[2]) / 3)

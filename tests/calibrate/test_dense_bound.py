@@ -106,3 +106,13 @@ def test_targets_that_the_capped_loss_gives_up_are_counted_and_marked() -> None:
 def test_a_run_whose_time_is_up_makes_no_bound_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run.Clock, "is_spent", property(lambda _: True))
     assert calibrate(load_demo(), keep=100, max_weight_ratio=5).dense_bound is None
+
+
+def test_a_bound_on_a_price_is_not_called_one_on_the_loss() -> None:
+    """With loss weights the price of the targets is not the loss that is reported beside it."""
+    a = np.random.default_rng(0).gamma(1.0, 1.0, (8, 10))
+    totals = a.sum(axis=1) * np.r_[1, 1, 1, 1, 1, 1, 100, 1]
+    weighted = CalibrationProblem(a, totals, loss_weights=[0.01] * 6 + [1, 0.01])
+    for asked, word in ((weighted, "a price (the loss by its weights"), (CalibrationProblem(a, totals), "a loss")):
+        (note,) = [n for n in calibrate(asked, keep=5, max_weight_ratio=3).notes if "no 5 records" in n]
+        assert f"within these bounds have {word}" in note

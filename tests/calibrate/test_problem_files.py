@@ -9,6 +9,7 @@ import struct
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -279,3 +280,24 @@ def test_columns_that_the_files_need_for_themselves(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="'weight'"):
         problem.save(tmp_path / "out")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("column", "name"),
+    [
+        (["06", "36", "06"], "targets.parquet"),
+        (["true", "false", "true"], "targets.parquet"),
+        (["1e3", "2", "3"], "targets.parquet"),
+        (["2020-01-01", "2021-01-01", "2022-01-01"], "targets.parquet"),
+        (["", "a", "b"], "targets.parquet"),
+        (["CA", "NA", "WA"], "targets.csv"),
+        ([1, 2, 3], "targets.csv"),
+        ([1.5, np.nan, 2.0], "targets.csv"),
+    ],
+)
+def test_columns_of_targets_come_back_as_they_were(tmp_path: Path, column: list[Any], name: str) -> None:
+    """Codes such as "06" would be numbers, read from text."""
+    problem = CalibrationProblem(np.eye(3), [1.0, 2.0, 3.0], target_info=pd.DataFrame({"code": column}))
+    assert problem.save(tmp_path / "p")[1].name == name
+    again = CalibrationProblem.load(tmp_path / "p").target_info
+    pd.testing.assert_frame_equal(again, problem.target_info)

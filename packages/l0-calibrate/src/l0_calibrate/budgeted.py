@@ -147,5 +147,8 @@ def _bounded(run: Run, result: CalibrationResult, budget: Budget) -> Calibration
         "dense bound", lambda: dense_bound(budget, run.options.solver, run.stop(), run.machine, run.watch)
     )
     price = run.price.total(run.problem.relative_errors(result.weights)) / run.problem.n_targets
-    note = f"no {budget.keep:,} records within these bounds have a loss below {bound:.5f}; here it is {price:.5f}"
+    plain = run.price.is_absolute and bool((run.price.cap == 1.0).all())
+    what = "a loss" if plain else "a price (the loss by its weights, tolerances and kind)"
+    many = "no record has" if budget.keep == 1 else f"no {budget.keep:,} records within these bounds have"
+    note = f"{many} {what} below {bound:.5f}; here it is {price:.5f}"
     return attrs.evolve(result, dense_bound=bound, notes=(*result.notes, note))

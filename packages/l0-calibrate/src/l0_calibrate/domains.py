@@ -124,9 +124,9 @@ def calibrate_domains(
     clock = Shares(options.time_limit, len(plans) * (1 if main is None else 2))
     for d, plan in enumerate(plans):
         rows, columns = np.flatnonzero(division.of_row == d), np.flatnonzero(division.of_record == d)
-        part = problem.subset(rows, columns)
         how = attrs.evolve(plan, time_limit=clock.following())
         try:
+            part = problem.subset(rows, columns)
             result = calibrate(part, how, watch=watch)
             if main is not None and replicates is not None:
                 again = attrs.evolve(result, options=attrs.evolve(how, time_limit=clock.following()), timings={})

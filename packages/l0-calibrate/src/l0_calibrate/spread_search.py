@@ -28,8 +28,10 @@ def spread_for_ess(
 ) -> tuple[Solution, float]:
     """The fit with (nearly) the least mu whose effective sample size is at least ``wanted``.
 
-    The effective sample size grows with mu, so mu is multiplied until the fit has it, or divided until it
-    has not; then logarithms are interpolated between the last two. Every fit starts from the last.
+    The effective sample size grows with mu as a rule, so mu is multiplied until the fit has it, or divided until it
+    has not; then logarithms are interpolated between the last two. Every fit starts from the last. A dense fit is drawn
+    towards the initial weights; where these are very unequal the sample size may fall as mu grows: if no larger mu
+    gives what is wanted, smaller ones are tried, and the first that does is taken.
 
     Raises
     ------
@@ -49,10 +51,7 @@ def spread_for_ess(
     while best is None:
         low, mu = (mu, size), mu * _STEP
         if mu > _LARGEST:
-            raise InputError(
-                f"ess_at_least={wanted:g} cannot be had: the most is about {most:.4g} "
-                "on these records; ask for less, or keep more records"
-            )
+            return _below(fit, ess, wanted, first, most)
         solution = fit(mu, solution.start())
         size = ess(solution)
         most = max(most, size)
@@ -79,6 +78,27 @@ def spread_for_ess(
         else:
             low = (mu, size)
     return best, high[0]
+
+
+def _below(
+    fit: Callable[[float, Start | None], Solution],
+    ess: Callable[[Solution], float],
+    wanted: float,
+    mu: float,
+    most: float,
+) -> tuple[Solution, float]:
+    """The first fit, with smaller and smaller mu, that has the sample size."""
+    while mu > _SMALLEST:
+        mu /= _STEP
+        solution = fit(mu, None)  # from its neighbour it would hardly move where the loss is 0
+        size = ess(solution)
+        if size >= wanted:
+            return solution, mu
+        most = max(most, size)
+    raise InputError(
+        f"ess_at_least={wanted:g} cannot be had: the most that a spread gives on these records is about {most:.6g}; "
+        "ask for less, or keep more records"
+    )
 
 
 def _between(low: tuple[float, float], high: tuple[float, float], wanted: float) -> float:

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from l0_calibrate.cli.bundles import bundled
+from l0_calibrate.cli.choices import Wanted
 from l0_calibrate.cli.display import console, json_text
 from l0_calibrate.cli.sources import JsonOption, Source
 from l0_calibrate.options import Options
@@ -63,6 +64,7 @@ def describe(problem: CalibrationProblem) -> str:
 @bundled
 def check(
     source: Source,
+    wanted: Wanted,
     max_weight_ratio: Annotated[
         float | None, typer.Option(help="Bound to test the reach of the targets under.")
     ] = None,
@@ -77,7 +79,7 @@ def check(
 
     Example: l0-calibrate check problem_dir --keep 4000 --max-weight-ratio 5
     """
-    loaded = source.load()
+    loaded = wanted.on(source.load())
     kept = Options(keep=keep, share=share).budget(loaded.n_records)
     scale_up = 1.0 if kept is None else loaded.n_records / kept
     low, high = (None if ratio is None else ratio * scale_up for ratio in (min_weight_ratio, max_weight_ratio))

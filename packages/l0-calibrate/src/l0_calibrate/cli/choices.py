@@ -21,7 +21,7 @@ from l0_calibrate.problem import (
 
 
 @attrs.frozen
-class Aims:
+class Wanted:
     """The targets."""
 
     only_targets: Annotated[
@@ -32,7 +32,6 @@ class Aims:
         str | None, typer.Option(metavar="COLUMN", help="Column of the targets: each value counts the same.")
     ] = None
     tolerance: Annotated[float | None, typer.Option(help="Relative error of a target that costs nothing.")] = None
-    unreachable: Annotated[str, typer.Option(help="A target no record can move: report or error.")] = "report"
 
     def on(self, problem: CalibrationProblem) -> CalibrationProblem:
         """The problem with these targets."""
@@ -40,6 +39,13 @@ class Aims:
         if self.balance_by is not None:
             problem = balance_targets(problem, self.balance_by)
         return problem if self.tolerance is None else problem.with_tolerance(self.tolerance)
+
+
+@attrs.frozen
+class Aims(Wanted):
+    """The targets."""
+
+    unreachable: Annotated[str, typer.Option(help="A target no record can move: report or error.")] = "report"
 
 
 @attrs.frozen

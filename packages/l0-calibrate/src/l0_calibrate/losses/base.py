@@ -9,7 +9,7 @@ import attrs
 import numpy as np
 import numpy.typing as npt
 
-from l0_calibrate.losses.row_kernels import row_costs
+from l0_calibrate.losses.row_kernels import row_costs, row_slopes
 
 if TYPE_CHECKING:
     from l0_calibrate.problem import CalibrationProblem
@@ -66,6 +66,12 @@ class RowPrice:
         """``h_i(r_i)``, shape (m,); ``inf`` where a hard row is violated."""
         out = np.empty(residuals.size)
         row_costs(np.ascontiguousarray(residuals), self.cap, self.dead_zone, self.curvature, out)
+        return out
+
+    def slopes(self, residuals: FloatArray) -> FloatArray:
+        """``h_i'(r_i)``, shape (m,); 0 at a corner at 0, ``inf`` where a hard row is violated."""
+        out = np.empty(residuals.size)
+        row_slopes(np.ascontiguousarray(residuals), self.cap, self.dead_zone, self.curvature, out)
         return out
 
     def total(self, residuals: FloatArray) -> float:

@@ -42,3 +42,12 @@ def row_costs(
     """``h_i(r_i)`` of every row."""
     for i in range(residuals.size):
         out[i] = row_cost(residuals[i], cap[i], dead_zone[i], curvature[i])
+
+
+@jit
+def row_slopes(
+    residuals: FloatArray, cap: FloatArray, dead_zone: FloatArray, curvature: FloatArray, out: FloatArray
+) -> None:
+    """``h_i'(r_i)`` of every row."""
+    for i in range(residuals.size):
+        out[i] = row_slope(residuals[i], cap[i], dead_zone[i], curvature[i])

@@ -186,9 +186,6 @@ def save_files(problem: CalibrationProblem, folder: Path) -> list[Path]:
     """Write a problem so that `load_files` gives it back bit by bit; the matrix can then be memory-mapped."""
     from l0_calibrate.folders import folder_transaction
 
-    for other in ("targets.parquet", "records.csv"):
-        if (folder / other).exists():
-            raise InputError(f"{folder} holds {other} of another problem; choose another folder or move it away")
     targets = pd.DataFrame({"name": problem.target_names, "value": problem.targets})
     if problem.tolerances.any():
         targets["tolerance"] = problem.tolerances
@@ -197,9 +194,27 @@ def save_files(problem: CalibrationProblem, folder: Path) -> list[Path]:
     records = pd.DataFrame({"record_id": problem.record_ids, "initial_weight": problem.initial_weights})
     with folder_transaction(folder) as scratch:
         write_csr(scratch / "matrix.npz", problem.matrix)
-        _joined(targets, problem.target_info, "target_info").to_csv(scratch / "targets.csv", index=False)
+        name = _write_targets(_joined(targets, problem.target_info, "target_info"), scratch)
+        for other in ("records.csv", "targets.parquet" if name == "targets.csv" else "targets.csv"):
+            if (folder / other).exists():
+                raise InputError(f"{folder} holds {other} of another problem; choose another folder or move it away")
         _joined(records, problem.record_info, "record_info").to_parquet(scratch / "records.parquet", index=False)
-    return [folder / name for name in ("matrix.npz", "targets.csv", "records.parquet")]
+    return [folder / each for each in ("matrix.npz", name, "records.parquet")]
+
+
+def _write_targets(targets: pd.DataFrame, folder: Path) -> str:
+    """Write the table as text, or as Parquet where text is read back as something else (codes such as "06")."""
+    path = folder / "targets.csv"
+    targets.to_csv(path, index=False)
+    columns = targets.columns[1:]  # names are labels, checked and kept as they are
+    read = _read_csv(path)[columns]
+    try:
+        pd.testing.assert_frame_equal(read, targets[columns].reset_index(drop=True), check_exact=True)
+    except AssertionError:
+        path.unlink()
+        targets.to_parquet(folder / "targets.parquet", index=False)
+        return "targets.parquet"
+    return path.name
 
 
 def _joined(frame: pd.DataFrame, info: pd.DataFrame | None, what: str) -> pd.DataFrame:

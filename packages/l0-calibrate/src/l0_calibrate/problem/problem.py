@@ -269,7 +269,10 @@ class CalibrationProblem:
         return load_files(find_files(path, matrix, targets, records))
 
     def save(self, folder: str | Path) -> list[Path]:
-        """Write matrix.npz, targets.csv and records.parquet, whole or not at all; returns their paths."""
+        """Write matrix.npz, targets.csv and records.parquet, whole or not at all; returns their paths.
+
+        Targets are written as targets.parquet where a column would not come back from text as it was.
+        """
         from l0_calibrate.problem.files import save_files
 
         return save_files(self, Path(folder))

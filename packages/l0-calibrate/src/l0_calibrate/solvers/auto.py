@@ -15,6 +15,8 @@ LARGE = 40_000_000
 """Non-zeros up to which the interior point is taken to 1 % from a cold start, and goes on from a point near by to a
 tight gap: it was measured to 35 M, where it takes two thirds of the other's time. Beyond, its growth and its memory
 speak for the other."""
+FEW = 2_000
+"""Non-zeros below which it is the calls of a factorisation that cost more than passes over the matrix."""
 EFFORT = 1_500.0
 """Multiplications of a factorisation for each non-zero, up to which the interior point is the faster to 1 %."""
 
@@ -81,5 +83,6 @@ def _against_interior_point(
     if refusal is not None:
         return f"not interior_point: {refusal.split(';')[0]}"
     if interior.effort(task) > EFFORT and not tight:
-        return "targets do not fall into small areas"
+        few = task.system.columns.nnz < FEW
+        return "a small matrix: a pass over it is cheap" if few else "targets do not fall into small areas"
     return None

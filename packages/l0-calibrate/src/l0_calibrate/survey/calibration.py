@@ -60,7 +60,8 @@ def survey_calibrate(
 
     Returns
     -------
-    Weights of shape (records,). Every total is met to a relative 1e-9, and to rounding as a rule.
+    Weights of shape (records,). Every total t is met to 1e-9 of ``max(|t|, sum_j d_j |x_j|)``, and to rounding as a
+    rule.
 
     Raises
     ------

@@ -86,6 +86,7 @@ class InteriorPointSolver(Solver):
             if not run.look(use.settled if start is None or start.u is None else start.u, start):
                 return run.solution("infeasible")
             if not use.columns.any() or not use.rows.any():
+                run.certify_settled()
                 return run.solution("converged")
             structure, bundles = self._finder.bundled(task, fit, use, threads)
             program = Program.of(fit, use, structure, bundles)
@@ -184,6 +185,12 @@ class _Run:
         if self._certificate.is_cheap:
             self._certify(y)
         return True
+
+    def certify_settled(self) -> None:
+        """The bound where no ratio can move: the slopes of the prices are the duals."""
+        y = self._fit.price.slopes(self._product - self._fit.b)
+        if np.isfinite(y).all():
+            self._certify(y)
 
     def _evaluate(self, u: FloatArray) -> bool:
         fit = self._fit
