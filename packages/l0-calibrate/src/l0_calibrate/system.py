@@ -15,7 +15,6 @@ import numpy.typing as npt
 
 from l0_calibrate.bundles.packed import Packed, pack
 from l0_calibrate.columns import Columns, Entries, RowNumbers, row_numbers
-from l0_calibrate.problem.labels import shown
 from l0_calibrate.threads import Threads
 from l0_core import InputError
 from l0_core.relative_errors import error_scale
@@ -228,6 +227,8 @@ def build_system(
             values, sums, largest = filled(np.empty(indices.size, dtype=np.float64))
     if not largest <= _LARGEST:
         i = int(np.argmax(row_sums))
+        from l0_calibrate.problem.labels import shown
+
         name = i if names is None else shown(names[i])
         raise InputError(
             f"target {name} is reached {row_sums[i]:.3g} times over by the initial weights: entries of its row and "
