@@ -118,7 +118,9 @@ def test_replicates_follow_the_main_fit(problem, tmp_path):
     frame = pd.DataFrame(weights, columns=["r1", "r2", "r3"])
     frame.insert(0, "record_id", problem.record_ids)
     frame.sample(frac=1.0, random_state=1).to_parquet(tmp_path / "replicates.parquet")
-    read = read_replicates(tmp_path / "replicates.parquet", problem)
+    named = read_replicates(tmp_path / "replicates.parquet", problem)
+    assert list(named.columns) == list(frame.columns[1:])
+    read = named.to_numpy()
     np.testing.assert_array_equal(read, weights)
     result = calibrate_replicates(main, read)
     fitted = result.replicates

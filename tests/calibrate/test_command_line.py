@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import html
 import json
+import shlex
 import sys
 
 import numpy as np
@@ -144,6 +146,14 @@ def test_a_run_knows_how_it_was_asked_for_and_replicates_keep_their_names(tmp_pa
     result = json.loads((out / "result.json").read_text())
     assert result["replicates"] == ["rep_b", "rep_a"]
     assert result["command"] == [str(word) for word in asked]
+    asked = ("fit", tmp_path / "p", "--only-targets", "name != 'x'", "--out", out)
+    assert command(monkeypatch, *asked) == 0
+    assert command(monkeypatch, "report", out) == 0
+    assert shlex.join(str(word) for word in asked) in html.unescape((out / "report.html").read_text())
+    del result["command"]  # as a run of an earlier version
+    (out / "result.json").write_text(json.dumps(result))
+    assert command(monkeypatch, "report", out) == 0
+    assert "<code>l0-calibrate " not in (out / "report.html").read_text()
 
 
 def test_weights_are_checked_and_scored_on_the_targets_that_are_wanted(tmp_path, monkeypatch, capsys):

@@ -451,3 +451,12 @@ def test_what_no_weight_can_move_and_who_was_left_out_are_told() -> None:
     assert any("no record with an initial weight enters 1 target: typo" in note for note in notes)
     assert any("50 records that enter no target were left out, with 50 % of the initial weights" in n for n in notes)
     assert not any("left out" in note for note in calibrate(problem).notes)  # a dense fit keeps them
+
+
+def test_targets_that_no_record_enters_are_told_of_domains_too() -> None:
+    matrix = np.array([[1.0, 1.0, 0.0, 0.0], [0.0, 0.0, 1.0, 1.0], [0.0, 0.0, 0.0, 0.0]])
+    names, areas = ["a", "b", "typo"], pd.DataFrame({"area": list("aabb")})
+    problem = CalibrationProblem(matrix, [3.0, 3.0, 5.0], target_names=names, record_info=areas)
+    assert problem.unreachable.tolist() == [2]
+    notes = calibrate_domains(problem, "area", Options()).notes
+    assert [note for note in notes if "typo" in note] == ["no record with an initial weight enters 1 target: typo"]

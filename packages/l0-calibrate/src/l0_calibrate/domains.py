@@ -17,6 +17,7 @@ from l0_calibrate.problem import CalibrationProblem, record_column
 from l0_calibrate.problem.labels import naming
 from l0_calibrate.replicates import calibrate_replicates, checked_replicates, replicate_names
 from l0_calibrate.result.result import CalibrationResult
+from l0_calibrate.run import out_of_reach
 from l0_calibrate.selectors.groups import group_numbers
 from l0_calibrate.time_shares import Shares
 from l0_calibrate.watch import Watch
@@ -206,6 +207,7 @@ def _put_together(
                 for value, part in zip(division.values, parts, strict=True)
                 for note in part.notes
             ),
+            *out_of_reach(problem, np.flatnonzero(division.of_row < 0)),
         ),
         history=tuple(event for part in parts for event in part.history),
         dense_bound=_together([part.dense_bound for part in parts], share, lost),

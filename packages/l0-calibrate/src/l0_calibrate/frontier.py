@@ -41,7 +41,6 @@ def calibrate_path(
     options = options.on(problem)
     for keep in counts:
         attrs.evolve(options, keep=keep, share=None).budget(problem.n_records)
-        options.check_sample_size(keep)
         if options.must_keep is not None:
             refuse_fewer_than_must(keep, options.must_keep)
     options = attrs.evolve(options, dense_bound=bool(options.dense_bound))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, TypeVar
 
 import attrs
@@ -17,15 +18,10 @@ from l0_core.whole_numbers import whole
 if TYPE_CHECKING:
     from l0_calibrate.problem import CalibrationProblem
 
-_Validator = Any
-
-
-def _optional_number(low: float, what: str, *, closed: bool = False) -> Any:
-    """A validator: None, or a finite number above ``low`` (from it on, if closed)."""
-    return number(low, what, closed=closed, optional=True)
-
-
 Made = TypeVar("Made")
+
+_optional_number = partial(number, closed=False, optional=True)
+"""A validator: None, or a finite number above one (from it on, if closed)."""
 
 DEFAULT_SELECTOR = "prune"
 """The selector of a budget that names none; a dense fit refuses any other, having nothing to select."""
@@ -242,22 +238,24 @@ class Options:
         return given
 
     def budget(self, records: int) -> int | None:
-        """K for a problem of that many records, or None for a dense fit."""
-        if self.keep is not None:
-            if self.keep > records:
-                raise InputError(f"keep={self.keep} is above the number of records, {records}")
-            return int(self.keep)
-        if self.share is not None:
-            return max(1, round(self.share * records))
-        return None
+        """K for a problem of that many records, or None for a dense fit.
 
-    def check_sample_size(self, keep: int | None) -> None:
-        """InputError where the effective sample size that is wanted is above the number of records."""
+        Raises
+        ------
+        InputError
+            K is above the number of records, or the effective sample size that is wanted above K.
+        """
+        keep = self.keep
+        if keep is not None and keep > records:
+            raise InputError(f"keep={keep} is above the number of records, {records}")
+        if self.share is not None:
+            keep = max(1, round(self.share * records))
         if keep is not None and self.ess_at_least is not None and self.ess_at_least > keep:
             raise InputError(
                 f"ess_at_least={self.ess_at_least:g} cannot be had with keep={keep}: no effective sample size is above "
                 "the number of records"
             )
+        return keep
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for the record of a run (flags, groups and areas as their count)."""

@@ -22,13 +22,7 @@ from l0_core import InputError
 FloatArray = npt.NDArray[np.float64]
 
 
-def read_replicates(path: Path, problem: CalibrationProblem) -> FloatArray:
-    """`read_replicate_frame` without the names, shape (records, replicates)."""
-    values: FloatArray = read_replicate_frame(path, problem).to_numpy()
-    return values
-
-
-def read_replicate_frame(path: Path, problem: CalibrationProblem) -> pd.DataFrame:
+def read_replicates(path: Path, problem: CalibrationProblem) -> pd.DataFrame:
     """Replicate weights of a file with ``record_id`` and one column a replicate, in the problem's order.
 
     Returns

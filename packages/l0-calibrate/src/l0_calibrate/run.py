@@ -106,7 +106,7 @@ class Run:
 def prepare(problem: CalibrationProblem, options: Options, watch: Watch) -> Run:
     """Resolve every name and check every option before any work is done."""
     names = registry()
-    options.check_sample_size(options.budget(problem.n_records))
+    options.budget(problem.n_records)
     clock = Clock(float("inf") if options.time_limit is None else options.time_limit)
     loss: Loss = names.get("loss", options.loss, **options.loss_settings)
     if options.solver != "auto":
@@ -154,7 +154,7 @@ def result_of(
         notes = (*notes, _census(run.problem, abandoned))
     if run.choices[0].note is not None:
         notes = (*notes, run.choices[0].note)
-    notes = (*notes, *_out_of_reach(run.problem), *_left_out(run.problem, weights))
+    notes = (*notes, *out_of_reach(run.problem, run.problem.unreachable), *_left_out(run.problem, weights))
     result = CalibrationResult(
         problem=run.problem,
         options=run.options,
@@ -175,9 +175,9 @@ def result_of(
     return result
 
 
-def _out_of_reach(problem: CalibrationProblem) -> list[str]:
-    """A note on targets that no record with an initial weight enters."""
-    missed = np.flatnonzero((problem.system.row_sums == 0) & (problem.targets != 0))
+def out_of_reach(problem: CalibrationProblem, targets: IntArray) -> list[str]:
+    """A note on targets (positions) that no record with an initial weight enters; one of 0 is met all the same."""
+    missed = targets[problem.targets[targets] != 0]
     if not missed.size:
         return []
     what = "1 target" if missed.size == 1 else f"{missed.size:,} targets"

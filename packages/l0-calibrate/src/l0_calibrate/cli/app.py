@@ -58,7 +58,7 @@ def main() -> None:
     """Run the command line; an error of the input is one clear message, not a traceback."""
     errors = Console(stderr=True, highlight=False, soft_wrap=True)
     try:
-        code = app(standalone_mode=False)
+        code = app(standalone_mode=False, obj=tuple(sys.argv[1:]))
     except (InputError, UnknownPluginError, PluginConflictError, MissingDependencyError, BrokenPluginError) as error:
         errors.print(f"[bold red]error:[/] {escape(str(error.args[0] if error.args else error))}")
         sys.exit(BAD_INPUT)

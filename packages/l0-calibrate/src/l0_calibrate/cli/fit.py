@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -25,6 +24,7 @@ NOT_GOOD = 1
 @bundled
 def fit(
     out: Annotated[Path, typer.Option("--out", help="Folder for the result, written whole or not at all.")],
+    context: typer.Context,
     source: Source,
     aims: Aims,
     count: Count,
@@ -39,7 +39,7 @@ def fit(
     Example: l0-calibrate fit problem_dir --keep 4000 --max-weight-ratio 5 --out run
     """
     from l0_calibrate.folders import check_writable
-    from l0_calibrate.replicates import read_replicate_frame
+    from l0_calibrate.replicates import read_replicates
 
     choices = Choices.of(aims, weights, method, effort, count)
     check_writable(out)
@@ -50,10 +50,10 @@ def fit(
 
         options, sentence = reuse_selection(problem, options, kept_ids(around.reuse))
         said = (sentence,)
-    replicate_weights = None if around.replicates is None else read_replicate_frame(around.replicates, problem)
+    replicate_weights = None if around.replicates is None else read_replicates(around.replicates, problem)
     with progress(screen.silent) as watch:
         result = _fitted(problem, options, around, replicate_weights, watch)
-    result = attrs.evolve(result, notes=result.notes + said, command=tuple(sys.argv[1:]))
+    result = attrs.evolve(result, notes=result.notes + said, command=context.obj or ())
     written = result.save(out)
     if screen.json_:
         print(json_text(result.summary()))

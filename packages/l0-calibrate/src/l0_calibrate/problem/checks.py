@@ -16,6 +16,7 @@ from l0_core import InputError
 FloatArray = npt.NDArray[np.float64]
 
 _LARGE = 1e150
+"""Loss weights above it are divided by the largest: their sum might be too large for a double."""
 _ROUNDING = 1e-12
 """Weights whose mean is this near to 1 have been scaled before: scaling again would only move their last bits."""
 
@@ -109,7 +110,7 @@ def checked_loss_weights(values: Any, target_names: Labels) -> FloatArray:
         raise InputError("all loss weights are zero: no target counts; leave loss_weights out to count them alike")
     largest = float(weights.max())
     if largest > _LARGE:
-        weights = weights / largest  # their sum would be too large for a double
+        weights = weights / largest
     mean = weights.mean()
     scaled: FloatArray = weights / (1.0 if abs(mean - 1.0) < _ROUNDING else mean)
     scaled.setflags(write=False)

@@ -193,11 +193,11 @@ def save_files(problem: CalibrationProblem, folder: Path) -> list[Path]:
         targets["weight"] = problem.loss_weights
     records = pd.DataFrame({"record_id": problem.record_ids, "initial_weight": problem.initial_weights})
     with folder_transaction(folder) as scratch:
-        write_csr(scratch / "matrix.npz", problem.matrix)
         name = _write_targets(_joined(targets, problem.target_info, "target_info"), scratch)
         for other in ("records.csv", "targets.parquet" if name == "targets.csv" else "targets.csv"):
             if (folder / other).exists():
                 raise InputError(f"{folder} holds {other} of another problem; choose another folder or move it away")
+        write_csr(scratch / "matrix.npz", problem.matrix)
         _joined(records, problem.record_info, "record_info").to_parquet(scratch / "records.parquet", index=False)
     return [folder / each for each in ("matrix.npz", name, "records.parquet")]
 
@@ -207,14 +207,11 @@ def _write_targets(targets: pd.DataFrame, folder: Path) -> str:
     path = folder / "targets.csv"
     targets.to_csv(path, index=False)
     columns = targets.columns[1:]  # names are labels, checked and kept as they are
-    read = _read_csv(path)[columns]
-    try:
-        pd.testing.assert_frame_equal(read, targets[columns].reset_index(drop=True), check_exact=True)
-    except AssertionError:
-        path.unlink()
-        targets.to_parquet(folder / "targets.parquet", index=False)
-        return "targets.parquet"
-    return path.name
+    if _read_csv(path)[columns].equals(targets[columns]):
+        return path.name
+    path.unlink()
+    targets.to_parquet(folder / "targets.parquet", index=False)
+    return "targets.parquet"
 
 
 def _joined(frame: pd.DataFrame, info: pd.DataFrame | None, what: str) -> pd.DataFrame:

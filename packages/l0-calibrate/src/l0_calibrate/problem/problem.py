@@ -180,8 +180,11 @@ class CalibrationProblem:
     @cached_property
     def unreachable(self) -> IntArray:
         """Positions of the targets that no record with a positive initial weight enters."""
-        usable = np.concatenate(([0], np.cumsum(self.initial_weights[self.matrix.indices] > 0)))
-        return np.flatnonzero(np.diff(usable[self.matrix.indptr]) == 0)
+        usable = (self.initial_weights > 0)[self.matrix.indices]
+        filled = np.diff(self.matrix.indptr) > 0
+        reached = np.zeros(self.n_targets, dtype=bool)
+        reached[filled] = np.logical_or.reduceat(usable, self.matrix.indptr[:-1][filled])
+        return np.flatnonzero(~reached)
 
     def refuse_unreachable(self) -> None:
         """InputError where a target cannot be moved by any record (they are only reported otherwise)."""

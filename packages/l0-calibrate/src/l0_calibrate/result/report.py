@@ -6,6 +6,7 @@ import base64
 import io
 import math
 import os
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -68,6 +69,7 @@ def _page(run: RunTables) -> str:
     page: str = templates.get_template("report.html.j2").render(
         run=run,
         summary=run.summary,
+        command=shlex.join(run.summary.get("command", ())),  # runs of earlier versions have none
         verdict=_STATUS.get(run.summary["status"], ""),
         picture=base64.b64encode(picture.getvalue()).decode(),
         rows=[("initial", run.diagnostics_before), ("calibrated", run.diagnostics)],
