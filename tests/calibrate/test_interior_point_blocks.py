@@ -386,7 +386,7 @@ def test_many_branches_make_groups_of_about_equal_work() -> None:
 
 @pytest.mark.parametrize("threads", [2, 3])
 def test_nobody_waits_for_a_thread_that_fails(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(arrow, "_SUMS", 1)
+    monkeypatch.setattr(arrow, "_SQUARES", 1)
     columns = columns_of(nested(7, 6, 6, 55, 100)[0])
     found = structure_of(columns)
     ordered = bundles_of(columns, found)
@@ -413,7 +413,7 @@ def test_nobody_waits_for_a_thread_that_fails(threads: int, monkeypatch: pytest.
 
 
 def test_threads_of_blocks_give_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(arrow, "_SUMS", 1)  # each branch waits for the ones before it
+    monkeypatch.setattr(arrow, "_SQUARES", 1)  # each branch waits for the ones before it
     columns = columns_of(nested(9, 12, 2, 50, 90)[0])
     found = structure_of(columns)
     ordered = bundles_of(columns, found)

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from l0_calibrate.bundles.bundles import Bundles
 from l0_calibrate.solvers.interior_point.branches import Branches, backward_all, factor_all, forward_all
+from l0_calibrate.solvers.interior_point.extending import RootSums, add_up
 from l0_calibrate.solvers.interior_point.fronts import Front, Tree, close
 from l0_calibrate.solvers.interior_point.lapack import ROUTINES
 from l0_calibrate.solvers.interior_point.numbering import Structure, block_cost
@@ -24,8 +25,8 @@ from l0_calibrate.threads import Threads
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
-_SUMS, _SHARE = 8, 8
-"""Most sums of what branches leave for the root, and elements of the factor for each element of all of them."""
+_SQUARES, _SHARE = 4, 8
+"""Most squares for what branches leave for the root, and elements of the factor for each element of spare ones."""
 
 _SCATTERED = 10.0
 """What a multiplication costs whose product is added to a place of its own, beside one in a factorisation."""
@@ -42,15 +43,17 @@ class BlockFactor:
         """``bundles`` of the structure's columns."""
         self._blocks = structure.blocks
         self._bundles = bundles
-        self._panels = Panels.of(structure)
+        root = self._blocks[-1].own
+        spare = sum(block.size for block in self._blocks) // max(_SHARE * root**2, 1)
+        self._panels = Panels.of(structure, min(1 + spare, _SQUARES))
+        squares = self._panels.squares()
+        self._sums = RootSums(squares, np.empty((squares.shape[0], root)))
         self._tree = Tree.of(structure, bundles.of_blocks)
-        self._branches = self._parted()
-        root = self._blocks[-1]
-        self._sums = np.empty((self._branches.turns.shape[0], root.own, root.own))
-        self._shares = np.empty((self._branches.groups.size - 1, root.own))
+        self._branches = self._parted(2 * squares.shape[0])
+        self._shares = np.empty((self._branches.groups.size - 1, root))
         self._workers = workers
 
-    def _parted(self) -> Branches:
+    def _parted(self, sums: int) -> Branches:
         last = len(self._blocks) - 1
         branch_of = np.arange(len(self._blocks))
         for k in reversed(range(last)):
@@ -61,8 +64,7 @@ class BlockFactor:
         for k in range(last):
             block = self._blocks[k]
             work[branch_of[k]] += block_cost(block.own, block.above.size) + _SCATTERED * gathering[k]
-        room = self._panels.arrays.values.size // max(_SHARE * self._blocks[-1].own ** 2, 1)
-        return Branches.of(branch_of[:last], work, int(min(max(room, 2), _SUMS)))
+        return Branches.of(branch_of[:last], work, sums)
 
     def _on_all(self, parts: int, kernel: Callable[..., None], *arguments: Any) -> None:
         """``kernel(branches, *arguments)`` on every thread that there is a part of the work for."""
@@ -86,9 +88,7 @@ class BlockFactor:
         if branches.failed[0]:
             raise NotPositiveDefinite(f"block {branches.failed[0] - 1}")
         root, panel = len(self._blocks) - 1, self._panels.panel(len(self._blocks) - 1)
-        panel[:] = 0.0
-        for part in self._sums:
-            panel += part
+        add_up(self._sums, branches.turns.shape[0])
         block, nothing = self._blocks[root], np.empty((0, 0))
         front = Front(*block.rows, block.above, panel, nothing)
         first, last = tree.of_blocks[root:]

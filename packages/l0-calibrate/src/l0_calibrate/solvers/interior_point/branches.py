@@ -13,7 +13,8 @@ import numpy.typing as npt
 
 from l0_calibrate.bundles.bundles import BundleArrays
 from l0_calibrate.solvers.atomics import added, seen, swapped
-from l0_calibrate.solvers.interior_point.fronts import Sums, Tree, factor_branch
+from l0_calibrate.solvers.interior_point.extending import RootSums
+from l0_calibrate.solvers.interior_point.fronts import Left, Tree, factor_branch
 from l0_calibrate.solvers.interior_point.lapack import Routines
 from l0_calibrate.solvers.interior_point.substitution import PanelArrays, backward, forward
 from l0_gates.jit import jit
@@ -74,16 +75,16 @@ def factor_all(
     bundles: BundleArrays,
     weights: FloatArray,
     diagonal: FloatArray,
-    sums: FloatArray,
+    sums: RootSums,
 ) -> None:
-    """Factor branches as long as there are some; ``sums``, (sums, root, root)."""
+    """Factor branches as long as there are some; what they leave for the root is in the sums then."""
     memory, several = np.empty(tree.room), branches.turns.shape[0]
     k: Any = added(branches.next)
     while k < branches.edges.size - 1 and seen(branches.failed) == 0:
         blocks = branches.blocks[branches.edges[k] : branches.edges[k + 1]]
         turn = branches.turns[k % several]
-        into = Sums(sums[k % several], turn, k // several, branches.failed, memory)
-        failed = factor_branch(use, blocks, tree, panels, bundles, weights, diagonal, into)
+        left = Left(sums, k % several, turn, k // several, branches.failed, memory)
+        failed = factor_branch(use, blocks, tree, panels, bundles, weights, diagonal, left)
         if failed >= 0 and seen(branches.failed) == 0:
             swapped(branches.failed, np.int64(failed + 1))
         added(turn)

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from l0_calibrate.bundles.bundles import BundleArrays
 from l0_calibrate.bundles.kernels import extent, most_lines
+from l0_calibrate.solvers.interior_point.extending import RootSums, clear, extend, extend_root
 from l0_calibrate.solvers.interior_point.lapack import ITEM, Numbers, Routines, cholesky, downdate, solve_rows
 from l0_calibrate.solvers.interior_point.numbering import Structure
 from l0_calibrate.solvers.interior_point.substitution import PanelArrays
@@ -72,16 +73,17 @@ class Tree(NamedTuple):
         return cls(parents, firsts, np.concatenate(places).astype(np.int64), rests, of_blocks, room)
 
 
-class Sums(NamedTuple):
-    """Where a branch adds what it leaves for the root, (root, root), when so many have done so before it.
+class Left(NamedTuple):
+    """Where a branch adds what it leaves for the root, when so many have added to the same sum before it.
 
-    ``turn``, (1,), says how many have; ``given_up``, (1,), that one never will. ``memory`` of the thread is what
-    fronts are gathered in.
+    ``number`` is that of the sum. ``turn``, (1,), says how many have added to it; ``given_up``, (1,), that one never
+    will. ``memory`` of the thread is what fronts are gathered in.
     """
 
-    values: FloatArray
-    turn: IntArray
+    sums: RootSums
     number: int
+    turn: IntArray
+    before: int
     given_up: IntArray
     memory: FloatArray
 
@@ -108,34 +110,34 @@ def factor_branch(
     bundles: BundleArrays,
     weights: FloatArray,
     diagonal: FloatArray,
-    sums: Sums,
+    left: Left,
 ) -> int:
-    """Factor a branch, its blocks ascending; what it leaves for the root is added to ``sums`` in turn.
+    """Factor a branch, its blocks ascending; what it leaves for the root is added to a sum in turn.
 
     Returns -1, or the number of the first block that is not positive definite, or of one when somebody else gave up.
     """
-    root, nothing = tree.parents.size - 1, np.empty((0, 0))
+    root = tree.parents.size - 1
     for k in blocks:
         begun = k
         while begun != root and tree.firsts[begun] == k:  # this block, and those above that begin with it
-            front = _front(begun, tree, panels, sums.memory)
+            front = _front(begun, tree, panels, left.memory)
             front.panel[:] = 0.0
             front.rest[:] = 0.0
             begun = tree.parents[begun]
-        front = _front(k, tree, panels, sums.memory)
+        front = _front(k, tree, panels, left.memory)
         if not close(use, tree.of_blocks[k], tree.of_blocks[k + 1], bundles, weights, diagonal, front):
             return int(k)
         parent = tree.parents[k]
         places = tree.places[panels.above_edges[k] : panels.above_edges[k + 1]]
         if parent == root:
-            if waited(sums.turn, sums.number, sums.given_up, _PATIENCE) < 0:
+            if waited(left.turn, left.before, left.given_up, _PATIENCE) < 0:
                 return int(k)
-            if sums.number == 0:
-                sums.values[:] = 0.0
-            _extend(front.rest, places, sums.values, nothing)
+            if left.before == 0:
+                clear(left.sums, left.number)
+            extend_root(front.rest, places, left.sums, left.number)
         else:
-            above = _front(parent, tree, panels, sums.memory)
-            _extend(front.rest, places, above.panel, above.rest)
+            above = _front(parent, tree, panels, left.memory)
+            extend(front.rest, places, above.panel, above.rest)
     return -1
 
 
@@ -228,20 +230,6 @@ def _restore(own: FloatArray, diagonal: FloatArray) -> None:
         own[i, i] = diagonal[i]
         for j in range(i + 1, n):
             own[i, j] = own[j, i]
-
-
-@fast_jit
-def _extend(rest: FloatArray, places: IntArray, panel: FloatArray, above: FloatArray) -> None:
-    """Add the upper triangle of what a child leaves to its places (ascending) in a front."""
-    n = panel.shape[0]
-    for q in range(places.size):
-        i = places[q]
-        if i < n:
-            for p in range(q, places.size):
-                panel[i, places[p]] += rest[q, p]
-        else:
-            for p in range(q, places.size):
-                above[i - n, places[p] - n] += rest[q, p]
 
 
 @fast_jit

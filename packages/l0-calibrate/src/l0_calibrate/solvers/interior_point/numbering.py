@@ -42,6 +42,11 @@ class Block:
         """Number of the block's own rows."""
         return self.rows[1] - self.rows[0]
 
+    @property
+    def size(self) -> int:
+        """Elements of its panel of the factor."""
+        return self.own * (self.own + self.above.size)
+
 
 @attrs.frozen(eq=False)
 class Structure:
@@ -64,9 +69,8 @@ class Structure:
 
     @property
     def factor_bytes(self) -> int:
-        """Bytes of the factor, of the sums of what branches leave for the root (two), and of blocks on their way up."""
-        held = sum(b.own * (b.own + b.above.size) for b in self.blocks)
-        held += 2 * self.blocks[-1].own ** 2 if len(self.blocks) > 1 else 0
+        """Bytes of the factor, and of blocks on their way up."""
+        held = sum(block.size for block in self.blocks)
         moving = max((b.above.size**2 for b in self.blocks), default=0) * self.levels
         return 8 * (held + moving)
 

@@ -18,7 +18,10 @@ _ONE = np.uint64(1)
 
 
 class PanelArrays(NamedTuple):
-    """`Panels` as compiled kernels take them; the arrays by block have one entry more than there are blocks."""
+    """`Panels` as compiled kernels take them; the arrays by block have one entry more than there are blocks.
+
+    ``values`` may go on behind the last panel, which is that of the root.
+    """
 
     values: FloatArray
     offsets: IntArray
@@ -34,8 +37,8 @@ class Panels:
     arrays: PanelArrays
 
     @classmethod
-    def of(cls, structure: Structure) -> Panels:
-        """Room for the factor of a structure."""
+    def of(cls, structure: Structure, squares: int = 1) -> Panels:
+        """Room for the factor of a structure, and at its end for squares like the root's, this one counted."""
         blocks = structure.blocks
         own = np.array([block.own for block in blocks], dtype=np.int64)
         above = np.array([block.above.size for block in blocks], dtype=np.int64)
@@ -43,7 +46,8 @@ class Panels:
             np.concatenate(([0], np.cumsum(sizes))) for sizes in (own * (own + above), own, above)
         )
         rows = np.concatenate([block.above for block in blocks]).astype(np.int64)
-        return cls(PanelArrays(np.empty(int(offsets[-1])), offsets, row_edges, rows, above_edges))
+        size = int(offsets[-1]) + (squares - 1) * int(own[-1]) ** 2
+        return cls(PanelArrays(np.empty(size), offsets, row_edges, rows, above_edges))
 
     def panel(self, k: int) -> FloatArray:
         """The panel of a block, in place."""
@@ -51,6 +55,12 @@ class Panels:
         own = int(row_edges[k + 1] - row_edges[k])
         width = own + int(above_edges[k + 1] - above_edges[k])
         return values[int(offsets[k]) : int(offsets[k + 1])].reshape(own, width)
+
+    def squares(self) -> FloatArray:
+        """The panel of the root and the spare ones, shape (squares, root, root), in place."""
+        values, offsets, row_edges, _, _ = self.arrays
+        own = int(row_edges[-1] - row_edges[-2])
+        return values[int(offsets[-2]) :].reshape(-1, own, own)
 
 
 @fast_jit
