@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from generate_nested import nested_problem
-from growth import loaded, memory
+from growth import memory
 from l0_calibrate import CalibrationProblem, calibrate
 from provenance import provenance
 
@@ -98,7 +98,7 @@ def one_run(name: str, folder: Path, threads: int, seed: int) -> dict[str, Any]:
     warm = CalibrationProblem(small.matrix, small.targets, initial_weights=small.initial_weights)
     calibrate(warm, **options | {"keep": None if name == DENSE else 500, "ess_at_least": None, "selector_settings": {}})
     if case["problem"] == GENERATED:
-        problem = loaded(folder)
+        problem = CalibrationProblem.load(folder)
     else:
         problem = CalibrationProblem.load(folder / case["problem"])
     if name == DENSE:

@@ -20,8 +20,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
-import scipy.sparse as sp
 
 from generate_nested import nested_problem
 from l0_calibrate import CalibrationProblem, calibrate
@@ -45,24 +43,23 @@ def forget_peak() -> None:
     Path("/proc/self/clear_refs").write_text("5")
 
 
-def loaded(folder: Path) -> CalibrationProblem:
-    matrix = sp.load_npz(folder / "matrix.npz")
-    for part in (matrix.data, matrix.indices, matrix.indptr):
-        part.setflags(write=False)  # shared with the problem instead of copied
-    targets = pd.read_csv(folder / "targets.csv")["value"].to_numpy()
-    weights = pd.read_parquet(folder / "records.parquet", columns=["initial_weight"])["initial_weight"].to_numpy()
-    return CalibrationProblem(matrix, targets, initial_weights=weights)
+def memory_when_ready(options: dict[str, Any], nonzeros: float) -> int:
+    """Bytes once a small problem has been loaded and fitted: all is imported, readers of files too, and compiled.
+
+    The peak is counted from here.
+    """
+    with tempfile.TemporaryDirectory() as place:
+        nested_problem(nonzeros).save(Path(place))
+        calibrate(CalibrationProblem.load(place), **options)
+    gc.collect()
+    forget_peak()
+    return memory("VmRSS")
 
 
 def one_run(folder: Path, name: str, threads: int) -> dict[str, Any]:
     options = {"max_weight_ratio": 10, "tol": 0.01, "threads": threads, **RUNS[name]}
-    small = nested_problem(1e5)
-    calibrate(CalibrationProblem(small.matrix, small.targets, initial_weights=small.initial_weights), **options)
-    del small
-    gc.collect()
-    interpreter = memory("VmRSS")
-    forget_peak()
-    problem = loaded(folder)
+    interpreter = memory_when_ready(options, 1e5)
+    problem = CalibrationProblem.load(folder)
     begin = time.perf_counter()
     result = calibrate(problem, **options)
     return {

@@ -20,19 +20,14 @@ import time
 from pathlib import Path
 from typing import Any
 
-from generate_nested import nested_problem
-from growth import forget_peak, memory
+from growth import memory, memory_when_ready
 from l0_calibrate import CalibrationProblem, calibrate
 from provenance import provenance
 
 
 def one_run(folder: Path, solver: str, threads: int) -> dict[str, Any]:
     options: dict[str, Any] = {"max_weight_ratio": 10, "tol": 0.01, "spread": 0.0, "solver": solver, "threads": threads}
-    small = nested_problem(2e6)
-    calibrate(CalibrationProblem(small.matrix, small.targets, initial_weights=small.initial_weights), **options)
-    del small
-    interpreter = memory("VmRSS")
-    forget_peak()
+    interpreter = memory_when_ready(options, 2e6)
     begin = time.perf_counter()
     problem = CalibrationProblem.load(folder)
     loading = time.perf_counter() - begin

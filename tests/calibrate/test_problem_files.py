@@ -101,6 +101,20 @@ def test_the_matrix_of_a_loaded_problem_stays_in_the_file(tmp_path: Path) -> Non
     assert _mapped(matrix.indices)
 
 
+@pytest.mark.parametrize("compressed", [True, False])
+def test_a_matrix_that_cannot_stay_in_the_file_is_read_once(tmp_path: Path, compressed: bool) -> None:
+    problem = sample()
+    problem.save(tmp_path)
+    sp.save_npz(tmp_path / "matrix.npz", problem.matrix, compressed=compressed)
+    read = read_csr(tmp_path / "matrix.npz")
+    loaded = CalibrationProblem(read, problem.targets, initial_weights=problem.initial_weights).matrix
+    assert (loaded != problem.matrix).nnz == 0
+    for part in ("data", "indices", "indptr"):
+        assert np.shares_memory(getattr(loaded, part), getattr(read, part))
+        with pytest.raises(ValueError, match="read-only"):
+            getattr(read, part)[0] = 1
+
+
 @pytest.mark.parametrize("form", ["csr", "csc", "coo", "bsr", "dia"])
 @pytest.mark.parametrize("compressed", [True, False])
 def test_every_form_that_scipy_writes_is_read(tmp_path: Path, form: str, compressed: bool) -> None:

@@ -84,7 +84,10 @@ def _member(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> npt.
             return np.memmap(path, dtype=dtype, mode="r", offset=offset, shape=shape).view(np.ndarray)
     with archive.open(info) as stream:
         array: npt.NDArray[Any] = np.lib.format.read_array(stream, allow_pickle=False)
-    array.setflags(write=False)
+    holder: Any = array
+    while isinstance(holder, np.ndarray):  # what it is a view of as well: it need not be copied to be kept as it is
+        holder.setflags(write=False)
+        holder = holder.base
     return array
 
 

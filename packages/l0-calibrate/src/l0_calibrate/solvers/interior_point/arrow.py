@@ -25,7 +25,7 @@ from l0_calibrate.threads import Threads
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
-_SQUARES, _SHARE = 4, 8
+_SQUARES, _SHARE = 4, 16
 """Most squares for what branches leave for the root, and elements of the factor for each element of spare ones."""
 
 _SCATTERED = 10.0
