@@ -28,7 +28,7 @@ from l0_calibrate.options import Options
 from l0_calibrate.postconditions import check_selection, check_weights
 from l0_calibrate.replicates import calibrate_replicates
 from l0_calibrate.reuse import reuse_selection
-from l0_calibrate.selectors.base import Budget
+from l0_calibrate.selectors.base import Budget, Selected
 from l0_calibrate.solvers import Stop, Task
 from l0_calibrate.solvers.base import Machine, Solution, Solver, Start
 from l0_calibrate.solvers.primal_dual import PrimalDualSolver
@@ -254,6 +254,41 @@ def test_a_file_of_something_else_is_not_written_over_by_a_checkpoint(resume: bo
         assert calibrate(asked, keep=11, checkpoint=own).kept == 11  # begun anew, as asked
 
 
+def test_a_checkpoint_holds_all_of_a_selection(tmp_path: Path) -> None:
+    asked, options, store = problem(), Options(keep=2), Checkpoint(tmp_path / "c.npz", resume=True)
+    chances = np.linspace(0.01, 0.09, N)
+    selection = Selection(np.array([3, 7]), N, ["must", "random"], np.arange(N), chances)
+    store.store(asked, options, Selected(selection, Start(np.array([2.0, 3.0]), np.arange(M), 0.5), ("one", "two")))
+    again = store.load(asked, options)
+    assert again is not None
+    assert again.start is not None
+    for name in ("indices", "total", "kinds", "scores", "inclusion_probabilities"):
+        np.testing.assert_array_equal(getattr(again.selection, name), getattr(selection, name), err_msg=name)
+    np.testing.assert_array_equal(again.start.u, [2.0, 3.0])
+    np.testing.assert_array_equal(again.start.y, np.arange(M))
+    assert again.start.mass_dual == 0.5
+    assert again.notes == ("one", "two")
+
+
+@pytest.mark.parametrize(
+    ("name", "first", "second"),
+    [
+        ("must_keep", np.arange(N) < 3, np.arange(N) >= N - 3),
+        ("never_keep", np.arange(N) < 3, np.arange(N) >= N - 3),
+        ("groups", PAIRS, np.roll(PAIRS, 1)),
+        ("seed", 1, 2),
+    ],
+)
+def test_a_checkpoint_of_as_many_flags_or_groups_but_others_is_refused(
+    name: str, first: Any, second: Any, tmp_path: Path
+) -> None:
+    asked, store = problem(), Checkpoint(tmp_path / "c.npz", resume=True)
+    store.store(asked, Options(keep=10, **{name: first}), Selected(Selection(np.arange(10), N)))
+    assert store.load(asked, Options(keep=10, **{name: first})) is not None
+    with pytest.raises(InputError, match=f"its options have {name}="):
+        store.load(asked, Options(keep=10, **{name: second}))
+
+
 @pytest.mark.parametrize("keep", [8, 12, 24])
 def test_an_earlier_selection_is_used_again_by_whole_groups(keep: int) -> None:
     asked = problem()
@@ -335,6 +370,29 @@ def test_each_domain_gets_its_part_of_the_time(monkeypatch: pytest.MonkeyPatch) 
     calibrate_domains(halves(), "side", Options(time_limit=30.0, solver="primal_dual"))
     assert given[0] <= 15.0
     assert 15.0 < given[1] <= 30.0
+
+
+def test_replicates_get_what_the_main_fit_left_of_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[float | None] = []
+
+    def noted(asked: CalibrationProblem, options: Options, **more: Any) -> Any:
+        given.append(options.time_limit)
+        return calibrate(asked, options, **more)
+
+    def long(asked: CalibrationProblem, options: Options, **more: Any) -> Any:
+        return attrs.evolve(calibrate(asked, options, **more), timings={"total": 20.0})
+
+    monkeypatch.setattr("l0_calibrate.replicates.calibrate", noted)
+    monkeypatch.setattr("l0_calibrate.domains.calibrate", long)
+    asked = halves()
+    twice = np.column_stack((asked.initial_weights, asked.initial_weights))
+    calibrate_replicates(long(asked, Options(time_limit=30.0)), twice)
+    assert given[0] <= 5.0 < given[1] <= 10.0
+    given.clear()
+    # A domain's replicates have a part of their own of what is left: what its main fit took is not taken off again.
+    calibrate_domains(asked, "side", Options(time_limit=48.0), replicate_weights=twice[:, :1])
+    assert len(given) == 2
+    assert min(given) > 10.0
 
 
 def test_what_any_solver_makes_of_areas_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -251,6 +251,12 @@ def test_sparse_regression_begins_anew_with_another_rate_and_from_a_loaded_state
     assert float(model.bias.detach()) - before == pytest.approx(lr, rel=1e-4)
 
 
+def test_sparse_regression_starts_where_its_seed_says():
+    first, again, other = (SparseL0Linear(20, seed=seed).log_alpha for seed in (1, 1, 2))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
 def test_sparse_regression_refuses_what_it_cannot_use(regression):
     X, y = regression
     model = SparseL0Linear(20)
