@@ -319,6 +319,34 @@ def test_targets_that_no_record_enters_count_in_objective_and_bound_of_domains()
     assert abandoned[-1]
 
 
+def test_a_target_that_no_record_enters_is_in_the_dense_bound_and_is_given_up_by_the_capped_loss() -> None:
+    keep = Options(keep=4, dense_bound=True)
+    plain, more = (calibrate_domains(halves(extra), "side", keep).dense_bound for extra in (False, True))
+    assert plain is not None
+    assert more == pytest.approx((6 * plain + 1.0) / 7)  # its error is 1, whatever the weights
+    capped = Options(loss="capped", loss_settings={"level": 0.5})
+    fits = [calibrate_domains(halves(extra), "side", capped) for extra in (False, True)]
+    assert 7 * fits[1].objective == pytest.approx(6 * fits[0].objective)
+
+
+def test_records_without_a_weight_do_not_count_where_a_budget_is_shared_out() -> None:
+    asked = halves()
+    weights = np.where(np.arange(N) < 15, 0.0, asked.initial_weights)
+    few = CalibrationProblem(asked.matrix, asked.targets, initial_weights=weights, record_info=asked.record_info)
+    kept = calibrate_domains(few, "side", Options(keep=20)).selection.mask
+    assert (kept[:20].sum(), kept[20:].sum()) == (4, 16)
+
+
+def test_the_status_of_domains_is_that_of_the_worst(monkeypatch: pytest.MonkeyPatch) -> None:
+    statuses = ["stalled", "optimal"]
+
+    def ended(*asked: Any, **more: Any) -> Any:
+        return attrs.evolve(calibrate(*asked, **more), status=statuses.pop())
+
+    monkeypatch.setattr("l0_calibrate.domains.calibrate", ended)
+    assert calibrate_domains(halves(), "side", Options()).status == "stalled"
+
+
 def test_an_error_in_a_domain_names_it() -> None:
     with pytest.raises(InputError, match="side = 'a': ess_at_least=15 cannot be had"):
         calibrate_domains(halves(), "side", Options(keep=20, ess_at_least=15.0))
