@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -467,6 +468,34 @@ def test_json_for_machines_has_null_for_what_is_no_number(tmp_path: Path) -> Non
         raise AssertionError(f"{word} is no JSON")
 
     assert json.loads(result.stdout, parse_constant=refuse)["design_effect"] is None
+
+
+def test_commands_end_with_what_they_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, extra in (("good", False), ("bad", True)):
+        halves(extra).save(tmp_path / name)
+        assert run("check", tmp_path / name).exit_code == int(extra)
+        refused = run("fit", tmp_path / name, "--unreachable", "error", "--out", tmp_path / f"{name}-run")
+        assert (refused.exit_code != 0) == extra
+        assert (tmp_path / f"{name}-run").exists() != extra
+
+    def infeasible(*asked: Any, **more: Any) -> Any:
+        return attrs.evolve(calibrate(*asked, **more), status="infeasible")
+
+    monkeypatch.setattr(sys.modules["l0_calibrate.calibrate"], "calibrate", infeasible)
+    assert run("fit", tmp_path / "good", "--out", tmp_path / "none").exit_code == 1
+    assert (tmp_path / "none" / "weights.parquet").exists()  # the nearest that was found
+
+
+def test_a_run_from_the_command_line_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
+    problem().save(tmp_path / "p")
+    given = ("fit", tmp_path / "p", "--keep", 10, "--checkpoint", tmp_path / "c.npz", "--out", tmp_path / "r")
+    for resumed in (False, True):
+        assert run(*given, *(["--resume"] if resumed else [])).exit_code == 0
+        timings = json.loads((tmp_path / "r" / "result.json").read_text())["timings"]
+        assert ("select" in timings) != resumed
+    wrong = run(*given, "--by", "side")
+    assert wrong.exit_code == 2
+    assert "each domain is a run of its own" in " ".join(wrong.output.replace("│", " ").split())
 
 
 def test_a_weight_column_without_microdata_is_refused(tmp_path: Path) -> None:
