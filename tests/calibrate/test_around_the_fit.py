@@ -20,9 +20,11 @@ from l0_calibrate.microcalibrate.settings import TrainingOptions
 from l0_calibrate.options import Options
 from l0_calibrate.replicates import calibrate_replicates, read_replicates
 from l0_calibrate.result import result as result_module
-from l0_calibrate.result.diagnostics import diagnose
+from l0_calibrate.result.diagnostics import diagnose, diagnostics_of
 from l0_calibrate.result.report import report_of_folder
-from l0_calibrate.solvers.base import Machine
+from l0_calibrate.result.tables import RunTables
+from l0_calibrate.solvers.base import Machine, Solution
+from l0_calibrate.spread_search import spread_for_ess
 from l0_core import InputError
 
 
@@ -166,6 +168,41 @@ def test_a_wanted_effective_sample_size_is_reached(problem, fields):
         calibrate(problem, ess_at_least=2 * problem.n_records, **fields)
 
 
+@pytest.mark.parametrize("first", [1e-4, 0.03, 50.0])
+@pytest.mark.parametrize("turn", [1.0, -1.0])
+def test_the_spread_that_is_found_is_that_of_the_fit_that_comes_with_it(first, turn):
+    seen = {}
+
+    def fit(spread, start):
+        # Its effective sample size is 100 s / (s + 0.03): half of the records at a spread s of 0.03.
+        unevenness = (0.03 / spread) ** (0.5 * turn)
+        u = 1.0 + unevenness * np.where(np.arange(100) % 2, 1.0, -1.0)
+        seen[spread] = Solution(u, np.zeros(1), np.zeros(1), 0.0, 0.0, "optimal", 1, 0.0)
+        return seen[spread]
+
+    for wanted in (20.0, 60.0):
+        found, spread = spread_for_ess(fit, wanted, np.ones(100), first)
+        assert found is seen[spread]
+        ess = found.u.sum() ** 2 / (found.u @ found.u)
+        assert ess >= wanted
+        if turn > 0.0:
+            assert ess <= 1.02 * wanted  # the least spread, nearly
+
+
+@pytest.mark.parametrize("edge", np.geomspace(0.002, 0.9, 9))
+def test_the_spread_of_the_fit_is_told_where_the_last_tries_fell_short(edge):
+    seen = {}
+
+    def fit(spread, start):
+        u = np.concatenate((np.ones(90 if spread >= edge else 10), np.zeros(10 if spread >= edge else 90)))
+        seen[spread] = Solution(u, np.zeros(1), np.zeros(1), 0.0, 0.0, "optimal", 1, 0.0)
+        return seen[spread]
+
+    found, spread = spread_for_ess(fit, 60.0, np.ones(100), 3e-3)
+    assert found is seen[spread]
+    assert found.u.sum() == 90
+
+
 def test_a_result_says_in_a_line_what_it_is(problem):
     text = repr(calibrate(problem, keep=300, max_weight_ratio=5))
     assert text.startswith("CalibrationResult(optimal: 300 of 5,000 records, 167 targets, loss 0.03")
@@ -204,6 +241,39 @@ def test_a_seed_that_is_none_is_refused_wherever_it_comes_in(problem, seed):
 def test_a_seed_may_be_one_of_numpys():
     assert type(Options(seed=np.int64(3)).seed) is int
     assert TrainingOptions(seed=np.uint8(3), epochs=np.int64(4)).epochs == 4
+
+
+@pytest.mark.parametrize(("keep", "largest"), [(None, 6.0), (2, 4.0)])
+def test_tables_of_a_run_by_hand(keep, largest):
+    targets = pd.DataFrame({"name": ["a", "b", "c", "d"], "target": [100.0, 100.0, -10.0, 0.5], "area": list("xyyx")})
+    targets = targets.assign(estimate=[110.0, 50.0, -12.0, 0.4], initial_estimate=0.0)
+    records = pd.DataFrame({"record_id": [1, 2, 3], "initial_weight": [1.0, 2.0, 3.0], "weight": [6.0, 2.0, 0.0]})
+    run = RunTables({"options": {"keep": keep, "share": None}}, targets, records)
+    np.testing.assert_allclose(run.errors_after, [0.1, -0.5, -0.2, -0.1])
+    np.testing.assert_allclose(run.errors_before, [-1.0, -1.0, 1.0, -0.5])
+    assert run.worst(3)["name"].tolist() == ["b", "c", "a"]
+    groups = run.groups()["area"]
+    assert groups.index.tolist() == ["y", "x"]  # the one with the larger errors first
+    np.testing.assert_allclose(groups[["before", "after", "share"]], [[1.0, 0.35, 0.7 / 0.9], [0.75, 0.1, 0.2 / 0.9]])
+    assert run.heaviest(1)["share"].tolist() == [0.75]
+    assert run.diagnostics.max_ratio == largest
+    assert run.diagnostics_before.max_ratio == 1.0
+
+
+def test_diagnostics_by_hand():
+    weights = np.concatenate((np.zeros(50), np.full(198, 1.0), [5.0, 7.0]))
+    errors = np.array([0.1, -0.1, 3.0, 0.0, 0.2])
+    found = diagnostics_of(errors, weights, np.full(250, 0.5))
+    assert found.loss == pytest.approx(3.4 / 5)
+    assert found.loss_capped == pytest.approx(1.4 / 5)
+    assert found.within_10_percent == 3 / 5  # 10 % is within 10 %
+    assert found.worst_error == 3.0
+    assert found.kept == 200
+    assert found.ess == pytest.approx(210**2 / (198 + 25 + 49))
+    assert found.design_effect == pytest.approx(200 / found.ess)
+    assert found.max_ratio == pytest.approx(7 / (0.5 * 250 / 200))
+    assert found.top_share == pytest.approx(12 / 210)  # two of the 200 kept
+    assert diagnostics_of(errors, weights[-20:], np.ones(20)).top_share == pytest.approx(7 / 30)
 
 
 def test_the_report_is_one_offline_page(problem, tmp_path):

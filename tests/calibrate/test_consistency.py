@@ -244,6 +244,13 @@ def test_copies_are_compared_and_stand_in_by_their_names() -> None:
     assert len(asked(twice, labels, np.tile(values, 2)).agreeing_copies) == len(names)
 
 
+def test_differences_of_totals_below_one_are_relative_to_one() -> None:
+    row = np.arange(1.0, 41.0)
+    (entry,) = asked(sp.csr_array([row, row]), ["old", "new"], np.array([0.2, 0.5])).disagreements
+    assert entry.relative == pytest.approx(entry.difference)
+    assert abs(entry.difference) == pytest.approx(0.3)
+
+
 def test_a_search_cut_short_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     matrix, names, values = consistent()
     monkeypatch.setattr(partitions, "effort", lambda entries: 0)
@@ -269,6 +276,20 @@ def test_few_records_are_named_as_such() -> None:
     for records, by_chance in ((30, False), (29, True)):
         some = asked(sp.csr_array([half[:records]] * 2), ["x", "y"], np.array([100.0, 40.0]))
         assert [(entry.kind, entry.by_chance) for entry in some.disagreements] == [("copy", by_chance)]
+
+
+def test_sums_that_may_hold_by_chance_say_nothing_of_what_is_wrong() -> None:
+    amounts, j = np.arange(1.0, 61.0), np.arange(60)
+    members = {"all": j < 60, "most": j >= 10, "some": j < 40, "inner": (j >= 10) & (j < 40)}
+    members |= {"few": j < 10, "odd": (j < 10) & (j % 2 == 1), "even": (j < 10) & (j % 2 == 0)}
+    rows = np.array([np.where(inside, amounts, 0.0) for inside in members.values()])
+    values = rows.sum(axis=1)
+    values[list(members).index("few")] *= 2.0
+    values[list(members).index("odd")] *= 7.0
+    found = {entry.whole: entry for entry in asked(sp.csr_array(rows), list(members), values).disagreements}
+    assert found["few"].by_chance
+    for whole in ("all", "some"):
+        assert found[whole].remedy.startswith("look at few: 55 in the place of 110 would settle all 2 sums")
 
 
 def test_what_tolerances_make_up_for_is_no_fault() -> None:

@@ -41,6 +41,12 @@ def mask(text: str) -> list[bool]:
     return Evaluator(FRAME).mask(parse_condition(text)).tolist()
 
 
+def test_columns_of_text_are_compared_by_their_text() -> None:
+    frame = pd.DataFrame({"home": ["CA", "NY", "TX"], "work": ["NY", "NY", "TX"]})
+    assert Evaluator(frame).mask(parse_condition("home == work")).tolist() == [False, True, True]
+    assert Evaluator(frame).mask(parse_condition("home != work")).tolist() == [True, False, False]
+
+
 # ---------------------------------------------------------------------- the grammar
 
 
@@ -179,6 +185,9 @@ def test_a_target_sums_or_counts_what_it_says(target: dict[str, object], row: li
 def test_float32_is_kept_only_where_it_is_exact() -> None:
     assert problem(sum_of=["people", "elderly"]).matrix.dtype == np.float32
     assert problem(sum_of="wages").matrix.dtype == np.float64
+    wide, narrow = Target("w", 1.0, sum_of="wages"), Target("p", 1.0, count_of="people")
+    for both in ([wide, narrow], [narrow, wide]):
+        assert CalibrationProblem.from_microdata(FRAME, both, weight="initial_weight").matrix.dtype == np.float64
 
 
 def test_ids_weights_and_information_come_along() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ from l0_calibrate.options import Options
 from l0_calibrate.postconditions import check_selection, check_weights
 from l0_calibrate.replicates import calibrate_replicates
 from l0_calibrate.reuse import reuse_selection
-from l0_calibrate.selectors.base import Budget
+from l0_calibrate.selectors.base import Budget, Selected
 from l0_calibrate.solvers import Stop, Task
 from l0_calibrate.solvers.base import Machine, Solution, Solver, Start
 from l0_calibrate.solvers.primal_dual import PrimalDualSolver
@@ -254,6 +255,41 @@ def test_a_file_of_something_else_is_not_written_over_by_a_checkpoint(resume: bo
         assert calibrate(asked, keep=11, checkpoint=own).kept == 11  # begun anew, as asked
 
 
+def test_a_checkpoint_holds_all_of_a_selection(tmp_path: Path) -> None:
+    asked, options, store = problem(), Options(keep=2), Checkpoint(tmp_path / "c.npz", resume=True)
+    chances = np.linspace(0.01, 0.09, N)
+    selection = Selection(np.array([3, 7]), N, ["must", "random"], np.arange(N), chances)
+    store.store(asked, options, Selected(selection, Start(np.array([2.0, 3.0]), np.arange(M), 0.5), ("one", "two")))
+    again = store.load(asked, options)
+    assert again is not None
+    assert again.start is not None
+    for name in ("indices", "total", "kinds", "scores", "inclusion_probabilities"):
+        np.testing.assert_array_equal(getattr(again.selection, name), getattr(selection, name), err_msg=name)
+    np.testing.assert_array_equal(again.start.u, [2.0, 3.0])
+    np.testing.assert_array_equal(again.start.y, np.arange(M))
+    assert again.start.mass_dual == 0.5
+    assert again.notes == ("one", "two")
+
+
+@pytest.mark.parametrize(
+    ("name", "first", "second"),
+    [
+        ("must_keep", np.arange(N) < 3, np.arange(N) >= N - 3),
+        ("never_keep", np.arange(N) < 3, np.arange(N) >= N - 3),
+        ("groups", PAIRS, np.roll(PAIRS, 1)),
+        ("seed", 1, 2),
+    ],
+)
+def test_a_checkpoint_of_as_many_flags_or_groups_but_others_is_refused(
+    name: str, first: Any, second: Any, tmp_path: Path
+) -> None:
+    asked, store = problem(), Checkpoint(tmp_path / "c.npz", resume=True)
+    store.store(asked, Options(keep=10, **{name: first}), Selected(Selection(np.arange(10), N)))
+    assert store.load(asked, Options(keep=10, **{name: first})) is not None
+    with pytest.raises(InputError, match=f"its options have {name}="):
+        store.load(asked, Options(keep=10, **{name: second}))
+
+
 @pytest.mark.parametrize("keep", [8, 12, 24])
 def test_an_earlier_selection_is_used_again_by_whole_groups(keep: int) -> None:
     asked = problem()
@@ -282,6 +318,34 @@ def test_targets_that_no_record_enters_count_in_objective_and_bound_of_domains()
     abandoned = calibrate_domains(asked, "side", capped).abandoned
     assert abandoned is not None
     assert abandoned[-1]
+
+
+def test_a_target_that_no_record_enters_is_in_the_dense_bound_and_is_given_up_by_the_capped_loss() -> None:
+    keep = Options(keep=4, dense_bound=True)
+    plain, more = (calibrate_domains(halves(extra), "side", keep).dense_bound for extra in (False, True))
+    assert plain is not None
+    assert more == pytest.approx((6 * plain + 1.0) / 7)  # its error is 1, whatever the weights
+    capped = Options(loss="capped", loss_settings={"level": 0.5})
+    fits = [calibrate_domains(halves(extra), "side", capped) for extra in (False, True)]
+    assert 7 * fits[1].objective == pytest.approx(6 * fits[0].objective)
+
+
+def test_records_without_a_weight_do_not_count_where_a_budget_is_shared_out() -> None:
+    asked = halves()
+    weights = np.where(np.arange(N) < 15, 0.0, asked.initial_weights)
+    few = CalibrationProblem(asked.matrix, asked.targets, initial_weights=weights, record_info=asked.record_info)
+    kept = calibrate_domains(few, "side", Options(keep=20)).selection.mask
+    assert (kept[:20].sum(), kept[20:].sum()) == (4, 16)
+
+
+def test_the_status_of_domains_is_that_of_the_worst(monkeypatch: pytest.MonkeyPatch) -> None:
+    statuses = ["stalled", "optimal"]
+
+    def ended(*asked: Any, **more: Any) -> Any:
+        return attrs.evolve(calibrate(*asked, **more), status=statuses.pop())
+
+    monkeypatch.setattr("l0_calibrate.domains.calibrate", ended)
+    assert calibrate_domains(halves(), "side", Options()).status == "stalled"
 
 
 def test_an_error_in_a_domain_names_it() -> None:
@@ -337,6 +401,29 @@ def test_each_domain_gets_its_part_of_the_time(monkeypatch: pytest.MonkeyPatch) 
     assert 15.0 < given[1] <= 30.0
 
 
+def test_replicates_get_what_the_main_fit_left_of_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[float | None] = []
+
+    def noted(asked: CalibrationProblem, options: Options, **more: Any) -> Any:
+        given.append(options.time_limit)
+        return calibrate(asked, options, **more)
+
+    def long(asked: CalibrationProblem, options: Options, **more: Any) -> Any:
+        return attrs.evolve(calibrate(asked, options, **more), timings={"total": 20.0})
+
+    monkeypatch.setattr("l0_calibrate.replicates.calibrate", noted)
+    monkeypatch.setattr("l0_calibrate.domains.calibrate", long)
+    asked = halves()
+    twice = np.column_stack((asked.initial_weights, asked.initial_weights))
+    calibrate_replicates(long(asked, Options(time_limit=30.0)), twice)
+    assert given[0] <= 5.0 < given[1] <= 10.0
+    given.clear()
+    # A domain's replicates have a part of their own of what is left: what its main fit took is not taken off again.
+    calibrate_domains(asked, "side", Options(time_limit=48.0), replicate_weights=twice[:, :1])
+    assert len(given) == 2
+    assert min(given) > 10.0
+
+
 def test_what_any_solver_makes_of_areas_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     how: dict[str, Any] = {"areas": PAIRS, "solver": "primal_dual"}
     assert "of no use to solver 'primal_dual'" in calibrate(problem(), **how).notes[-1]
@@ -381,6 +468,34 @@ def test_json_for_machines_has_null_for_what_is_no_number(tmp_path: Path) -> Non
         raise AssertionError(f"{word} is no JSON")
 
     assert json.loads(result.stdout, parse_constant=refuse)["design_effect"] is None
+
+
+def test_commands_end_with_what_they_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, extra in (("good", False), ("bad", True)):
+        halves(extra).save(tmp_path / name)
+        assert run("check", tmp_path / name).exit_code == int(extra)
+        refused = run("fit", tmp_path / name, "--unreachable", "error", "--out", tmp_path / f"{name}-run")
+        assert (refused.exit_code != 0) == extra
+        assert (tmp_path / f"{name}-run").exists() != extra
+
+    def infeasible(*asked: Any, **more: Any) -> Any:
+        return attrs.evolve(calibrate(*asked, **more), status="infeasible")
+
+    monkeypatch.setattr(sys.modules["l0_calibrate.calibrate"], "calibrate", infeasible)
+    assert run("fit", tmp_path / "good", "--out", tmp_path / "none").exit_code == 1
+    assert (tmp_path / "none" / "weights.parquet").exists()  # the nearest that was found
+
+
+def test_a_run_from_the_command_line_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
+    problem().save(tmp_path / "p")
+    given = ("fit", tmp_path / "p", "--keep", 10, "--checkpoint", tmp_path / "c.npz", "--out", tmp_path / "r")
+    for resumed in (False, True):
+        assert run(*given, *(["--resume"] if resumed else [])).exit_code == 0
+        timings = json.loads((tmp_path / "r" / "result.json").read_text())["timings"]
+        assert ("select" in timings) != resumed
+    wrong = run(*given, "--by", "side")
+    assert wrong.exit_code == 2
+    assert "each domain is a run of its own" in " ".join(wrong.output.replace("│", " ").split())
 
 
 def test_a_weight_column_without_microdata_is_refused(tmp_path: Path) -> None:

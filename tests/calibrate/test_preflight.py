@@ -99,6 +99,12 @@ def test_reach_is_that_of_linear_programming(
         assert (f"target_{i}" in lost) == (not met)
 
 
+def test_totals_that_meet_a_bound_but_for_what_float32_took_are_within_reach() -> None:
+    tenth = np.full((1, 6), 0.1, dtype=np.float32)  # a little more than 0.1
+    assert "out_of_reach" not in findings(CalibrationProblem(tenth, [1.2]), min_weight_ratio=2.0)
+    assert "out_of_reach" in findings(CalibrationProblem(tenth, [1.19]), min_weight_ratio=2.0)
+
+
 @pytest.mark.parametrize("bounds", [(-1.0, 2.0), (3.0, 2.0), (0.0, 0.0), (0.0, float("nan"))])
 def test_bounds_that_cannot_be_are_refused(bounds: tuple[float, float]) -> None:
     with pytest.raises(InputError, match="ratio bounds"):

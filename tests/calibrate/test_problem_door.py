@@ -224,6 +224,10 @@ REFUSED = {
     "loss weights all zero": (lambda: problem(loss_weights=[0, 0]), "all loss weights are zero"),
     "negative loss weight": (lambda: problem(loss_weights=[2, -1]), "the loss weight of target 'target_1'"),
     "info of a wrong length": (lambda: problem(target_info=pd.DataFrame({"a": [1]})), "target_info must have 2 rows"),
+    "info with a column twice": (
+        lambda: problem(record_info=pd.DataFrame(np.ones((3, 2)), columns=["a", "a"])),
+        "record_info has the column 'a' twice",
+    ),
     "unknown group column": (
         lambda: problem(target_info=pd.DataFrame({"family": ["a", "b"]}), groups="famly"),
         "did you mean 'family'",

@@ -139,8 +139,15 @@ def test_ids_in_csv_are_what_is_written(tmp_path: Path) -> None:
 
 def test_only_an_empty_field_of_a_csv_is_missing(tmp_path: Path) -> None:
     path = tmp_path / "r.csv"
-    path.write_text("record_id,state\n1,NA\n2,\n3,null\n", encoding="utf-8")
-    assert read_table(path)["state"].isna().tolist() == [False, True, False]
+    path.write_text('record_id,state\n1,NA\n2,\n3,null\n4,""\n', encoding="utf-8")
+    assert read_table(path)["state"].isna().tolist() == [False, True, False, True]
+
+
+def test_a_text_of_several_lines_is_one_field_of_a_csv_of_any_length(tmp_path: Path) -> None:
+    notes = pd.Series([f"{i}\n" * 400 for i in range(2_000)])  # several of the blocks that a file is read in
+    notes.to_frame("note").to_csv(tmp_path / "r.csv", index=False)
+    assert (tmp_path / "r.csv").stat().st_size > 2**21
+    assert read_table(tmp_path / "r.csv")["note"].tolist() == notes.tolist()
 
 
 @given(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=20))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+import attrs
 import numpy as np
 import pandas as pd
 import pytest
@@ -49,6 +50,11 @@ def test_balanced_groups_count_the_same():
     assert weights.mean() == pytest.approx(1.0)
     tripled = balance_targets(made(), "level", {"nation": 3.0}).loss_weights
     assert tripled[:2].sum() == pytest.approx(3 * tripled[2:].sum())
+    own = np.arange(1.0, 9.0)
+    weights = balance_targets(attrs.evolve(made(), loss_weights=own), "level").loss_weights
+    assert weights[:2].sum() == pytest.approx(weights[2:].sum())
+    for group in (slice(2), slice(2, 8)):  # within a group targets count as they did
+        np.testing.assert_allclose(weights[group] / weights[group].sum(), own[group] / own[group].sum())
     with pytest.raises(InputError, match="no column 'levels'; did you mean 'level'"):
         balance_targets(made(), "levels")
 

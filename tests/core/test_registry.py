@@ -185,7 +185,17 @@ BROKEN = {
         ),
         "specifies no hook l0_x",
     ),
+    "a kind with the hook of another": (
+        types.SimpleNamespace(
+            l0_kinds=hookimpl(lambda: [(PluginKind("x", "l0_gates", "l0_core.gates:GateStrategy"), object())])
+        ),
+        "that of another kind",
+    ),
     "a wrapper": (types.SimpleNamespace(l0_gates=hookimpl(wrapper=True)(wrapping)), "must not be a wrapper"),
+    "a wrapper of the old kind": (
+        types.SimpleNamespace(l0_gates=hookimpl(hookwrapper=True)(wrapping)),
+        "must not be a wrapper",
+    ),
 }
 
 
@@ -274,6 +284,16 @@ def test_a_setting_that_is_none_lists_those_there_are():
     # An error inside of the constructor is its own.
     with pytest.raises(InputError, match="positive and finite"):
         l0_core.get_distribution("hard_concrete", temperature=-1.0)
+
+
+def test_a_constructor_that_fails_by_itself_is_no_error_of_the_input(monkeypatch):
+    def fails(temperature=1.0):
+        raise ValueError("by itself")
+
+    monkeypatch.setattr("l0_core.distributions.hard_concrete.HardConcrete", fails)
+    with pytest.raises(ValueError, match="by itself") as caught:
+        l0_core.get_distribution("hard_concrete")
+    assert not isinstance(caught.value, InputError)
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from l0_core import InputError
 from l0_gates.descent import DescentSettings, Regression, best_subset, descend, path
 from l0_gates.descent.kernels import coordinate_minimiser
 from l0_gates.descent.losses import LogisticLoss
+from l0_gates.descent.point import Point, relax
 
 
 def data(seed, rows=30, coordinates=8, support=3, noise=0.3):
@@ -155,8 +156,9 @@ def test_bounds_that_exclude_zero_force_a_coordinate_in():
     lower[4] = 0.5
     fit = descend(Regression(matrix, response, lower=lower), 1e6)
     np.testing.assert_array_equal(fit.support, [4])
-    with pytest.raises(InputError, match="must be in the model"):
-        best_subset(Regression(matrix, response, lower=0.1), 3)
+    for bounds in ({"lower": 0.1}, {"upper": -0.1}):
+        with pytest.raises(InputError, match="must be in the model"):
+            best_subset(Regression(matrix, response, **bounds), 3)
 
 
 @settings(deadline=None, max_examples=25)
@@ -217,6 +219,18 @@ def test_the_path_falls_in_price_and_loss_and_recovers_the_truth():
     assert any(np.array_equal(fit.support, np.flatnonzero(truth)) for fit in fits)
     given_prices = path(Regression(matrix, response), prices=[1.0, 30.0, 5.0])
     assert [fit.l0 for fit in given_prices] == [30.0, 5.0, 1.0]
+
+
+def test_a_copy_of_a_point_stays_where_it_is():
+    matrix, response, _ = data(5)
+    point = Point(Regression(matrix + 1.0, response, intercept=True), np.zeros(8), 0.0)
+    twin, before = point.copy(), point.copy().__dict__
+    relax(twin, np.zeros(8), np.arange(8), DescentSettings())
+    assert twin.value() < point.value()
+    fresh = Point(point.problem, np.zeros(8), 0.0)
+    for name in ("coefficients", "residual", "shift"):
+        for same in (point.__dict__, before):
+            np.testing.assert_array_equal(same[name], getattr(fresh, name), err_msg=name)
 
 
 def test_must_keep_is_kept_and_the_rest_is_the_best():

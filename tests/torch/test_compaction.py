@@ -250,6 +250,13 @@ def test_layers_with_hooks_stay_whole():
     assert compact(model, torch.randn(3, 6))[0].out_features == 6
 
 
+def test_a_constant_that_is_not_finite_stays_where_it_is():
+    model = nn.Sequential(nn.Linear(3, 3), nn.ReLU(), nn.Linear(3, 2))
+    with torch.no_grad():
+        model[0].weight[1], model[0].bias[1] = 0.0, float("inf")
+    assert compact(model)[0].out_features == 3
+
+
 def gated_pair() -> nn.Sequential:
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 2)).eval()

@@ -238,6 +238,25 @@ def test_sparse_regression_in_slices_is_that_in_one(regression):
     assert list(sliced.state_dict()) == ["weight", "bias", "log_alpha"]
 
 
+@pytest.mark.parametrize("change", ["lr", "state"])
+def test_sparse_regression_begins_anew_with_another_rate_and_from_a_loaded_state(regression, change):
+    X, y = regression
+    model = SparseL0Linear(20, seed=1).fit(X, y - y.mean(), lr=0.01, epochs=40)
+    if change == "state":
+        model.load_state_dict(model.state_dict())
+    before = float(model.bias.detach())
+    lr = 0.05 if change == "lr" else 0.01
+    model.fit(X, y, lr=lr, epochs=1)
+    # The first step of Adam is as long as its rate, whatever the gradient; a later one is not.
+    assert float(model.bias.detach()) - before == pytest.approx(lr, rel=1e-4)
+
+
+def test_sparse_regression_starts_where_its_seed_says():
+    first, again, other = (SparseL0Linear(20, seed=seed).log_alpha for seed in (1, 1, 2))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
 def test_sparse_regression_refuses_what_it_cannot_use(regression):
     X, y = regression
     model = SparseL0Linear(20)

@@ -45,6 +45,13 @@ def test_a_rule_names_the_layers_and_a_single_layer_is_replaced():
     assert isinstance(gate_module(nn.Linear(3, 3)), L0Linear)
 
 
+@pytest.mark.parametrize("layer", [nn.Linear(3, 3), nn.Conv2d(3, 3, 3), nn.Embedding(3, 3)])
+@pytest.mark.parametrize("training", [False, True])
+def test_a_gated_layer_is_in_the_mode_of_the_one_it_replaces(layer, training):
+    gated = gate_module(layer.train(training), "output")
+    assert {module.training for module in gated.modules()} == {training}
+
+
 def test_a_shared_layer_gets_one_set_of_gates():
     shared = nn.Linear(4, 4)
     gated = gate_module(nn.Sequential(shared, nn.ReLU(), shared))

@@ -57,10 +57,14 @@ class Panels:
         return values[int(offsets[k]) : int(offsets[k + 1])].reshape(own, width)
 
     def squares(self) -> FloatArray:
-        """The panel of the root and the spare ones, shape (squares, root, root), in place."""
+        """The panel of the root and the spare ones, shape (squares, root, root), in place; one of a root without rows.
+
+        A root has none where the blocks share no row.
+        """
         values, offsets, row_edges, _, _ = self.arrays
         own = int(row_edges[-1] - row_edges[-2])
-        return values[int(offsets[-2]) :].reshape(-1, own, own)
+        kept = values[int(offsets[-2]) :]
+        return kept.reshape(kept.size // own**2 if own else 1, own, own)
 
 
 @fast_jit
