@@ -98,6 +98,7 @@ def test_every_command_helps_with_an_example(monkeypatch, capsys, name):
     assert command(monkeypatch, name, "--help") == 0
     shown = capsys.readouterr().out
     assert f"Example: l0-calibrate {name}" in shown
+    assert "--json" in shown
     assert "--resume needs" not in shown
 
 
@@ -152,7 +153,9 @@ def test_a_run_knows_how_it_was_asked_for_and_replicates_keep_their_names(tmp_pa
     assert shlex.join(str(word) for word in asked) in html.unescape((out / "report.html").read_text())
     del result["command"]  # as a run of an earlier version
     (out / "result.json").write_text(json.dumps(result))
-    assert command(monkeypatch, "report", out) == 0
+    capsys.readouterr()
+    assert command(monkeypatch, "report", out, "--json") == 0
+    assert json.loads(capsys.readouterr().out) == {"report": str(out / "report.html")}
     assert "<code>l0-calibrate " not in (out / "report.html").read_text()
 
 

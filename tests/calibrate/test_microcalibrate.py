@@ -364,6 +364,23 @@ def test_reweight_by_matrix_in_batches(caplog, tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["log.csv", "log_sparse.csv"]
 
 
+def test_targets_can_be_set():
+    weights, targets, frame = example()
+    options = {"estimate_matrix": frame, "epochs": 20, "learning_rate": 0.02, "noise_level": 0.0}
+    changed, made = Calibration(weights, targets, **options), Calibration(weights, targets * 1.2, **options)
+    changed.targets = targets * 1.2
+    np.testing.assert_array_equal(changed.original_targets, targets * 1.2)
+    for calibration in (changed, made):
+        calibration.calibrate()
+    np.testing.assert_array_equal(changed.weights, made.weights)
+    changed.exclude_targets([changed.target_names[0]])
+    changed.targets = list(targets[1:])
+    np.testing.assert_array_equal(changed.original_targets, [targets[0] * 1.2, *targets[1:]])
+    assert targets[1] != changed.targets[0] * 1.2  # the caller's own array is not touched
+    with pytest.raises(InputError, match="targets"):
+        changed.targets = targets
+
+
 def test_options_are_attributes_that_can_be_set():
     weights, targets, frame = example()
     calibration = Calibration(weights, targets, estimate_matrix=frame, learning_rate=0.02)

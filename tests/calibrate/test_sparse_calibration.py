@@ -336,7 +336,8 @@ def test_group_weights():
         ({"lambda_l0": -1.0}, "not negative"),
         ({"lambda_l2": float("nan")}, "finite"),
         ({"lr": 0.0}, "lr must be positive"),
-        ({"epochs": 0}, "epochs must be"),
+        ({"epochs": -1}, "epochs must be"),
+        ({"epochs": 1.5}, "epochs must be"),
         ({"verbose": True, "verbose_freq": 0}, "verbose_freq must be"),
     ],
 )
@@ -353,8 +354,8 @@ def test_bad_input_is_refused_before_anything_changes(change, message):
     ("arguments", "message"),
     [
         ({"n_features": 0}, "n_features"),
-        ({"init_keep_prob": 1.0}, "init_keep_prob must lie"),
-        ({"init_keep_prob": np.array([0.5, 0.0, 0.5])}, "for weight 1"),
+        ({"init_keep_prob": 1.5}, "init_keep_prob must lie"),
+        ({"init_keep_prob": np.array([0.5, -0.1, 0.5])}, "for weight 1"),
         ({"init_weights": np.array([1.0, -1.0, 1.0])}, "for weight 1"),
         ({"init_weights": np.ones(2)}, r"shape \(3,\)"),
         ({"init_weights": 0.0}, "init_weights are all 0"),

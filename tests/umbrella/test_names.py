@@ -18,8 +18,8 @@ import l0
 MODULES = {
     "distributions": {"HardConcrete"},
     "hard_concrete": {"HardConcrete"},
-    "gates": {"FeatureGate", "HybridGate", "L0Gate", "SampleGate"},
-    "layers": {"L0Conv2d", "L0DepthwiseConv2d", "L0Linear", "SparseMLP", "prune_model"},
+    "gates": {"FeatureGate", "HardConcrete", "HybridGate", "L0Gate", "SampleGate"},
+    "layers": {"HardConcrete", "L0Conv2d", "L0DepthwiseConv2d", "L0Linear", "SparseMLP", "prune_model"},
     "penalties": {
         "PenaltyTracker",
         "TemperatureScheduler",

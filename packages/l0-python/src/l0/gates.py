@@ -8,8 +8,9 @@ from l0._lazy import lazy
 
 if TYPE_CHECKING:
     from l0_torch.gates import FeatureGate, HybridGate, L0Gate, SampleGate
+    from l0_torch.hard_concrete import HardConcrete
 
-__all__ = ["FeatureGate", "HybridGate", "L0Gate", "SampleGate"]
+__all__ = ["FeatureGate", "HardConcrete", "HybridGate", "L0Gate", "SampleGate"]
 
 if not TYPE_CHECKING:  # a checker sees the names above, and that there are no others
     __getattr__, __dir__ = lazy(
@@ -21,5 +22,6 @@ if not TYPE_CHECKING:  # a checker sees the names above, and that there are no o
                 "L0Gate",
                 "SampleGate",
             ),
+            "l0_torch.hard_concrete": ("HardConcrete",),
         },
     )

@@ -25,6 +25,11 @@ def _start(count: int, size: int) -> float:
     return min(count, size - 0.5) / size
 
 
+def _times(values: Tensor, gates: Tensor) -> Tensor:
+    """``values * gates`` in the precision of the values, or in that of the gates where the values are whole numbers."""
+    return values * (gates.to(values.dtype) if values.is_floating_point() else gates)
+
+
 class L0Gate(nn.Module):
     """A vector of Hard Concrete gates to multiply data with.
 
@@ -49,8 +54,12 @@ class L0Gate(nn.Module):
 
     @property
     def temperature(self) -> float:
-        """beta of the gates."""
+        """beta of the gates; set it to anneal."""
         return self.gates.temperature
+
+    @temperature.setter
+    def temperature(self, value: float) -> None:
+        self.gates.temperature = value
 
     @property
     def is_trained(self) -> bool:
@@ -77,7 +86,7 @@ class L0Gate(nn.Module):
             raise InputError(f"x must have {self.size} slices along dimension {dim}, its shape is {tuple(x.shape)}")
         shape = [1] * x.dim()
         shape[dim] = self.size
-        return x * self.get_gates().to(x.dtype).reshape(shape)
+        return _times(x, self.get_gates().reshape(shape))
 
     def get_penalty(self) -> Tensor:
         """The expected number of open gates, a scalar."""
@@ -165,7 +174,7 @@ class SampleGate(L0Gate):
         kept = take(weights, indices)
         scale = self.gates.open_mean()[self._tensor(indices)]
         if isinstance(kept, Tensor):
-            scaled: Any = kept * scale.to(kept)
+            scaled: Any = _times(kept, scale.to(kept.device))
         else:
             scaled = kept * scale.detach().double().cpu().numpy()
         return take(data, indices), scaled, self._tensor(indices)
@@ -209,18 +218,21 @@ class FeatureGate(L0Gate):
         return self
 
     def select_features(self, data: Any) -> tuple[Any, Tensor]:
-        """(the kept columns, their positions in ascending order); the same in train and eval mode."""
-        check_length(data, self.n_features, 1, "features")
+        """(the kept columns, their positions in ascending order); the same in train and eval mode.
+
+        Features are the last dimension of the data, whatever comes before it.
+        """
+        check_length(data, self.n_features, -1, "features")
         indices = self._chosen(self.max_features)
-        return take(data, indices, axis=1), self._tensor(indices)
+        return take(data, indices, axis=-1), self._tensor(indices)
 
     def select_features_with_names(self, data: Any, feature_names: list[str]) -> tuple[Any, list[str]]:
         """(the kept columns, their names)."""
-        check_length(data, self.n_features, 1, "features")
+        check_length(data, self.n_features, -1, "features")
         if len(feature_names) != self.n_features:
             raise InputError(f"there are {self.n_features} features and {len(feature_names)} names")
         indices = self._chosen(self.max_features)
-        return take(data, indices, axis=1), [feature_names[i] for i in indices]
+        return take(data, indices, axis=-1), [feature_names[i] for i in indices]
 
     def get_feature_importance(self) -> Tensor:
         """Shape (n_features,), in [0, 1]: the probability that each feature's gate is open."""
@@ -235,7 +247,8 @@ class HybridGate(nn.Module):
     n_items
         Number of records.
     l0_fraction, random_fraction
-        Shares of the kept records that are learned and that are random; they add up to 1.
+        Shares of ``target_items`` that are learned and that are random; where they add up to less than 1, so many
+        fewer are kept.
     target_items
         How many are kept, 1 to ``n_items``; a fifth of them (at least 1) by default.
     temperature
@@ -259,14 +272,16 @@ class HybridGate(nn.Module):
         wanted = max(1, n_items // 5) if target_items is None else target_items
         self.target_items = check_count(wanted, n_items, "target_items")
         # Shares given as decimals add up to 1 but for a few roundings.
-        if not (l0_fraction >= 0 and random_fraction >= 0 and abs(l0_fraction + random_fraction - 1.0) < 1e-9):
+        both = l0_fraction + random_fraction
+        if not (l0_fraction >= 0 and random_fraction >= 0 and 0 < both < 1.0 + 1e-9):
             raise InputError(
-                f"l0_fraction and random_fraction must not be negative and add up to 1, got {l0_fraction} and "
-                f"{random_fraction}"
+                "l0_fraction and random_fraction must not be negative, nor both 0, nor add up to more than 1, got "
+                f"{l0_fraction} and {random_fraction}"
             )
+        left_out = 1.0 - both if both < 1.0 - 1e-9 else 0.0
         self.l0_fraction, self.random_fraction = float(l0_fraction), float(random_fraction)
         self.seed = seed
-        self.n_l0, self.n_random = share_out(self.target_items, (l0_fraction, random_fraction))
+        self.n_l0, self.n_random, _ = share_out(self.target_items, (l0_fraction, random_fraction, left_out))
         self.l0_gate = SampleGate(n_items, max(1, self.n_l0), temperature, seed=seed)
 
     def fit(self, matrix: Any, totals: Any, *, reference: Any = None, epochs: int = 300, lr: float = 0.05) -> Self:

@@ -15,7 +15,8 @@ from l0_torch.stochastic_gates import named_gates
 def prune_model(model: nn.Module, threshold: float = 0.05) -> nn.Module:
     """Close every gate that is open with a probability below ``threshold``, in place.
 
-    The numbers behind those gates become zero and the gates stay closed in further training.
+    The numbers behind those gates become zero and the gates stay closed in further training. The model is left in
+    eval mode, so that what it gives next is what was pruned.
 
     Parameters
     ----------
@@ -36,4 +37,4 @@ def prune_model(model: nn.Module, threshold: float = 0.05) -> nn.Module:
             layer.prune(closed)
         limit = CLOSED + min(gates.distribution.zero_threshold, gates.opening_logit)
         gates.logits.copy_(torch.where(closed, gates.full_logits().clamp(max=limit), gates.full_logits()))
-    return model
+    return model.eval()

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from l0_core.distributions.hard_concrete import HardConcrete as HardConcreteLaw
 from l0_core.errors import InputError
 from l0_core.penalties.base import price
+from l0_core.selection import check_seed
 from l0_torch.backend import TorchBackend
 from l0_torch.hard_concrete import check_probability, check_size
 from l0_torch.learning import LearningSettings, learns, precision, vector
@@ -65,21 +66,26 @@ class SparseL0Linear(StochasticGates):
         law = HardConcreteLaw(beta, gamma, zeta)
         start = float(law.log_alpha_for(check_probability("init_keep_prob", init_keep_prob)))
         backend = TorchBackend(str(device))
-        super().__init__(law, seed=0 if seed is None else seed)
+        own = 0 if seed is None else check_seed(seed)
+        super().__init__(law, seed=own)
         self.n_features = check_size("n_features", n_features)
         self.fit_intercept = fit_intercept
         self.seed = seed
         self.weight = nn.Parameter(torch.zeros(n_features, device=backend.device))
         self.register_parameter("bias", nn.Parameter(torch.zeros(1, device=backend.device)) if fit_intercept else None)
-        jitter = np.random.default_rng(0 if seed is None else seed).normal(0.0, _JITTER, n_features)
+        jitter = np.random.default_rng(own).normal(0.0, _JITTER, n_features)
         self.log_alpha = nn.Parameter(backend.asarray(start + jitter, "float32"))
         self._optimiser: torch.optim.Adam | None = None
         self._optimised: tuple[float, str, torch.device] | None = None
 
     @property
     def beta(self) -> float:
-        """The temperature, by the paper's name."""
+        """The temperature, by the paper's name; set it to anneal."""
         return self.temperature
+
+    @beta.setter
+    def beta(self, value: float) -> None:
+        self.temperature = value
 
     @property
     def device(self) -> torch.device:

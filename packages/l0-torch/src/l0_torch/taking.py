@@ -13,14 +13,14 @@ from l0_core.errors import InputError
 
 
 def check_length(data: Any, length: int, axis: int, what: str) -> None:
-    """InputError unless the data have ``length`` rows (axis 0) or columns (axis 1)."""
+    """InputError unless the data have ``length`` rows (axis 0) or columns (axis 1, or -1 for the last dimension)."""
     shape = getattr(data, "shape", None)
     if shape is None:
         raise InputError(
             f"data must be a tensor, ndarray, DataFrame or scipy sparse matrix, got {type(data).__name__}; "
             "wrap a list by numpy.asarray"
         )
-    if len(shape) <= axis or shape[axis] != length:
+    if not shape or len(shape) <= axis or shape[axis] != length:
         name = "columns" if axis else "rows"
         raise InputError(
             f"the data must have {length} {name}, one for each of the {what}; their shape is {tuple(shape)}"
@@ -28,7 +28,7 @@ def check_length(data: Any, length: int, axis: int, what: str) -> None:
 
 
 def take(data: Any, indices: npt.NDArray[np.int64], axis: int = 0) -> Any:
-    """The rows (axis 0) or columns (axis 1) at the given positions.
+    """The rows (axis 0) or columns (axis 1, or -1 for the last dimension) at the given positions.
 
     Parameters
     ----------
@@ -45,11 +45,12 @@ def take(data: Any, indices: npt.NDArray[np.int64], axis: int = 0) -> Any:
         return data.index_select(axis, torch.from_numpy(np.array(indices)).to(data.device))
     if isinstance(data, np.ndarray):
         return np.take(data, indices, axis=axis)
+    along_rows = axis == 0 or len(data.shape) == 1
     if hasattr(data, "iloc"):
-        return data.iloc[indices] if axis == 0 else data.iloc[:, indices]
+        return data.iloc[indices] if along_rows else data.iloc[:, indices]
     if hasattr(data, "tocsr") and hasattr(data, "format"):
         form = data.format
-        return (data.tocsr()[indices] if axis == 0 else data.tocsc()[:, indices]).asformat(form)
+        return (data.tocsr()[indices] if along_rows else data.tocsc()[:, indices]).asformat(form)
     raise InputError(f"data must be a tensor, ndarray, DataFrame or scipy sparse matrix, got {type(data).__name__}")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +20,15 @@ class PenaltyTracker:
     Attributes
     ----------
     history
-        The series themselves, by name.
+        The series themselves, by name; one that is not there yet is empty.
     """
 
     def __init__(self) -> None:
-        self.history: dict[str, list[float]] = {}
+        self.history: dict[str, list[float]] = defaultdict(list)
 
     def log(self, name: str, value: float | Tensor) -> None:
         """Append a number (a tensor of one element will do) to the series of that name."""
-        self.history.setdefault(name, []).append(float(value.detach() if isinstance(value, Tensor) else value))
+        self.history[name].append(float(value.detach() if isinstance(value, Tensor) else value))
 
     @property
     def names(self) -> list[str]:
@@ -82,7 +83,7 @@ class PenaltyTracker:
         metrics
             Names of series.
         save_path
-            Where to save the picture; without it, nothing is written and nothing is shown.
+            Where to save the picture; without it, the figure is shown (``matplotlib.pyplot.show``).
 
         Raises
         ------
@@ -97,16 +98,20 @@ class PenaltyTracker:
             known = ", ".join(self.names) or "none"
             raise InputError(f"nothing was logged as {', '.join(unknown) or 'anything'}; logged: {known}")
         try:
+            from matplotlib import pyplot
             from matplotlib.figure import Figure
         except ImportError as error:
             from l0_core.errors import MissingDependencyError
 
             raise MissingDependencyError("plot_history needs matplotlib: pip install matplotlib") from error
-        figure = Figure(figsize=(7.0, 2.4 * len(names)), layout="constrained")
+        make = pyplot.figure if save_path is None else Figure  # pyplot keeps and shows the figures that it made
+        figure = make(figsize=(7.0, 2.4 * len(names)), layout="constrained")
         for axis, name in zip(figure.subplots(len(names), 1, squeeze=False)[:, 0], names, strict=True):
             axis.plot(self.history[name])
             axis.set_ylabel(name)
         figure.axes[-1].set_xlabel("entry")
-        if save_path is not None:
+        if save_path is None:
+            pyplot.show()
+        else:
             figure.savefig(save_path, dpi=150)
         return figure

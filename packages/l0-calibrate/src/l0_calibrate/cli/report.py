@@ -7,12 +7,14 @@ from typing import Annotated
 
 import typer
 
-from l0_calibrate.cli.display import console
+from l0_calibrate.cli.display import console, json_text
+from l0_calibrate.cli.sources import JsonOption
 
 
 def report(
     run: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="Folder that fit wrote.")],
     out: Annotated[Path | None, typer.Option("--out", help="The HTML file; RUN_DIR/report.html by default.")] = None,
+    json_: JsonOption = False,
 ) -> None:
     """Write one HTML file that opens without a network and can be mailed.
 
@@ -21,4 +23,7 @@ def report(
     from l0_calibrate.result.report import report_of_folder
 
     written = report_of_folder(run, run / "report.html" if out is None else out)
-    console().print(f"written: {written}", soft_wrap=True)
+    if json_:
+        print(json_text({"report": str(written)}))
+    else:
+        console().print(f"written: {written}", soft_wrap=True)

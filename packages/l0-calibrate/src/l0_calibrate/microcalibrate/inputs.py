@@ -53,8 +53,15 @@ class CalibrationInputs:
 
     @property
     def targets(self) -> FloatArray:
-        """Shape (included targets,)."""
+        """Shape (included targets,); set them to calibrate to others of the same names."""
         return self.named.values[self.named.included]
+
+    @targets.setter
+    def targets(self, value: Any) -> None:
+        included = self.named.included
+        values = self.named.values.copy()
+        values[included] = vector(value, "targets", int(included.sum()))
+        self.named = attrs.evolve(self.named, values=values)
 
     @property
     def target_names(self) -> npt.NDArray[Any]:

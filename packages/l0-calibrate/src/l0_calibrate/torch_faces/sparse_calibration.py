@@ -17,6 +17,8 @@ from l0_calibrate.torch_faces.weight_training import GatedWeights, TrainingPrice
 from l0_core import HardConcrete, InputError
 from l0_core.backends.numpy import NumpyBackend
 from l0_core.penalties.base import price
+from l0_core.selection import check_seed
+from l0_core.whole_numbers import check_whole
 from l0_torch.backend import TorchBackend
 from l0_torch.hard_concrete import check_size
 from l0_torch.learning import LearningSettings, vector
@@ -25,6 +27,9 @@ from l0_torch.taking import as_matrix, check_length
 
 _LEAST_WEIGHT = 1e-8
 """Where a weight of 0 starts: it has no logarithm. As in l0-python, so that its pipelines start from the same point."""
+
+_LEAST_CHANCE = 1e-6
+"""Where a probability of 0 starts, and as far below 1 one of 1: they have no logit. As in l0-python's arrays."""
 
 _STATE = "l0_training"
 """Name of the training state in the metadata that `torch.nn.Module.state_dict` carries."""
@@ -46,8 +51,8 @@ class SparseCalibrationWeights(StochasticGates):
     beta, gamma, zeta
         Temperature and stretch of the gates.
     init_keep_prob
-        ``sigmoid(log_alpha)`` at first, strictly between 0 and 1; one number or one for each weight. (The
-        probability that a gate is open is larger by the stretch: 0.83 for 0.5 with the default law.)
+        ``sigmoid(log_alpha)`` at first, in [0, 1]; one number or one for each weight. (The probability that a gate
+        is open is larger by the stretch: 0.83 for 0.5 with the default law.) No gate starts beyond 1e-6 or 1 - 1e-6.
     init_weights
         The weights at first, one number or one for each, not all 0; 1 by default, and 0 starts at 1e-8.
     log_weight_jitter_sd, log_alpha_jitter_sd
@@ -87,7 +92,7 @@ class SparseCalibrationWeights(StochasticGates):
         seed: int | None = None,
     ) -> None:
         count = check_size("n_features", n_features)
-        start = 0 if seed is None else seed
+        start = 0 if seed is None else check_seed(seed)
         super().__init__(HardConcrete(beta, gamma, zeta), seed=start)
         self.n_features = count
         self.log_weight_jitter_sd = price(log_weight_jitter_sd)
@@ -95,9 +100,10 @@ class SparseCalibrationWeights(StochasticGates):
         self.use_gates = bool(use_gates)
         self.seed = seed
         keep = _one_each("init_keep_prob", init_keep_prob, count)
-        if not ((keep > 0) & (keep < 1)).all():
-            j = int(np.flatnonzero(~((keep > 0) & (keep < 1)))[0])
-            raise InputError(f"init_keep_prob must lie strictly between 0 and 1, got {keep[j]} for weight {j}")
+        if not ((keep >= 0) & (keep <= 1)).all():
+            j = int(np.flatnonzero(~((keep >= 0) & (keep <= 1)))[0])
+            raise InputError(f"init_keep_prob must lie in [0, 1], got {keep[j]} for weight {j}")
+        keep = np.clip(keep, _LEAST_CHANCE, 1.0 - _LEAST_CHANCE)
         weights = _one_each("init_weights", 1.0 if init_weights is None else init_weights, count)
         if (weights < 0).any():
             j = int(np.flatnonzero(weights < 0)[0])
@@ -125,8 +131,12 @@ class SparseCalibrationWeights(StochasticGates):
 
     @property
     def beta(self) -> float:
-        """The temperature, by the paper's name."""
+        """The temperature, by the paper's name; set it to anneal."""
         return self.temperature
+
+    @beta.setter
+    def beta(self, value: float) -> None:
+        self.temperature = value
 
     @property
     def device(self) -> torch.device:
@@ -212,6 +222,8 @@ class SparseCalibrationWeights(StochasticGates):
         ----------
         M, y
             Shapes (targets, n_features) and (targets,).
+        epochs
+            Steps of Adam, each over all targets; 0 takes none. A parameter whose ``requires_grad`` is off stays.
         loss_type
             ``"mse"``: the sum of squared errors. ``"relative"``: each error is divided by ``|target| + 1`` first.
         verbose
@@ -228,8 +240,8 @@ class SparseCalibrationWeights(StochasticGates):
         InputError
             An unknown ``loss_type``, shapes that do not fit, numbers that are not finite, a price below 0.
         """
-        settings = LearningSettings(epochs, lr)
-        prices = TrainingPrices(price(lambda_l0), price(lambda_l2), settings.lr)
+        steps = check_whole(epochs, 0, "epochs")
+        prices = TrainingPrices(price(lambda_l0), price(lambda_l2), LearningSettings(lr=lr).lr)
         table = self._table(M)
         targets = vector(y, table.shape[0], "y")
         weights = group_weights(targets.size, target_groups, normalize_groups, group_multipliers)
@@ -240,8 +252,9 @@ class SparseCalibrationWeights(StochasticGates):
             lines.begin(target_groups, normalize_groups)
         self._add_weight_jitter()
         log_alpha = self.log_alpha.detach() if self.use_gates else None
-        model = GatedWeights(self.log_weight.detach(), log_alpha, self.distribution, self._memory)
-        train_weights(model, problem, prices, settings.epochs, _nothing if lines is None else lines.after)
+        learns = (self.log_weight.requires_grad, self.log_alpha.requires_grad)
+        model = GatedWeights(self.log_weight.detach(), log_alpha, self.distribution, self._memory, learns)
+        train_weights(model, problem, prices, steps, _nothing if lines is None else lines.after)
         return self
 
     def reset_optimizer(self) -> None:

@@ -93,12 +93,15 @@ class GatedWeights:
         Of the gates.
     memory
         What earlier epochs left.
+    learns
+        Whether ``log_weight`` moves, and whether ``log_alpha`` does.
     """
 
     log_weight: Tensor
     log_alpha: Tensor | None
     law: HardConcrete
     memory: TrainingMemory
+    learns: tuple[bool, bool] = (True, True)
 
     @property
     def dtype(self) -> str:
@@ -108,6 +111,11 @@ class GatedWeights:
     def logits(self) -> Tensor:
         """Of the gates; infinite where there are none: such a gate is open for certain, without a slope."""
         return torch.full_like(self.log_weight, torch.inf) if self.log_alpha is None else self.log_alpha
+
+    def rates(self, rate: float) -> tuple[float, float]:
+        """Step sizes of ``log_weight`` and ``log_alpha``; 0 for what does not learn."""
+        weights, gates = self.learns
+        return rate if weights else 0.0, rate if gates else 0.0
 
     def draws(self) -> Array | None:
         """The noise of the next epoch on the host, None without gates."""
@@ -156,7 +164,7 @@ def _train_fused(
         gradient = linear.rmatvec(slope)
         if shown is not None:
             gradient = gradient * shown
-        state.update(gradient, prices.gate, (prices.rate, prices.rate), prices.square)
+        state.update(gradient, prices.gate, model.rates(prices.rate), prices.square)
         memory.advance()
         watch(epoch + 1)
 
@@ -177,7 +185,7 @@ def _train_on_backend(
         shown = memory.shown(model.log_weight.numel(), prices.dropout, model.dtype)
         factor = 1.0 if shown is None else backend.asarray(shown)
         slope = error.slope(linear.matvec(gated * factor))
-        state.update(linear.rmatvec(slope) * factor, prices.gate, (prices.rate, prices.rate), prices.square)
+        state.update(linear.rmatvec(slope) * factor, prices.gate, model.rates(prices.rate), prices.square)
         log_weight, log_alpha, memory.moments = state.raw()
         model.log_weight.copy_(log_weight)
         if model.log_alpha is not None:

@@ -26,6 +26,12 @@ def check_sizes(name: str, value: Size, dimensions: int, least: int) -> tuple[in
     return tuple(int(size) for size in sizes)
 
 
+def check_as_given(name: str, value: Size, dimensions: int, least: int) -> Size:
+    """The value checked as by `check_sizes`: one number stays one number, as l0-python's layers hold it."""
+    sizes = check_sizes(name, value, dimensions, least)
+    return sizes if isinstance(value, (tuple, list)) else sizes[0]
+
+
 class L0Conv(GatedWeightLayer):
     """Convolution with Hard Concrete gates; the subclasses fix the number of spatial dimensions.
 
@@ -73,8 +79,8 @@ class L0Conv(GatedWeightLayer):
                 f"groups ({groups}) must divide in_channels ({in_channels}) and out_channels ({out_channels})"
             )
         self.kernel_size = check_sizes("kernel_size", kernel_size, self.dimensions, 1)
-        self.stride = check_sizes("stride", stride, self.dimensions, 1)
-        self.padding = check_sizes("padding", padding, self.dimensions, 0)
+        self.stride = check_as_given("stride", stride, self.dimensions, 1)
+        self.padding = check_as_given("padding", padding, self.dimensions, 0)
         self.dilation = check_sizes("dilation", dilation, self.dimensions, 1)
         self.use_l2 = use_l2
         self.weight = nn.Parameter(torch.empty(out_channels, in_channels // groups, *self.kernel_size))

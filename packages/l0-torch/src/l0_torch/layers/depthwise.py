@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from l0_torch.hard_concrete import HardConcrete, check_probability, check_size
 from l0_torch.layers.base import GatedLayer
-from l0_torch.layers.conv import check_sizes
+from l0_torch.layers.conv import Size, check_as_given, check_sizes
 
 
 class L0DepthwiseConv2d(GatedLayer):
@@ -46,9 +46,11 @@ class L0DepthwiseConv2d(GatedLayer):
         self.in_channels = check_size("in_channels", in_channels)
         opened = 1.0 - check_probability("init_sparsity", init_sparsity)
         self.use_l2 = use_l2
-        sizes: dict[str, Any] = {"kernel_size": kernel_size, "stride": stride, "padding": padding, "dilation": dilation}
-        for name, value in sizes.items():
-            sizes[name] = check_sizes(name, value, 2, 0 if name == "padding" else 1)
+        self.kernel_size = check_sizes("kernel_size", kernel_size, 2, 1)
+        self.stride: Size = check_as_given("stride", stride, 2, 1)
+        self.padding: Size = check_as_given("padding", padding, 2, 0)
+        sizes: dict[str, Any] = {"kernel_size": self.kernel_size, "stride": self.stride, "padding": self.padding}
+        sizes["dilation"] = check_sizes("dilation", dilation, 2, 1)
         self.depthwise_conv = nn.Conv2d(self.in_channels, self.in_channels, groups=self.in_channels, bias=bias, **sizes)
         self.channel_gates = HardConcrete(in_channels, temperature=temperature, init_mean=opened)
 
