@@ -14,6 +14,7 @@ import pytest
 from l0_calibrate import CalibrationProblem
 from l0_calibrate.cli import display, main
 from l0_calibrate.cli.display import progress
+from l0_calibrate.result.diagnostics import share_text
 from l0_calibrate.watch import Progress
 
 
@@ -177,3 +178,70 @@ def test_weights_are_checked_and_scored_on_the_targets_that_are_wanted(tmp_path,
     assert losses[1] < 0.01
     assert losses[2] > 0.9
     assert losses[0] == pytest.approx((2 * losses[1] + losses[2]) / 3)
+
+
+def test_ids_of_microdata_are_called_as_asked(tmp_path, monkeypatch, capsys):
+    households = pd.DataFrame({"household": ["007", "08", "9"], "w": 2.0, "county": ["06037", "06037", "36061"]})
+    households.to_csv(tmp_path / "m.csv", index=False)
+    totals = pd.DataFrame({"name": ["la"], "value": [6.0], "count_of": ["*"], "where": ["county == '06037'"]})
+    totals.assign(filter="x").to_csv(tmp_path / "t.csv", index=False)
+    source = ("--microdata", tmp_path / "m.csv", "--targets", tmp_path / "t.csv", "--weight", "w")
+    named = (*source, "--record-id", "household")
+    assert command(monkeypatch, "fit", *named, "--out", tmp_path / "run", "--quiet") == 0
+    weights = pd.read_parquet(tmp_path / "run" / "weights.parquet")
+    assert households.merge(weights, left_on="household", right_on="record_id").shape[0] == 3
+    assert command(monkeypatch, "check", *named) == 0
+    assert "columns that describe the targets, and say nothing else: filter" in capsys.readouterr().out
+    assert command(monkeypatch, "fit", *source, "--record-id", "hausehold", "--out", tmp_path / "x") == 2
+    assert "did you mean 'household'" in capsys.readouterr().err
+
+
+def test_ids_of_a_problem_are_its_own(folder, monkeypatch, capsys):
+    assert command(monkeypatch, "check", folder / "problem", "--record-id", "household") == 2
+    assert "--record-id names a column of --microdata" in capsys.readouterr().err
+
+
+def test_domains_are_named_while_they_run_and_their_notes_do_not_flood(tmp_path, monkeypatch, capsys):
+    """Each of twenty states keeps too few records for its targets, and notes what bounds it."""
+    rng = np.random.default_rng(8)
+    states = np.repeat([f"S{k:02d}" for k in range(20)], 12)
+    rows = np.vstack([(states == state) * rng.gamma(2.0, 9.0, 240) for state in np.unique(states) for _ in range(6)])
+    info = pd.DataFrame({"state": states})
+    CalibrationProblem(rows, rows @ rng.uniform(1, 2, 240), record_info=info).save(tmp_path / "p")
+    fit = ("fit", tmp_path / "p", "--keep", 60, "--by", "state", "--max-weight-ratio", 5, "--out", tmp_path / "run")
+    clock = iter(range(10**6))
+    monkeypatch.setattr(display.time, "monotonic", lambda: 0.001 * next(clock))
+    assert command(monkeypatch, *fit) == 0
+    shown = capsys.readouterr()
+    lines = shown.err.splitlines()
+    assert lines[-1].endswith("  state S19, 20 of 20")
+    assert len(lines) < 20
+    notes = [line for line in shown.out.splitlines() if line.startswith("note: ")]
+    told = json.loads((tmp_path / "run" / "result.json").read_text())["notes"]
+    assert notes[-1] == f"note: {len(told) - 10} more notes are in result.json"
+    assert len(notes) == 11
+    assert len(told) >= 20
+
+
+def test_a_share_is_all_or_nothing_only_where_it_is():
+    assert [share_text(share) for share in (1.0, 1999 / 2000, 0.99949, 0.0, 1e-9, 0.5)] == [
+        "100.0 %", "99.9 %", "99.9 %", "0.0 %", "0.1 %", "50.0 %",
+    ]  # fmt: skip
+    assert [share_text(share, 0) for share in (1.0, 0.999, 0.001)] == ["100 %", "99 %", "1 %"]
+    assert share_text(float("nan")) == "-"
+
+
+def test_who_interrupts_is_told_what_is_left(folder, monkeypatch, capsys):
+    """The selection is on disk once it is made, and the run is cut off after it."""
+    fit = ("fit", folder / "problem", "--keep", 20, "--out", folder / "run")
+    checkpoint = folder / "ck.npz"
+
+    def stop(*_arguments, **_settings):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("l0_calibrate.budgeted.refit_task", stop)
+    assert command(monkeypatch, *fit) == 130
+    assert "interrupted: no result was written" in capsys.readouterr().err
+    assert command(monkeypatch, *fit, "--checkpoint", checkpoint) == 130
+    assert f"the same command with --resume goes on from {checkpoint}" in " ".join(capsys.readouterr().err.split())
+    assert not (folder / "run").exists()

@@ -270,7 +270,10 @@ def test_the_value_of_a_target_is_a_finite_number(value: object) -> None:
         (lambda: CalibrationProblem.from_microdata(FRAME, ["t"]), "Target objects"),
         (lambda: CalibrationProblem.from_microdata(FRAME, pd.DataFrame({"name": ["a"]})), "no column 'value'"),
         (lambda: CalibrationProblem.from_microdata(FRAME, pd.DataFrame({"name": ["a"], "value": [1]})), "sum_of"),
-        (lambda: CalibrationProblem.from_microdata(FRAME.iloc[:0], [Target("t", 1, count_of="*")]), "at least one row"),
+        (
+            lambda: CalibrationProblem.from_microdata(FRAME.iloc[:0], [Target("t", 1, count_of="*")]),
+            "there are no records",
+        ),
         (
             lambda: CalibrationProblem.from_microdata(FRAME, [Target("t", 1, count_of="*")], weight="w"),
             "no column 'w'; give the right one as weight",
@@ -353,3 +356,38 @@ def test_targets_can_be_copied_and_described_by_any_word() -> None:
     again = pickle.loads(pickle.dumps(target))
     assert (again.name, again.sum_of, again.where, again.info) == ("a", ("wages",), "filer", {"geography": "CA"})
     assert again.condition == target.condition
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [("were", "where"), ("Where", "where"), ("weights", "weight"), ("tolerence", "tolerance"), ("sumof", "sum_of")],
+)
+def test_a_field_that_is_misspelt_is_not_taken_for_a_description(written: str, meant: str) -> None:
+    with pytest.raises(InputError, match=f"target 't': '{written}' is no field: did you mean '{meant}'"):
+        Target("t", 1, count_of="*", **{written: 1})
+    table = pd.DataFrame({"name": ["t"], "value": [1.0], "count_of": ["*"], written: [0.5]})
+    with pytest.raises(InputError, match=f"did you mean '{meant}'"):
+        CalibrationProblem.from_microdata(FRAME, table)
+
+
+def test_what_only_describes_a_target_may_be_named_freely() -> None:
+    info = {"source": "soi", "geo": "CA", "variable": "x", "height": 1, "filter": "a", "priority": 2, "counts": 3}
+    assert Target("t", 1, count_of="*", **info).info == info
+
+
+def test_ids_may_be_the_index() -> None:
+    """Text and the name asked for are ids; row numbers, such as those that a filter leaves, are none."""
+    target = [Target("t", 1, count_of="*")]
+    bare = FRAME.drop(columns="record_id")
+
+    def ids(frame: pd.DataFrame, record_id: str | None = None) -> list[object]:
+        return CalibrationProblem.from_microdata(frame, target, record_id=record_id).record_ids.tolist()
+
+    text = pd.Index(["007", "8", "9", "x", "y"], name="household")
+    assert ids(bare.set_index(text)) == text.tolist()
+    assert ids(bare.set_index(text), "household") == text.tolist()
+    assert ids(FRAME.set_index("record_id")) == [7, 8, 9, 10, 11]
+    assert ids(FRAME.set_index(text)) == [7, 8, 9, 10, 11]  # the column comes first
+    assert ids(bare[bare["age"] > 20]) == [0, 1, 2]
+    with pytest.raises(InputError, match="no column 'person'"):
+        ids(bare.set_index(text), "person")

@@ -309,6 +309,25 @@ def test_solves_what_a_dense_matrix_solves(threads: int, shape: tuple[int, int])
     assert x == pytest.approx(np.linalg.solve(s, rhs), rel=1e-6, abs=1e-9)
 
 
+@pytest.mark.parametrize("threads", [1, 2])
+def test_areas_that_share_no_target_leave_a_root_without_rows(threads: int) -> None:
+    """States without a nation: nothing is passed up, and each is solved on its own."""
+    rng = np.random.default_rng(12)
+    states = [sp.random_array((40, 300), density=0.15, rng=rng) for _ in range(5)]
+    columns = columns_of(sp.csc_array(sp.block_diag(states)))
+    found = structure_of(columns)
+    assert found.blocks[-1].own == 0
+    ordered = bundles_of(columns, found)
+    weights, diagonal = rng.lognormal(0, 2, ordered.count), rng.lognormal(0, 2, ordered.height)
+    rhs = rng.normal(size=ordered.height)
+    with Threads(threads) as workers:
+        factor = BlockFactor(found, ordered, workers)
+        factor.factor(weights, diagonal)
+        x = factor.solve(rhs)
+    a = dense(ordered)
+    assert x == pytest.approx(np.linalg.solve((a * weights) @ a.T + np.diag(diagonal), rhs), rel=1e-6, abs=1e-9)
+
+
 def deep(seed: int, levels: int, rows: int, records: int) -> sp.csc_array:
     """Rows of all the areas above each of the lowest, of which there are two in each."""
     rng = np.random.default_rng(seed)

@@ -125,5 +125,5 @@ def test_an_interrupted_fit_leaves_nothing_behind(tmp_path):
         process.send_signal(signal.SIGINT)
         said = process.communicate(timeout=60)[1]
     assert process.returncode == 130
-    assert "interrupted: nothing was written" in said
+    assert "interrupted: no result was written" in said
     assert [path.name for path in tmp_path.iterdir()] == ["problem"]

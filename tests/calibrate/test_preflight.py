@@ -196,3 +196,30 @@ def test_products_in_blocks_are_those_of_the_whole() -> None:
     # float64 sums of at most 50 terms in another order
     np.testing.assert_allclose(times(matrix, v), dense @ v, rtol=1e-13)
     np.testing.assert_allclose(times_transposed(matrix, w), dense.T @ w, rtol=1e-13)
+
+
+def test_a_total_in_thousands_is_noticed_though_the_initial_weights_are_off_as_well() -> None:
+    """The initial weights meet 0.7 times what is true: the estimate is 700 times a value in thousands."""
+    amounts = np.random.default_rng(4).gamma(2.0, 1e5, 40)
+    matrix = np.vstack([amounts, np.ones(40)])
+    true = np.array([amounts.sum(), 40.0]) / 0.7
+    assert "far_off" not in findings(CalibrationProblem(matrix, true))
+    found = findings(CalibrationProblem(matrix, true / [1000.0, 1.0], target_names=["wages", "persons"]))
+    assert found["far_off"].names == ("wages",)
+
+
+def test_a_zero_that_only_empty_records_meet() -> None:
+    """Records with amounts of one sign must lose all weight; amounts that cancel, or count nothing, need not."""
+    rows = [
+        [1.0, 2.0, 0.0, 0.0],
+        [-1.0, 0.0, 0.0, -3.0],
+        [1.0, -1.0, 0.0, 0.0],
+        [0.0, 0.0, 0.0, 0.0],
+        [1.0, 1.0, 0.0, 0.0],
+    ]
+    problem = CalibrationProblem(np.array(rows), [0, 0, 0, 0, 2], target_names=["up", "down", "net", "none", "two"])
+    found = findings(problem)["zero_target"]
+    assert (found.severity, found.names) == ("warning", ("up", "down"))
+    assert "up (2 records, initial estimate 3)" in found.message
+    unpriced = CalibrationProblem(np.array(rows), [0] * 4 + [2], loss_weights=[0, 0, 1, 1, 1])
+    assert "zero_target" not in findings(unpriced)

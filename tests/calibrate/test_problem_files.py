@@ -306,7 +306,8 @@ def test_columns_that_the_files_need_for_themselves(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("column", "name"),
     [
-        (["06", "36", "06"], "targets.parquet"),
+        (["48", "36", "12"], "targets.parquet"),
+        (["06", "36", "06"], "targets.csv"),
         (["true", "false", "true"], "targets.parquet"),
         (["1e3", "2", "3"], "targets.parquet"),
         (["2020-01-01", "2021-01-01", "2022-01-01"], "targets.parquet"),
@@ -317,8 +318,21 @@ def test_columns_that_the_files_need_for_themselves(tmp_path: Path) -> None:
     ],
 )
 def test_columns_of_targets_come_back_as_they_were(tmp_path: Path, column: list[Any], name: str) -> None:
-    """Codes such as "06" would be numbers, read from text."""
+    """Codes such as "36" would be numbers, read from text; a zero before one says that it is none."""
     problem = CalibrationProblem(np.eye(3), [1.0, 2.0, 3.0], target_info=pd.DataFrame({"code": column}))
     assert problem.save(tmp_path / "p")[1].name == name
     again = CalibrationProblem.load(tmp_path / "p").target_info
     pd.testing.assert_frame_equal(again, problem.target_info)
+
+
+def test_codes_of_a_csv_keep_their_leading_zeros(tmp_path: Path) -> None:
+    """County 06037 is not 6037; a column without such a code holds numbers as ever, zeros among them."""
+    path = tmp_path / "r.csv"
+    path.write_text("record_id,county,district,children,wages\n1,06037,007,0,0.5\n2,36061,,2,007.5\n", encoding="utf-8")
+    table = read_table(path)
+    assert table["county"].tolist() == ["06037", "36061"]
+    assert table["district"].tolist()[0] == "007"
+    assert table["district"].isna().tolist() == [False, True]
+    assert table["children"].dtype == np.int64
+    assert table["wages"].tolist() == [0.5, 7.5]
+    assert list(table.columns) == ["record_id", "county", "district", "children", "wages"]

@@ -20,7 +20,7 @@ from l0_calibrate.result.result import CalibrationResult
 from l0_calibrate.run import out_of_reach
 from l0_calibrate.selectors.groups import group_numbers
 from l0_calibrate.time_shares import Shares
-from l0_calibrate.watch import Watch
+from l0_calibrate.watch import Watch, watch_of_domain
 from l0_core import InputError, Selection
 from l0_core.plugins import registry
 
@@ -128,7 +128,8 @@ def calibrate_domains(
         how = attrs.evolve(plan, time_limit=clock.following())
         try:
             part = problem.subset(rows, columns)
-            result = calibrate(part, how, watch=watch)
+            named = f"{by} {division.values[d]}, {d + 1:,} of {len(plans):,}"
+            result = calibrate(part, how, watch=watch_of_domain(watch, named))
             if main is not None and replicates is not None:
                 again = attrs.evolve(result, options=attrs.evolve(how, time_limit=clock.following()), timings={})
                 replicates[columns] = calibrate_replicates(again, main[columns]).replicates

@@ -15,7 +15,8 @@ class Progress:
     behind a dense bound); ``fraction`` the part of the stage that is done as far as it is known; ``loss`` the
     mean |relative error| where a selector speaks, the objective a target (with the spread) where a solver does (None
     before the first evaluation); ``gap`` the certified relative gap where there is one; ``kept`` the number of
-    records in play; ``seconds`` since the stage, or a fit of it, began.
+    records in play; ``seconds`` since the stage, or a fit of it, began; ``domain`` which of several problems in one
+    call it is about (``"state CA, 5 of 51"``), empty where there is one.
     """
 
     stage: str
@@ -25,10 +26,16 @@ class Progress:
     gap: float | None
     kept: int
     seconds: float
+    domain: str = ""
 
 
 Watch = Callable[[Progress], None]
 """Called with each event. What it returns is ignored and it cannot change the run; an exception stops it."""
+
+
+def watch_of_domain(watch: Watch | None, domain: str) -> Watch | None:
+    """A watch that says of each event which domain it is about."""
+    return None if watch is None else lambda event: watch(attrs.evolve(event, domain=domain))
 
 
 def unwatched(_event: Progress) -> None:

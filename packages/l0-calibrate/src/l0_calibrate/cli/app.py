@@ -70,5 +70,5 @@ def main() -> None:
     except BrokenPipeError:
         sys.exit(0)
     if code == INTERRUPTED:  # typer may turn Ctrl-C into this code itself
-        errors.print("interrupted: nothing was written")
+        errors.print("interrupted: no result was written")
     sys.exit(code if isinstance(code, int) else 0)

@@ -16,6 +16,7 @@ from l0_calibrate.cli.display import console, json_text
 from l0_calibrate.cli.sources import JsonOption, Source
 from l0_calibrate.options import Options
 from l0_calibrate.problem import CalibrationProblem, Disagreement, Finding, preflight
+from l0_calibrate.problem.labels import naming
 
 _COLOUR = {"error": "red", "warning": "yellow", "info": "cyan"}
 
@@ -89,6 +90,10 @@ def check(
     else:
         out = console()
         out.print(describe(loaded))
+        if loaded.target_info is not None:
+            out.print(
+                f"columns that describe the targets, and say nothing else: {naming(loaded.target_info.columns, 20)}"
+            )
         out.print(findings_table(findings) if findings else "no findings")
         contradictions = [found for finding in findings for found in finding.disagreements]
         if contradictions:

@@ -17,7 +17,7 @@ from rich.progress import Progress as RichProgress
 from rich.table import Table
 
 from l0_calibrate.problem import CalibrationProblem
-from l0_calibrate.result.diagnostics import Diagnostics
+from l0_calibrate.result.diagnostics import Diagnostics, share_text
 from l0_calibrate.watch import Progress, Watch, unwatched
 
 Row = tuple[str, Diagnostics, float | None, float | None, str]
@@ -79,11 +79,19 @@ def _loss(event: Progress) -> str:
     return f"{name} -" if event.loss is None else f"{name} {event.loss:.5f}"
 
 
+def _fields(event: Progress) -> dict[str, Any]:
+    return {"loss": _loss(event), "kept": event.kept, "domain": _domain(event)}
+
+
+def _domain(event: Progress) -> str:
+    return f"  {event.domain}" if event.domain else ""
+
+
 def _bar() -> Iterator[Watch]:
     columns = (
         TextColumn("{task.description:<8}"),
         BarColumn(bar_width=30),
-        TextColumn("{task.percentage:>3.0f}%  {task.fields[loss]}  kept {task.fields[kept]:,}"),
+        TextColumn("{task.percentage:>3.0f}%  {task.fields[loss]}  kept {task.fields[kept]:,}{task.fields[domain]}"),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
@@ -92,26 +100,25 @@ def _bar() -> Iterator[Watch]:
 
         def show(event: Progress) -> None:
             if event.stage not in tasks:
-                tasks[event.stage] = int(bar.add_task(event.stage, total=1.0, loss=_loss(event), kept=event.kept))
+                tasks[event.stage] = int(bar.add_task(event.stage, total=1.0, **_fields(event)))
             bar.update(
                 tasks[event.stage],  # type: ignore[arg-type]
                 completed=min(event.fraction, 1.0),
-                loss=_loss(event),
-                kept=event.kept,
+                **_fields(event),
             )
 
         yield show
 
 
 def _plain_lines() -> Iterator[Watch]:
-    """A line every few seconds, and where each stage ended."""
+    """A line every few seconds, and where each stage ended; of many domains the former alone."""
     latest: Progress | None = None
     printed: Progress | None = None
     due = -math.inf
 
     def show(event: Progress) -> None:
         nonlocal latest, printed, due
-        if latest is not None and printed is not latest and event.stage != latest.stage:
+        if latest is not None and printed is not latest and event.stage != latest.stage and not event.domain:
             _print_line(latest)
         latest = event
         if time.monotonic() >= due:  # the seconds of an event begin anew with each stage
@@ -127,7 +134,7 @@ def _print_line(event: Progress) -> None:
     gap = "" if event.gap is None else f"  gap {100 * event.gap:.2f} %"
     print(
         f"{event.stage:<8} {100 * min(event.fraction, 1.0):3.0f} %  {_loss(event)}{gap}  "
-        f"kept {event.kept:,}  {event.seconds:.1f} s",
+        f"kept {event.kept:,}  {event.seconds:.1f} s{_domain(event)}",
         file=sys.stderr,
         flush=True,
     )
@@ -154,7 +161,7 @@ def comparison(rows: Sequence[Row]) -> Table:
             label,
             f"{d.kept:,}",
             f"{d.loss:.4f}",
-            f"{100 * d.within_10_percent:.1f} %",
+            share_text(d.within_10_percent),
             f"{d.ess:,.0f}",
             number(d.design_effect, 3),
             number(d.max_ratio, 3),

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import attrs
 import pandas as pd
 import typer
+from rich.console import Console
 
 from l0_calibrate.cli.bundles import bundled
 from l0_calibrate.cli.choices import Aims, Around, Choices, Count, Effort, Method, Weights
@@ -18,7 +21,13 @@ from l0_calibrate.problem import CalibrationProblem
 from l0_calibrate.result.result import CalibrationResult
 from l0_calibrate.watch import Watch
 
+if TYPE_CHECKING:
+    from l0_calibrate.checkpoint import Checkpoint
+
 NOT_GOOD = 1
+
+MOST_NOTES = 10
+"""Notes that are printed: each of thousands of domains may have its own."""
 
 
 @bundled
@@ -79,8 +88,26 @@ def _fitted(
     from l0_calibrate.replicates import calibrate_replicates
 
     store = None if around.checkpoint is None else Checkpoint(around.checkpoint, around.resume)
-    result = calibrate(problem, options, watch=watch, checkpoint=store)
+    with _interruption(store):
+        result = calibrate(problem, options, watch=watch, checkpoint=store)
     return result if replicate_weights is None else calibrate_replicates(result, replicate_weights)
+
+
+@contextmanager
+def _interruption(store: Checkpoint | None) -> Iterator[None]:
+    """Who stops a run is told of the checkpoint that it leaves."""
+
+    def stamp() -> int | None:
+        return store.path.stat().st_mtime_ns if store is not None and store.path.exists() else None
+
+    before = stamp()
+    try:
+        yield
+    except KeyboardInterrupt:
+        if store is not None and stamp() is not None and (store.resume or stamp() != before):
+            said = f"the selection is made: the same command with --resume goes on from {store.path}"
+            Console(stderr=True, markup=False, highlight=False, soft_wrap=True).print(said)
+        raise
 
 
 def _show(result: CalibrationResult, written: list[Path]) -> None:
@@ -94,8 +121,10 @@ def _show(result: CalibrationResult, written: list[Path]) -> None:
     screen.print(worst_targets(problem, result.weights))
     if result.solver:
         screen.print(f"solver: {result.solver} ({result.solver_reason})", soft_wrap=True)
-    for note in result.notes:
+    for note in result.notes[:MOST_NOTES]:
         screen.print(f"note: {note}")
+    if len(result.notes) > MOST_NOTES:
+        screen.print(f"note: {len(result.notes) - MOST_NOTES:,} more notes are in result.json")
     screen.print("written: " + ", ".join(str(path) for path in written), soft_wrap=True)
     beside = [written[0].with_name(name) for name in ("replicates.parquet", "report.html")]
     old = [str(path) for path in beside if path not in written and path.exists()]

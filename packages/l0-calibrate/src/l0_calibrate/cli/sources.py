@@ -37,6 +37,12 @@ class Source:
         str | None,
         typer.Option("--weight", help="Column of the initial weight in the microdata; initial_weight by default."),
     ] = None
+    record_id: Annotated[
+        str | None,
+        typer.Option(
+            "--record-id", help="Column of the ids in the microdata; record_id by default, else they are numbered."
+        ),
+    ] = None
 
     def load(self) -> CalibrationProblem:
         """Read it; InputError where nothing or too much names a problem."""
@@ -45,10 +51,15 @@ class Source:
             if self.problem is not None or separate or self.targets is None:
                 raise InputError("--microdata FILE goes with --targets FILE and with nothing else that names a problem")
             return CalibrationProblem.load_microdata(
-                self.microdata, self.targets, weight="initial_weight" if self.weight is None else self.weight
+                self.microdata,
+                self.targets,
+                weight="initial_weight" if self.weight is None else self.weight,
+                record_id=self.record_id,
             )
         if self.weight is not None:
             raise InputError("--weight names a column of --microdata FILE; a problem has its own weights")
+        if self.record_id is not None:
+            raise InputError("--record-id names a column of --microdata FILE; a problem has its own ids")
         if self.problem is not None:
             if separate or self.targets is not None:
                 raise InputError("give a PROBLEM folder or --matrix/--targets/--records, not both")

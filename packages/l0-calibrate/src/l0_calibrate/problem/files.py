@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,9 @@ from l0_core import InputError
 _TEXT = ("record_id", "name", "sum_of", "count_of", "where")
 """Columns read from a CSV file as they are written: ids keep their leading zeros."""
 
+_CODE = r"^[+-]?0[0-9]"
+"""How a code begins that is no number: ``06037``."""
+
 
 @attrs.frozen
 class ProblemFiles:
@@ -30,8 +34,8 @@ class ProblemFiles:
 def read_table(path: str | Path) -> pd.DataFrame:
     """A table of a .parquet or .csv file; a ``record_id`` column is whole numbers or text, as it is written.
 
-    In CSV only an empty field is a missing value (``NA`` may be the name of a place), and numbers are
-    read to the last bit.
+    In CSV only an empty field is a missing value (``NA`` may be the name of a place), numbers are
+    read to the last bit, and a column of whole numbers of which one has a leading zero is text: ``06037`` is a code.
 
     Raises
     ------
@@ -61,21 +65,31 @@ def read_table(path: str | Path) -> pd.DataFrame:
 def _read_csv(path: Path) -> pd.DataFrame:
     """By Arrow, which refuses rows that are too short or too long and rounds every number correctly."""
     import pyarrow as pa
+    import pyarrow.compute as pc
     from pyarrow import csv
 
-    convert = csv.ConvertOptions(
-        column_types=dict.fromkeys(_TEXT, pa.string()),
-        null_values=[""],
-        strings_can_be_null=True,
-        quoted_strings_can_be_null=True,
-    )
-    table = csv.read_csv(path, parse_options=csv.ParseOptions(newlines_in_values=True), convert_options=convert)
+    def read(text: Sequence[str], only: Sequence[str] | None = None) -> pa.Table:
+        convert = csv.ConvertOptions(
+            column_types=dict.fromkeys(text, pa.string()),
+            include_columns=only,
+            null_values=[""],
+            strings_can_be_null=True,
+            quoted_strings_can_be_null=True,
+        )
+        return csv.read_csv(path, parse_options=csv.ParseOptions(newlines_in_values=True), convert_options=convert)
+
+    table = read(_TEXT)
     twice = pd.Index(table.column_names)
     if twice.has_duplicates:
         raise ValueError(f"the column {twice[twice.duplicated()][0]!r} is there twice")
     for field in table.schema:
         if pa.types.is_binary(field.type):
             raise ValueError(f"column {field.name!r} is not UTF-8 text")
+    whole = [field.name for field in table.schema if pa.types.is_integer(field.type)]
+    as_written = read(whole, whole).columns if whole else ()
+    for name, column in zip(whole, as_written, strict=True):
+        if pc.any(pc.match_substring_regex(column, _CODE)).as_py():
+            table = table.set_column(table.column_names.index(name), name, column)
     frame: pd.DataFrame = table.to_pandas()
     return frame
 
@@ -203,7 +217,7 @@ def save_files(problem: CalibrationProblem, folder: Path) -> list[Path]:
 
 
 def _write_targets(targets: pd.DataFrame, folder: Path) -> str:
-    """Write the table as text, or as Parquet where text is read back as something else (codes such as "06")."""
+    """Write the table as text, or as Parquet where text is read back as something else (codes such as "36")."""
     path = folder / "targets.csv"
     targets.to_csv(path, index=False)
     columns = targets.columns[1:]  # names are labels, checked and kept as they are

@@ -121,12 +121,24 @@ def _refuse_missing(found: npt.NDArray[Any], records: npt.NDArray[Any], target: 
         )
 
 
+def _ids_of_index(frame: pd.DataFrame, record_id: str | None) -> tuple[pd.DataFrame, str | None]:
+    """The frame with its ids in a column, where no column has them and the index is of that name or of text."""
+    wanted = record_id or "record_id"
+    named = frame.index.name == wanted or (record_id is None and pd.api.types.infer_dtype(frame.index) == "string")
+    if wanted in frame.columns or not named:
+        return frame, record_id
+    return frame.rename_axis(wanted).reset_index(), wanted
+
+
 def problem_from_microdata(
     frame: pd.DataFrame, targets: Sequence[Target] | pd.DataFrame, weight: str | None, record_id: str | None
 ) -> CalibrationProblem:
     """See `CalibrationProblem.from_microdata`."""
-    if not isinstance(frame, pd.DataFrame) or not len(frame):
-        raise InputError(f"microdata must be a DataFrame with at least one row, got {type(frame).__name__}")
+    if not isinstance(frame, pd.DataFrame):
+        raise InputError(f"microdata must be a DataFrame, got {type(frame).__name__}")
+    if frame.empty:
+        raise InputError(f"the microdata have {len(frame)} rows and {len(frame.columns)} columns: there are no records")
+    frame, record_id = _ids_of_index(frame, record_id)
     if frame.columns.has_duplicates:
         raise InputError(f"the microdata have the column {frame.columns[frame.columns.duplicated()][0]!r} twice")
     declared = targets_of(targets)

@@ -24,8 +24,9 @@ IntArray = npt.NDArray[np.int64]
 THIN = 5
 """A target with fewer records than this rests on single answers."""
 
-FAR_OFF = 1e3
-"""An initial estimate so many times its target, or so many times below, speaks of different units."""
+FAR_OFF = 100.0
+"""An initial estimate so many times its target, or so many times below, speaks of different units. Below 1,000, so that
+a total in thousands is seen though the initial weights do not meet it exactly."""
 
 
 def preflight(
@@ -152,6 +153,19 @@ def _units(problem: CalibrationProblem, sums: _Sums) -> Iterator[Finding]:
         [
             f"value {t:.6g}, initial estimate {e:.6g}"
             for t, e in zip(problem.targets[far], sums.initial[far], strict=True)
+        ],
+    )
+    one_sign = (sums.support > 0) & ((sums.positive == 0) | (sums.negative == 0))
+    emptied = one_sign & (size == 0) & (estimate > 0) & (problem.loss_weights > 0)
+    yield from grouped(
+        "zero_target",
+        "warning",
+        problem.target_names[emptied],
+        "{these}: the value is 0, which only records without weight meet; a unit above it counts as an error of 100 %",
+        "leave them out if 0 stands for not known or not published",
+        [
+            f"{count:,} record{'s' if count > 1 else ''}, initial estimate {e:.6g}"
+            for count, e in zip(sums.support[emptied], sums.initial[emptied], strict=True)
         ],
     )
     small = (size > 0) & (size < 1)

@@ -299,7 +299,8 @@ class CalibrationProblem:
         weight
             Column of the initial weights; None gives every record 1.
         record_id
-            Column of the ids; ``"record_id"`` where there is one, else the records are numbered.
+            Column of the ids, or the index of that name; ``"record_id"`` where there is one, else an index of text,
+            else the records are numbered.
         """
         from l0_calibrate.problem.microdata import problem_from_microdata
 

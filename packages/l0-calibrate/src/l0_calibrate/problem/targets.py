@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,6 +16,9 @@ from l0_core import InputError
 
 FIELDS = ("name", "value", "sum_of", "count_of", "where", "tolerance", "weight")
 """Columns of a table of targets that are fields of `Target`; every other column is info."""
+
+_MISSPELT = 0.86
+"""Names so much alike are taken for one: ``were``, ``weights``, ``Where``, but not ``height``."""
 
 
 @attrs.frozen(init=False, eq=False)
@@ -45,7 +49,7 @@ class Target:
     ------
     InputError
         Neither or both of ``sum_of`` and ``count_of``, a value that is not finite, a condition outside
-        the grammar; the message starts with the target's name.
+        the grammar, info that is named almost as a field is (``were=``); the message starts with the target's name.
     """
 
     name: str
@@ -77,6 +81,7 @@ class Target:
             if (sum_of is None) == (count_of is None):
                 have = "neither" if sum_of is None else "both"
                 raise InputError(f"give one of sum_of and count_of, it has {have}")
+            _refuse_misspelt(info)
             self.__attrs_init__(
                 name, _number("value", value), _summed(sum_of), _counted(count_of), where,
                 _not_negative("tolerance", tolerance), _not_negative("weight", weight),
@@ -84,6 +89,15 @@ class Target:
             )  # fmt: skip
         except InputError as fault:
             raise InputError(f"target {name!r}: {fault}") from None
+
+
+def _refuse_misspelt(info: Mapping[str, Any]) -> None:
+    for name in info:
+        meant = difflib.get_close_matches(name.lower(), FIELDS, n=1, cutoff=_MISSPELT)
+        if meant:
+            raise InputError(
+                f"{name!r} is no field: did you mean {meant[0]!r}? Rename it if it only describes the target"
+            )
 
 
 def _summed(sum_of: str | Sequence[str] | None) -> tuple[str, ...] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 
 import attrs
 import numpy as np
@@ -45,6 +46,17 @@ def weight_ratios(weights: FloatArray, reference: FloatArray, scale_up: float) -
 def fingerprint(weights: FloatArray) -> str:
     """SHA-256 of the weights' bits (little-endian float64), to notice any change."""
     return hashlib.sha256(np.ascontiguousarray(weights, dtype="<f8").tobytes()).hexdigest()
+
+
+def share_text(share: float, decimals: int = 1) -> str:
+    """A share in per cent, rounded; 100 only where it is all, 0 only where it is nothing, a dash where unknown."""
+    if math.isnan(share):
+        return "-"
+    step = 10.0**-decimals
+    percent = 100.0 * share
+    if 0.0 < share < 1.0:
+        percent = min(max(percent, step), 100.0 - step)
+    return f"{percent:.{decimals}f} %"
 
 
 @attrs.frozen

@@ -10,6 +10,7 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from l0_calibrate.result.diagnostics import share_text
 from l0_calibrate.result.tables import RunTables
 from l0_core import InputError
 from l0_core.errors import MissingDependencyError
@@ -63,7 +64,7 @@ def _page(run: RunTables) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    templates.filters.update(number=_number, percent=_percent, signed=_signed)
+    templates.filters.update(number=_number, percent=_percent, share=share_text, signed=_signed)
     picture = io.BytesIO()
     overview_figure(run).savefig(picture, dpi=110, format="png")
     page: str = templates.get_template("report.html.j2").render(

@@ -45,11 +45,11 @@ class BlockFactor:
         self._bundles = bundles
         root = self._blocks[-1].own
         spare = sum(block.size for block in self._blocks) // max(_SHARE * root**2, 1)
-        self._panels = Panels.of(structure, min(1 + spare, _SQUARES))
-        squares = self._panels.squares()
-        self._sums = RootSums(squares, np.empty((squares.shape[0], root)))
+        count = min(1 + spare, _SQUARES)
+        self._panels = Panels.of(structure, count)
+        self._sums = RootSums(self._panels.squares(count), np.empty((count, root)))
         self._tree = Tree.of(structure, bundles.of_blocks)
-        self._branches = self._parted(2 * squares.shape[0])
+        self._branches = self._parted(2 * count)
         self._shares = np.empty((self._branches.groups.size - 1, root))
         self._workers = workers
 

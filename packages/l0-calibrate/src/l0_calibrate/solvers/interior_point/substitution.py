@@ -56,15 +56,11 @@ class Panels:
         width = own + int(above_edges[k + 1] - above_edges[k])
         return values[int(offsets[k]) : int(offsets[k + 1])].reshape(own, width)
 
-    def squares(self) -> FloatArray:
-        """The panel of the root and the spare ones, shape (squares, root, root), in place; one of a root without rows.
-
-        A root has none where the blocks share no row.
-        """
+    def squares(self, count: int) -> FloatArray:
+        """The panel of the root and the spare ones, shape (count, root, root), in place; a root may have no rows."""
         values, offsets, row_edges, _, _ = self.arrays
         own = int(row_edges[-1] - row_edges[-2])
-        kept = values[int(offsets[-2]) :]
-        return kept.reshape(kept.size // own**2 if own else 1, own, own)
+        return values[int(offsets[-2]) :].reshape(count, own, own)
 
 
 @fast_jit
