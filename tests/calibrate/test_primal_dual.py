@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import attrs
 import numpy as np
 import pytest
@@ -111,6 +113,44 @@ def test_any_dual_point_gives_a_valid_bound(task: Task, seed: int, size: float) 
     assert bound <= best + 1e-7 * (1 + best)
 
 
+@pytest.mark.parametrize(
+    ("box", "held"),
+    [
+        *(((0.0, 2.0), False), ((0.5, 2.0), False), ((-2.0, 0.0), False), ((-1.0, 3.0), False), ((-3.0, -1.0), False)),
+        *(((0.5, 2.0), True), ((0.5, np.inf), True)),
+    ],
+    ids=str,
+)
+def test_the_bound_at_a_dual_point_is_its_value_for_the_true_entries_and_no_more(
+    box: tuple[float, float], held: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(system_module, "_WHOLE", 0)  # stored in float32
+    random = np.random.default_rng(0)
+    for _ in range(20):
+        m, n = 5, 8
+        # With a mass, entries that float32 holds: what its row of the mass loses is then all that is lost.
+        a, w0 = random.uniform(0.5, 2.0, (m, n)), random.uniform(1.0, 2.0, n)
+        a, w0 = (np.round(a), np.ones(n)) if held else (a * random.choice([1.0, -1.0], (m, n)), w0)
+        system = build_system(sp.csr_array(a), random.choice([1.0, 2.0, 8.0], m), w0)
+        assert system.columns.values.dtype == np.float32
+        mass = float(random.uniform(9.0, 15.0)) if held else None
+        ends = (np.full(n, end) for end in box)
+        task = Task(system, RowPrice.absolute(np.ones(m)), None, *ends, np.zeros(n), 1.0, mass)
+        y = random.uniform(-1.0, 1.0, m)
+        dual = float(random.uniform(900.0, 990.0)) if held else 0.0
+        slopes = []
+        for j in range(n):
+            terms = (Fraction(y[i]) * Fraction(a[i, j]) / Fraction(system.scale[i]) for i in range(m))
+            slopes.append(Fraction(w0[j]) * (sum(terms) + (Fraction(dual) / Fraction(mass) if mass else 0)))
+        value = sum(min(g * Fraction(end) for end in box if end < np.inf) for g in slopes) - Fraction(dual)
+        value -= sum(Fraction(v) * Fraction(goal) for v, goal in zip(y, system.b, strict=True))
+        fit = Fit.of(task)
+        y = np.append(y, dual) if held else y
+        bound = Certificate(fit).bound(y, ColumnMap(fit.columns).rmatvec(y), np.inf)
+        assert Fraction(bound) <= value
+        assert bound == pytest.approx(float(value), abs=1e-5)
+
+
 def test_a_bound_is_the_same_for_any_number_of_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(certificate, "_STRETCH", 16)
     task = boxed(random_system(1, 40, 600), RowPrice.absolute(np.ones(40)), upper=3.0)
@@ -130,7 +170,8 @@ def test_no_point_as_good_as_the_best_known_goes_beyond_the_reach_of_a_ratio() -
         a = random.choice([0.0, 1.0, 2.0, -1.0], (m, n), p=[0.3, 0.4, 0.2, 0.1])
         system = build_system(sp.csr_array(a), a @ random.uniform(0, 2, n) * random.choice([1.0, 2.0], m), np.ones(n))
         price = RowPrice(random.choice([0.5, 1.0], m), random.choice([0.0, 0.1], m), np.zeros(m))
-        fit = Fit.of(Task(system, price, None, np.zeros(n), np.full(n, np.inf), np.zeros(n), 1.0))
+        lower = random.choice([0.0, 0.0, 0.0, -1.0], n)
+        fit = Fit.of(Task(system, price, None, lower, np.full(n, np.inf), np.zeros(n), 1.0))
         scaled = dense_matrix(system).astype(float)
         best = fit.objective(np.ones(n), scaled.sum(axis=1))
         reach = Certificate(fit)._reach(np.arange(n), best)
@@ -140,10 +181,24 @@ def test_no_point_as_good_as_the_best_known_goes_beyond_the_reach_of_a_ratio() -
         )
         right = np.concatenate((system.b + price.dead_zone, price.dead_zone - system.b, [best]))
         for j in np.flatnonzero(np.isfinite(reach)):
-            found = so.linprog(-np.eye(n + m)[j], rows, right, bounds=[(0, None)] * (n + m))
+            found = so.linprog(-np.eye(n + m)[j], rows, right, bounds=[(low, None) for low in (*lower, *np.zeros(m))])
             assert -found.fun <= reach[j] * (1 + 1e-7)
             tight += -found.fun >= 0.9 * reach[j]
     assert tight > 0
+
+
+@pytest.mark.parametrize("best", [0.0, 0.01, 0.3, 5.0])
+def test_the_largest_residual_of_a_row_costs_all_of_the_best_objective_known(best: float) -> None:
+    cap, zone, bend = (
+        np.array([1.0, 0.5, 2.0, 2.0, np.inf]),
+        np.array([0, 0.1, 0, 0.2, 0.1]),
+        np.array([0, 0, 0.1, 1, 2]),
+    )
+    r = certificate.largest_residual(RowPrice(cap, zone, bend), best)
+    y = np.linspace(0.0, np.where(np.isfinite(cap), cap, 10.0), 20_001)
+    np.testing.assert_allclose((y * (r - zone) - bend * y * y / 2).max(axis=0), best, rtol=1e-6)
+    free = RowPrice(np.array([0.0, np.inf]), np.array([0.0, 0.1]), np.zeros(2))  # a row that costs nothing; a hard one
+    np.testing.assert_array_equal(certificate.largest_residual(free, best), [np.inf, 0.1])
 
 
 @pytest.mark.parametrize(
