@@ -113,6 +113,24 @@ def test_any_dual_point_gives_a_valid_bound(task: Task, seed: int, size: float) 
     assert bound <= best + 1e-7 * (1 + best)
 
 
+def dual_value(
+    scaled: np.ndarray,
+    system: ScaledSystem,
+    y: np.ndarray,
+    box: tuple[float, float],
+    dual: float = 0.0,
+    mass: float = 1.0,
+) -> Fraction:
+    """The dual function in exact arithmetic, of absolute errors; weights of 1 where a mass is held by ``dual``."""
+    held = Fraction(dual) / Fraction(mass)
+    value = -Fraction(dual) - sum(Fraction(v) * Fraction(goal) for v, goal in zip(y, system.b, strict=True))
+    for column in scaled.T:
+        terms = (Fraction(v) * Fraction(a) / Fraction(t) for v, a, t in zip(y, column, system.scale, strict=True))
+        slope = held + sum(terms)
+        value += min(slope * Fraction(end) for end in box if np.isfinite(end))
+    return value
+
+
 @pytest.mark.parametrize(
     ("box", "held"),
     [
@@ -138,17 +156,25 @@ def test_the_bound_at_a_dual_point_is_its_value_for_the_true_entries_and_no_more
         task = Task(system, RowPrice.absolute(np.ones(m)), None, *ends, np.zeros(n), 1.0, mass)
         y = random.uniform(-1.0, 1.0, m)
         dual = float(random.uniform(900.0, 990.0)) if held else 0.0
-        slopes = []
-        for j in range(n):
-            terms = (Fraction(y[i]) * Fraction(a[i, j]) / Fraction(system.scale[i]) for i in range(m))
-            slopes.append(Fraction(w0[j]) * (sum(terms) + (Fraction(dual) / Fraction(mass) if mass else 0)))
-        value = sum(min(g * Fraction(end) for end in box if end < np.inf) for g in slopes) - Fraction(dual)
-        value -= sum(Fraction(v) * Fraction(goal) for v, goal in zip(y, system.b, strict=True))
+        value = dual_value(a * w0, system, y, box) if mass is None else dual_value(a, system, y, box, dual, mass)
         fit = Fit.of(task)
         y = np.append(y, dual) if held else y
         bound = Certificate(fit).bound(y, ColumnMap(fit.columns).rmatvec(y), np.inf)
         assert Fraction(bound) <= value
         assert bound == pytest.approx(float(value), abs=1e-5)
+
+
+def test_a_bound_allows_for_the_rounding_of_slopes_that_cancel() -> None:
+    random = np.random.default_rng(0)
+    for _ in range(20):
+        half = random.uniform(0.5, 2.0, (4, 8))
+        a = np.vstack((half, half * (1.0 + 1e-14 * random.standard_normal(half.shape))))
+        system = build_system(sp.csr_array(a), np.ones(8), np.ones(8))
+        v, box = random.uniform(0.1, 1.0, 4), (0.0, 1e3)
+        y = np.concatenate((v, -v))
+        task = boxed(system, RowPrice.absolute(np.ones(8)), upper=box[1])
+        bound = Certificate(Fit.of(task)).bound(y, ColumnMap(system.columns).rmatvec(y), np.inf)
+        assert Fraction(bound) <= dual_value(a, system, y, box)
 
 
 def test_a_bound_is_the_same_for_any_number_of_threads(monkeypatch: pytest.MonkeyPatch) -> None:
