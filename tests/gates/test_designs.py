@@ -236,6 +236,16 @@ def test_a_stratum_too_small_for_one_has_none():
     assert selection.inclusion_probabilities[:50].sum() == pytest.approx(3)
 
 
+def test_groups_without_size_take_the_place_of_none():
+    groups = np.array([0, 1, 2, 3, 4, 5, 5, 6, 6, 7, 7, 8, 8])  # five singles; of the pairs only the first has a size
+    reference = np.array([1.0] * 5 + [9.0] * 2 + [0.0] * 6)
+    strategy = get_gate("sampford", groups=groups).fit(reference[None, :], [1.0], reference=reference)
+    for seed in range(5):
+        selection = strategy.select(13, keep=5, seed=seed)
+        assert selection.mask[5:].tolist() == [True] * 2 + [False] * 6
+        assert selection.mask[:5].sum() == 3
+
+
 def test_bad_input():
     with pytest.raises(InputError, match="only 2 units"):
         inclusion_probabilities([1.0, 0.0, 1.0], 3)
