@@ -249,6 +249,15 @@ def test_a_warm_start_saves_iterations() -> None:
     assert again.status == "optimal"
 
 
+def test_a_warm_start_with_the_dual_of_the_mass_is_confirmed_at_once() -> None:
+    task = area_task(areas=3)
+    task = attrs.evolve(task, mass=0.7 * float(task.system.reference.sum()))
+    cold = InteriorPointSolver().solve(task, Stop(tolerance=1e-4))
+    warm = InteriorPointSolver().solve(task, Stop(tolerance=1e-3), Start(cold.u, cold.y, cold.mass_dual))
+    assert cold.status == warm.status == "optimal"
+    assert warm.iterations == 0
+
+
 def test_watching_changes_nothing_and_reports_progress() -> None:
     task, events = area_task(areas=3), list[Progress]()
     plain = InteriorPointSolver().solve(task, Stop(tolerance=1e-3))
