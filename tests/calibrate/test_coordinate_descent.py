@@ -24,6 +24,7 @@ from l0_calibrate.solvers.coordinate_descent import CoordinateDescentSolver, Des
 from l0_calibrate.solvers.extrapolation import Extrapolation
 from l0_calibrate.solvers.fit import Fit
 from l0_calibrate.solvers.interior_point import InteriorPointSolver
+from l0_calibrate.solvers.iteration import Best
 from l0_calibrate.system import build_system
 from l0_calibrate.watch import Progress
 from l0_core import InputError
@@ -201,6 +202,22 @@ def test_passes_never_raise_the_objective() -> None:
     run.close()
     assert (np.diff(costs) <= 1e-12 * costs[0]).all()
     assert costs[-1] < 0.6 * costs[0]
+
+
+def test_the_best_point_stays_as_it_was_while_the_run_goes_on() -> None:
+    task = demo_task(SquaredLoss())
+    fit = Fit.of(task)
+    run = DescentIteration(fit, np.ones(task.count), Machine())
+    best = Best(np.zeros(task.count), np.zeros(fit.targets), np.zeros(fit.targets))
+    run.step()
+    best.look(run, fit, None)
+    before = [array.copy() for array in (best.u, best.y, best.product)]
+    run.step()
+    moved = [array.copy() for array in run.point()]
+    run.close()
+    for now, then, later in zip((best.u, best.y, best.product), before, moved, strict=True):
+        np.testing.assert_array_equal(now, then)
+        assert (later != then).any()
 
 
 def test_bits_repeat_watching_changes_nothing_and_a_start_at_the_end_ends_at_once() -> None:
