@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import product
 from typing import Any
 
+import attrs
 import numpy as np
 import pytest
 import scipy.optimize as so
@@ -51,6 +52,10 @@ def test_prices_follow_their_formulas() -> None:
     huber = np.where(s <= 0.3, s**2 / 0.6, s - 0.15)
     np.testing.assert_allclose(HuberLoss(delta=0.3).price(asked).values(r), c * huber)
     np.testing.assert_allclose(CappedLoss().price(asked).values(r), c * s)
+    # The tolerance comes off before an error is beyond the level, and a target without weight has none to give up.
+    near = np.array([0.31, 0.31, 0.33, 0.33, -0.31, -0.33, -0.33, 0.33])
+    given_up = CappedLoss(0.3).abandoned(CappedLoss(0.3).price(asked), near)
+    np.testing.assert_array_equal(given_up, (np.abs(near) > 0.32) & (c > 0))
 
 
 @pytest.mark.parametrize("loss", [HuberLoss, CappedLoss])
@@ -58,6 +63,26 @@ def test_prices_follow_their_formulas() -> None:
 def test_settings_are_checked(loss: Any, value: Any) -> None:
     with pytest.raises(InputError, match="must be a positive number"):
         loss(value)
+
+
+def test_a_target_that_was_given_up_comes_back_once_it_is_within_reach_and_the_fits_share_the_seconds() -> None:
+    asked = CalibrationProblem(np.eye(2), np.ones(2))
+    task = capped_task(asked, CappedLoss(0.5))
+    ends = [np.array([2.0, 0.1]), np.array([0.1, 0.9]), np.array([0.1, 0.1]), np.array([0.1, 0.1])]
+    caps: list[list[float]] = []
+    seconds: list[float] = []
+
+    class Scripted(PrimalDualSolver):
+        def solve(self, task: Task, stop: Stop, *arguments: Any) -> Solution:
+            caps.append(task.price.cap.tolist())
+            seconds.append(stop.seconds)
+            found = super().solve(task, Stop(iterations=10))
+            return attrs.evolve(found, residuals=ends[len(caps) - 1])
+
+    solve_priced(Scripted(), CappedLoss(0.5), task, Stop(seconds=1e3), None, Machine())
+    assert caps == [[1.0, 1.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]]
+    assert seconds[0] == 1e3
+    assert (np.diff(seconds) < 0).all()
 
 
 def capped_task(asked: CalibrationProblem, loss: CappedLoss) -> Task:
