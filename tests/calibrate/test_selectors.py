@@ -21,7 +21,7 @@ from l0_calibrate.problem import CalibrationProblem
 from l0_calibrate.result.diagnostics import effective_sample_size
 from l0_calibrate.selectors import Budget, Selector, column_gain
 from l0_calibrate.selectors.column_gain import column_gains
-from l0_calibrate.selectors.exchange import ExchangeSelector, SearchState
+from l0_calibrate.selectors.exchange import ExchangeSelector, SearchState, _exchange
 from l0_calibrate.selectors.fits import InnerFits, floors, refit_task, support_task
 from l0_calibrate.selectors.prune import PruneSelector
 from l0_calibrate.selectors.random import RandomSelector
@@ -152,6 +152,38 @@ def test_exchange_steers_the_spread_towards_the_sample_size_that_is_wanted(part:
     state.steer()
     assert state.fits.budget.spread == pytest.approx(asked.spread * 1.1**direction)
     assert np.sign(state.objective(support, solution) - before) == direction
+
+
+@pytest.mark.parametrize(
+    ("status", "best", "moves", "is_best"),
+    [
+        ("budget_spent", 1.0, True, True),
+        ("budget_spent", 0.0, True, False),  # accepted for the sake of the search: what was better stays the best
+        ("infeasible", 1.0, False, False),  # its residuals are those of a point without the mass
+    ],
+)
+def test_the_best_of_a_search_is_replaced_by_better_ones_alone(
+    status: str, best: float, moves: bool, is_best: bool
+) -> None:
+    asked = budget(problem(8), 60)
+    support = np.arange(60)
+
+    class Told(InnerFits):
+        def floored(self, *arguments: Any) -> Solution:
+            found = super().floored(*arguments)
+            return attrs.evolve(found, status=status, residuals=0.5 * self.budget.system.b, u=np.zeros(60))
+
+    start = attrs.evolve(
+        InnerFits(asked, Machine()).floored(support, Start(), 50), residuals=asked.system.b, u=np.zeros(60)
+    )
+    known = attrs.evolve(start, residuals=best * asked.system.b)
+    state = SearchState(Told(asked, Machine()), support, start, np.zeros(150, int), support, known)
+    _exchange(state, np.arange(60, 80), 0.0, 1)
+    assert (state.solution is not start) == moves
+    assert (state.failures == 0) == moves
+    assert (state.best is not known) == is_best
+    assert state.best is (state.solution if is_best else known)
+    np.testing.assert_array_equal(state.tabu_until[60:80], 0 if moves else 5)
 
 
 @pytest.mark.parametrize("selector", ["prune", "exchange"])
