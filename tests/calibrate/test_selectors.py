@@ -81,6 +81,18 @@ def test_exchange_is_no_worse_than_prune_and_both_far_better_than_random() -> No
     assert prune < 0.6 * random
 
 
+def test_scores_are_what_each_record_carries_in_the_fit_of_all() -> None:
+    asked = problem(1)
+    never = np.arange(150) % 50 == 7
+    selected = PruneSelector().select(budget(asked, 147, never_keep=never), Machine())  # nothing to prune
+    size = np.abs(asked.matrix.toarray() / np.maximum(np.abs(asked.targets), 1)[:, None]).sum(axis=0)
+    assert selected.start is not None
+    assert selected.selection.scores is not None
+    carried = selected.start.u * (asked.initial_weights * size)[~never]
+    np.testing.assert_allclose(selected.selection.scores[~never], carried, rtol=1e-6)
+    assert (selected.selection.scores[never] == -np.inf).all()
+
+
 def test_impossible_budgets_are_refused_with_the_reason() -> None:
     asked = problem(1)
     flags = np.zeros(150, bool)
