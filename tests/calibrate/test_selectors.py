@@ -124,6 +124,14 @@ def test_floors_leave_targets_alone() -> None:
     np.testing.assert_array_equal(floors(tight, support), 1e-4)
     raised = attrs.evolve(asked, lower_ratio=0.5)
     np.testing.assert_allclose(floors(raised, support), 0.5 * 150 / 30)
+    # A sum that is held is not taken up by floors: they add half of what the least weights leave of it at most.
+    w0 = asked.system.reference[support]
+    for base, least in ((asked, 0.0), (attrs.evolve(asked, lower_ratio=1e-4), 1e-4 * 150 / 30 * w0.sum())):
+        plenty = float(floors(base, support) @ w0)
+        np.testing.assert_array_equal(floors(attrs.evolve(base, mass=10 * plenty), support), floors(base, support))
+        scarce = floors(attrs.evolve(base, mass=0.8 * plenty), support)
+        assert float(scarce @ w0) == pytest.approx(0.5 * (least + 0.8 * plenty))
+        assert (scarce > 0).all()
 
 
 @pytest.mark.parametrize(("cap", "curvature"), [(1.0, 0.0), (2.0, 0.1), (np.inf, 0.5)])
