@@ -205,8 +205,10 @@ class SolverContract(Contract):
     def test_any_start_will_do(self, solver: Solver, machine: Machine, price: str, shape: str) -> None:
         asked = task(price, shape)
         k, m = asked.count, asked.system.targets
+        cold = self._solved(solver, machine, asked)
         for start in (
             Start(),
+            Start(cold.u, 3.0 * cold.y, 3.0 * cold.mass_dual),  # beyond the caps: worth more than any dual may be
             Start(u=np.zeros(k)),
             Start(u=np.full(k, 100.0), y=np.full(m, -1e6), mass_dual=10.0),
             Start(y=np.linspace(-3.0, 3.0, m)),
