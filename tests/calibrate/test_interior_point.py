@@ -273,6 +273,9 @@ def test_budgets_of_iterations_and_seconds() -> None:
     assert few.status == "budget_spent"
     assert few.iterations == 3
     assert_sound(task, few)
+    more = InteriorPointSolver().solve(task, Stop(tolerance=1e-9, iterations=7))
+    assert more.gap is not None  # far from the tolerance nothing is certified on the way, but at the end
+    assert 0.0 < more.gap < 0.1
     none = InteriorPointSolver().solve(task, Stop(tolerance=1e-9, seconds=0.0))
     assert none.status == "budget_spent"
     assert none.iterations == 0
