@@ -11,7 +11,7 @@ import scipy.optimize as so
 import scipy.sparse as sp
 
 from hostile_numbers import exact_objective, hostile_numbers
-from l0_calibrate import CalibrationProblem, calibrate
+from l0_calibrate import CalibrationProblem, calibrate, run
 from l0_calibrate import system as system_module
 from l0_calibrate.losses import RowPrice
 from l0_calibrate.solvers import Stop, Task
@@ -165,6 +165,16 @@ def test_hundreds_of_small_problems_through_calibrate_beside_linprog(solver: str
         assert result.loss >= best - 1e-6 * (1 + best), seed
         assert result.loss <= best * (1 + 2e-3) + 2e-6 + resolution, seed
         assert result.bound is None or result.bound <= best + 1e-6 * (1 + best), seed
+
+
+def test_a_gap_that_storage_hid_from_the_solver_is_not_called_optimal(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = small_problem(3)
+    assert calibrate(asked, spread=0.0, tol=1e-3).status == "optimal"
+    monkeypatch.setattr(run, "_stored_away", lambda *_: 10.0)
+    result = calibrate(asked, spread=0.0, tol=1e-3)
+    assert result.gap is not None
+    assert result.gap > 1e-3
+    assert result.status == "converged"
 
 
 def test_a_run_that_gets_nowhere_is_not_called_converged() -> None:
