@@ -22,7 +22,7 @@ _BOX = (0.4, 2.5)
 """Products within this part and this multiple of the target need no correction.
 
 A corrector asks for the products of full steps, however short those at hand are: asking for steps a little longer took
-two fifths more iterations.
+a fifth to a half more iterations.
 """
 _GAIN = 0.02
 """The least that a corrector must add to the two steps together; the next is not tried after one that adds less."""
