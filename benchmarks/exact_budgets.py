@@ -97,10 +97,7 @@ def one_run(name: str, folder: Path, threads: int, seed: int) -> dict[str, Any]:
     small = nested_problem(1e5)
     warm = CalibrationProblem(small.matrix, small.targets, initial_weights=small.initial_weights)
     calibrate(warm, **options | {"keep": None if name == DENSE else 500, "ess_at_least": None, "selector_settings": {}})
-    if case["problem"] == GENERATED:
-        problem = CalibrationProblem.load(folder)
-    else:
-        problem = CalibrationProblem.load(folder / case["problem"])
+    problem = CalibrationProblem.load(folder if case["problem"] == GENERATED else folder / case["problem"])
     if name == DENSE:
         options["max_weight_ratio"] = LARGEST["bound"] * problem.n_records / LARGEST["keep"]
     begin = time.perf_counter()

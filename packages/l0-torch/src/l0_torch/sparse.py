@@ -79,15 +79,6 @@ class SparseL0Linear(StochasticGates):
         self._optimised: tuple[float, str, torch.device] | None = None
 
     @property
-    def beta(self) -> float:
-        """The temperature, by the paper's name; set it to anneal."""
-        return self.temperature
-
-    @beta.setter
-    def beta(self, value: float) -> None:
-        self.temperature = value
-
-    @property
     def device(self) -> torch.device:
         """Where the parameters live."""
         return self.weight.device

@@ -64,6 +64,15 @@ class StochasticGates(nn.Module):
         self._law = self._law.with_temperature(value)
 
     @property
+    def beta(self) -> float:
+        """The temperature, by the paper's name; set it to anneal."""
+        return self.temperature
+
+    @beta.setter
+    def beta(self, value: float) -> None:
+        self.temperature = value
+
+    @property
     def gamma(self) -> float:
         """Lower end of the stretch, below 0."""
         return self._law.gamma

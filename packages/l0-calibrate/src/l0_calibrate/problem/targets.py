@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import attrs
@@ -93,11 +94,15 @@ class Target:
 
 def _refuse_misspelt(info: Mapping[str, Any]) -> None:
     for name in info:
-        meant = difflib.get_close_matches(name.lower(), FIELDS, n=1, cutoff=_MISSPELT)
-        if meant:
-            raise InputError(
-                f"{name!r} is no field: did you mean {meant[0]!r}? Rename it if it only describes the target"
-            )
+        meant = _almost(name)
+        if meant is not None:
+            raise InputError(f"{name!r} is no field: did you mean {meant!r}? Rename it if it only describes the target")
+
+
+@lru_cache
+def _almost(name: str) -> str | None:
+    """The field that a name is almost that of; all targets of a table have the same names."""
+    return next(iter(difflib.get_close_matches(name.lower(), FIELDS, n=1, cutoff=_MISSPELT)), None)
 
 
 def _summed(sum_of: str | Sequence[str] | None) -> tuple[str, ...] | None:

@@ -130,15 +130,6 @@ class SparseCalibrationWeights(StochasticGates):
     # ------------------------------------------------------------------ what the model says
 
     @property
-    def beta(self) -> float:
-        """The temperature, by the paper's name; set it to anneal."""
-        return self.temperature
-
-    @beta.setter
-    def beta(self, value: float) -> None:
-        self.temperature = value
-
-    @property
     def device(self) -> torch.device:
         """Where the parameters live."""
         return self.log_weight.device

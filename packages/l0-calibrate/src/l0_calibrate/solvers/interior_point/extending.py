@@ -47,7 +47,7 @@ def extend_root(rest: FloatArray, places: IntArray, sums: RootSums, number: int)
     if number % 2:
         _extend_turned(rest, places, square, sums.diagonals[number // 2])
     else:
-        extend(rest, places, square, rest)
+        extend(rest, places, square, rest)  # every place is in the square: nothing lies above the root
 
 
 @fast_jit

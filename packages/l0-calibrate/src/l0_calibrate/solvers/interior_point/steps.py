@@ -19,11 +19,7 @@ FloatArray = npt.NDArray[np.float64]
 
 _WEIGHTS = np.array([1.0, 0.8, 0.6, 0.45, 0.3, 0.2, 0.1, 0.05, 0.0])
 _BOX = (0.4, 2.5)
-"""Products within this part and this multiple of the target need no correction.
-
-A corrector asks for the products of full steps, however short those at hand are: asking for steps a little longer took
-a fifth to a half more iterations.
-"""
+"""Products within this part and this multiple of the target need no correction."""
 _GAIN = 0.02
 """The least that a corrector must add to the two steps together; the next is not tried after one that adds less."""
 _LEAST_CENTRING = 0.1
@@ -185,7 +181,10 @@ def _corrections(
     target: float,
     wanted: FloatArray,
 ) -> None:
-    """What products at full steps are short of the box around the target (at most 2.5 targets too much)."""
+    """What products at full steps are short of the box around the target (at most 2.5 targets too much).
+
+    Full steps, however short those at hand are: asking for a little longer ones took a fifth to a half more iterations.
+    """
     low = _BOX[0] * target
     high = _BOX[1] * target
     for k in range(first, last):
