@@ -24,6 +24,8 @@ import numpy.typing as npt
 import pandas as pd
 import scipy.sparse as sp
 
+from l0_calibrate import CalibrationProblem
+
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
@@ -48,16 +50,15 @@ class NestedProblem:
     districts: IntArray
 
     def save(self, folder: Path) -> None:
-        """Write the three files."""
-        folder.mkdir(parents=True, exist_ok=True)
-        sp.save_npz(folder / "matrix.npz", self.matrix, compressed=False)
-        names = [f"{level}/{k}" for k, level in enumerate(self.levels)]
-        pd.DataFrame({"name": names, "value": self.targets, "level": self.levels}).to_csv(
-            folder / "targets.csv", index=False
-        )
-        records = {"state": self.states, "district": self.districts, "initial_weight": self.initial_weights}
-        frame = pd.DataFrame({"record_id": np.arange(self.initial_weights.size), **records})
-        frame.to_parquet(folder / "records.parquet", index=False)
+        """Write the three files; the matrix can be memory-mapped."""
+        CalibrationProblem(
+            self.matrix,
+            self.targets,
+            initial_weights=self.initial_weights,
+            target_names=[f"{level}/{k}" for k, level in enumerate(self.levels)],
+            target_info=pd.DataFrame({"level": self.levels}),
+            record_info=pd.DataFrame({"state": self.states, "district": self.districts}),
+        ).save(folder)
 
 
 class _Records(NamedTuple):

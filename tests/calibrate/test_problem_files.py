@@ -101,6 +101,33 @@ def test_the_matrix_of_a_loaded_problem_stays_in_the_file(tmp_path: Path) -> Non
     assert _mapped(matrix.indices)
 
 
+def _resident(path: Path) -> int:
+    """Bytes of a mapped file that the kernel counts to this process."""
+    lines, counted, there = Path("/proc/self/smaps").read_text().splitlines(), 0, False
+    for line in lines:
+        if re.match(r"[0-9a-f]+-[0-9a-f]+ ", line):
+            there = line.endswith(str(path))
+        elif there and line.startswith("Rss:"):
+            counted += int(line.split()[1]) * 1024
+    return counted
+
+
+@pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="the kernel tells what is resident on Linux")
+def test_a_mapped_matrix_takes_no_memory_after_it_was_used(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    matrix = sp.random_array((20, 50_000), density=0.3, rng=rng, format="csr", dtype=np.float32)
+    weights = rng.uniform(0.5, 2, 50_000)
+    CalibrationProblem(matrix, matrix @ weights, initial_weights=np.ones(50_000)).save(tmp_path)
+    problem, path = CalibrationProblem.load(tmp_path), tmp_path / "matrix.npz"
+    assert _resident(path) > 8 * matrix.nnz  # it was looked through
+    problem.scaled(1)
+    assert _resident(path) < 0.02 * 8 * matrix.nnz
+    np.testing.assert_allclose(problem.estimates(weights), matrix.astype(np.float64) @ weights, rtol=1e-12)
+    assert not problem.unreachable.size
+    assert _resident(path) < 0.02 * 8 * matrix.nnz
+    assert (problem.matrix != matrix).nnz == 0
+
+
 @pytest.mark.parametrize("compressed", [True, False])
 def test_a_matrix_that_cannot_stay_in_the_file_is_read_once(tmp_path: Path, compressed: bool) -> None:
     problem = sample()

@@ -18,6 +18,9 @@ from l0_core import InputError
 _TEXT = ("record_id", "name", "sum_of", "count_of", "where")
 """Columns read from a CSV file as they are written: ids keep their leading zeros."""
 
+_WORTH_THREADS = 2**24
+"""Bytes of a file."""
+
 _CODE = r"^[+-]?0[0-9]"
 """How a code begins that is no number: ``06037``."""
 
@@ -51,7 +54,8 @@ def read_table(path: str | Path) -> pd.DataFrame:
     import pyarrow as pa
 
     try:
-        frame = pd.read_parquet(path) if suffix == ".parquet" else _read_csv(path)
+        parquet = suffix == ".parquet"
+        frame = pd.read_parquet(path, use_threads=_pays_threads(path)) if parquet else _read_csv(path)
     except (OSError, ValueError, EOFError) as fault:
         raise InputError(f"{path} cannot be read as {suffix[1:]}: {fault}") from fault
     pa.default_memory_pool().release_unused()  # Arrow would hold on to what reading took: a third of a large matrix
@@ -60,6 +64,11 @@ def read_table(path: str | Path) -> pd.DataFrame:
     if suffix == ".csv" and "record_id" in frame.columns:
         frame["record_id"] = _whole_where_written_so(frame["record_id"])
     return frame
+
+
+def _pays_threads(path: Path) -> bool:
+    """Whether Arrow is to read a file with threads; each would keep memory, of which a small problem has little."""
+    return path.stat().st_size >= _WORTH_THREADS
 
 
 def _read_csv(path: Path) -> pd.DataFrame:
@@ -76,7 +85,8 @@ def _read_csv(path: Path) -> pd.DataFrame:
             strings_can_be_null=True,
             quoted_strings_can_be_null=True,
         )
-        return csv.read_csv(path, parse_options=csv.ParseOptions(newlines_in_values=True), convert_options=convert)
+        parse, how = csv.ParseOptions(newlines_in_values=True), csv.ReadOptions(use_threads=_pays_threads(path))
+        return csv.read_csv(path, parse_options=parse, convert_options=convert, read_options=how)
 
     table = read(_TEXT)
     twice = pd.Index(table.column_names)
@@ -90,7 +100,7 @@ def _read_csv(path: Path) -> pd.DataFrame:
     for name, column in zip(whole, as_written, strict=True):
         if pc.any(pc.match_substring_regex(column, _CODE)).as_py():
             table = table.set_column(table.column_names.index(name), name, column)
-    frame: pd.DataFrame = table.to_pandas()
+    frame: pd.DataFrame = table.to_pandas(use_threads=False)
     return frame
 
 

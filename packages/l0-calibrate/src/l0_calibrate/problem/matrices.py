@@ -18,7 +18,7 @@ _INT32 = np.iinfo(np.int32).max
 _BLOCK = 1 << 21
 """Numbers that are looked at together: 16 MB in float64.
 
-Of a dense table this is the largest copy that is made, whatever its size; of a product with a float32 matrix too.
+Of a dense table this is the largest copy that is made, whatever its size.
 """
 
 
@@ -206,33 +206,22 @@ def _from_torch(tensor: Any, what: str, axes: str) -> Any:
     return _from_dense(tensor.numpy())
 
 
-def row_blocks(matrix: sp.csr_array, most: int = _BLOCK) -> Iterator[tuple[int, int, sp.csr_array]]:
-    """(first row, row after the last, those rows without a copy) with about ``most`` non-zeros each."""
+def row_ranges(matrix: sp.csr_array, most: int) -> Iterator[tuple[int, int]]:
+    """(first row, row after the last) of stretches of rows with about ``most`` non-zeros each."""
     start = 0
     while start < matrix.shape[0]:
-        first = int(matrix.indptr[start])
-        stop = max(start + 1, int(np.searchsorted(matrix.indptr, first + most, side="right")) - 1)
-        last = int(matrix.indptr[stop])
-        indptr = matrix.indptr[start : stop + 1] - matrix.indptr.dtype.type(first)
-        parts = (matrix.data[first:last], matrix.indices[first:last], indptr)
-        yield start, stop, sp.csr_array(parts, shape=(stop - start, matrix.shape[1]))
+        stop = max(start + 1, int(np.searchsorted(matrix.indptr, int(matrix.indptr[start]) + most, side="right")) - 1)
+        yield start, stop
         start = stop
 
 
-def times(matrix: sp.csr_array, vector: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """``A v`` in float64, shape (rows,); a float32 matrix is widened a block of rows at a time."""
-    out = np.empty(matrix.shape[0])
-    for start, stop, block in row_blocks(matrix):
-        out[start:stop] = block @ vector
-    return out
-
-
-def times_transposed(matrix: sp.csr_array, vector: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """``A' v`` in float64, shape (columns,)."""
-    out = np.zeros(matrix.shape[1])
-    for start, stop, block in row_blocks(matrix):
-        out += block.T @ vector[start:stop]
-    return out
+def row_blocks(matrix: sp.csr_array, most: int = _BLOCK) -> Iterator[tuple[int, int, sp.csr_array]]:
+    """(first row, row after the last, those rows without a copy) with about ``most`` non-zeros each."""
+    for start, stop in row_ranges(matrix, most):
+        first, last = int(matrix.indptr[start]), int(matrix.indptr[stop])
+        indptr = matrix.indptr[start : stop + 1] - matrix.indptr.dtype.type(first)
+        parts = (matrix.data[first:last], matrix.indices[first:last], indptr)
+        yield start, stop, sp.csr_array(parts, shape=(stop - start, matrix.shape[1]))
 
 
 def entries_of_columns(matrix: sp.csr_array) -> npt.NDArray[np.int64]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import mmap
 import struct
 import zipfile
 import zlib
@@ -106,6 +107,20 @@ def _sparse(parts: dict[str, npt.NDArray[Any]], path: Path) -> Any:
     if name == "dia":
         return sp.dia_array((parts["data"], parts["offsets"]), shape=shape)
     raise InputError(f"{path} holds a sparse matrix of the unknown format {name!r}")
+
+
+def give_back(matrix: sp.csr_array) -> None:
+    """Give back the memory of arrays that are mapped from a file; they are read again when they are used again.
+
+    The kernel could take it at any time (the pages are those of the file), but counts it to the process until then.
+    """
+    if hasattr(mmap, "MADV_DONTNEED"):
+        for array in (matrix.data, matrix.indices, matrix.indptr):
+            holder: Any = array
+            while isinstance(holder, np.ndarray):
+                holder = holder.base
+            if isinstance(holder, mmap.mmap):
+                holder.madvise(mmap.MADV_DONTNEED)
 
 
 def write_csr(path: Path, matrix: sp.csr_array) -> None:

@@ -25,7 +25,7 @@ from l0_calibrate.problem.checks import (
     vector,
 )
 from l0_calibrate.problem.labels import Labels, frozen_labels, naming, near, own_labels, refuse_other_order
-from l0_calibrate.problem.matrices import frozen_csr, times
+from l0_calibrate.problem.matrices import frozen_csr
 from l0_core import InputError
 from l0_core.relative_errors import error_scale
 
@@ -156,6 +156,8 @@ class CalibrationProblem:
 
     def estimates(self, weights: Any) -> FloatArray:
         """``matrix @ weights`` in float64, shape (targets,), for weights of shape (records,)."""
+        from l0_calibrate.problem.products import times  # compiled code takes long to import
+
         return times(self.matrix, vector(weights, self.n_records, "weights", "record (column)"))
 
     def relative_errors(self, weights: Any) -> FloatArray:
@@ -169,22 +171,22 @@ class CalibrationProblem:
 
     def scaled(self, threads: int) -> ScaledSystem:
         """`system`, the same for any number of threads: they count where it has not been made yet."""
+        from l0_calibrate.problem.npz import give_back
         from l0_calibrate.system import build_system
 
         if not self._scaled:
             self._scaled.append(
                 build_system(self.matrix, self.targets, self.initial_weights, threads, self.target_names)
             )
+            give_back(self.matrix)
         return self._scaled[0]
 
     @cached_property
     def unreachable(self) -> IntArray:
         """Positions of the targets that no record with a positive initial weight enters."""
-        usable = (self.initial_weights > 0)[self.matrix.indices]
-        filled = np.diff(self.matrix.indptr) > 0
-        reached = np.zeros(self.n_targets, dtype=bool)
-        reached[filled] = np.logical_or.reduceat(usable, self.matrix.indptr[:-1][filled])
-        return np.flatnonzero(~reached)
+        from l0_calibrate.problem.products import reached
+
+        return np.flatnonzero(~reached(self.matrix, self.initial_weights > 0))
 
     def refuse_unreachable(self) -> None:
         """InputError where a target cannot be moved by any record (they are only reported otherwise)."""
