@@ -44,6 +44,15 @@ class Source:
         ),
     ] = None
 
+    members: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--members",
+            metavar="NAME=FILE",
+            help="What records consist of (person=persons.csv), for targets with that entity; may be repeated.",
+        ),
+    ] = None
+
     def load(self) -> CalibrationProblem:
         """Read it; InputError where nothing or too much names a problem."""
         separate = self.matrix is not None or self.records is not None
@@ -55,11 +64,14 @@ class Source:
                 self.targets,
                 weight="initial_weight" if self.weight is None else self.weight,
                 record_id=self.record_id,
+                members=_named(self.members or []),
             )
         if self.weight is not None:
             raise InputError("--weight names a column of --microdata FILE; a problem has its own weights")
         if self.record_id is not None:
             raise InputError("--record-id names a column of --microdata FILE; a problem has its own ids")
+        if self.members:
+            raise InputError("--members go with --microdata FILE; a problem has its matrix")
         if self.problem is not None:
             if separate or self.targets is not None:
                 raise InputError("give a PROBLEM folder or --matrix/--targets/--records, not both")
@@ -69,6 +81,19 @@ class Source:
                 "no problem given: name a folder, or --matrix, --targets and --records, or --microdata and --targets"
             )
         return CalibrationProblem.load(matrix=self.matrix, targets=self.targets, records=self.records)
+
+
+def _named(members: list[str]) -> dict[str, Path]:
+    """Files by the name before the first ``=``."""
+    files: dict[str, Path] = {}
+    for member in members:
+        name, sign, path = member.partition("=")
+        if not (name and sign and path):
+            raise InputError(f"--members {member} must be NAME=FILE, such as person=persons.parquet")
+        if name in files:
+            raise InputError(f"--members {name} is given twice")
+        files[name] = Path(path)
+    return files
 
 
 @attrs.frozen

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 import scipy.sparse as sp
 
+from l0_calibrate.problem.entities import Table, member_table, members_of
 from l0_calibrate.problem.evaluation import Evaluator
 from l0_calibrate.problem.labels import near
 from l0_calibrate.problem.problem import CalibrationProblem
@@ -20,7 +21,7 @@ from l0_core import InputError
 
 @attrs.frozen(eq=False)
 class _Entries:
-    """What each record adds to a target, shape (records,), and whether float32 holds it exactly."""
+    """What each row of a table adds to a target, shape (rows,), and whether float32 holds it exactly."""
 
     values: npt.NDArray[Any]
     narrow: bool
@@ -29,8 +30,8 @@ class _Entries:
 class _Sums:
     """The columns that targets sum or count, each made once."""
 
-    def __init__(self, frame: pd.DataFrame) -> None:
-        self._frame = frame
+    def __init__(self, table: Table) -> None:
+        self._frame, self._what = table.frame, table.what
         self._made: dict[tuple[str, ...], _Entries] = {}
 
     def of(self, target: Target) -> _Entries:
@@ -52,7 +53,7 @@ class _Sums:
 
     def _column(self, name: str) -> npt.NDArray[Any]:
         if name not in self._frame.columns:
-            raise InputError(f"the microdata have no column {name!r}; {near(name, self._frame.columns)}")
+            raise InputError(f"{self._what} have no column {name!r}; {near(name, self._frame.columns)}")
         series = self._frame[name]
         if not pd.api.types.is_numeric_dtype(series.dtype) or pd.api.types.is_complex_dtype(series.dtype):
             raise InputError(
@@ -79,45 +80,57 @@ class _Sums:
         return _Entries(total, narrow)
 
 
-def _matrix(frame: pd.DataFrame, targets: Sequence[Target]) -> sp.csr_array:
-    """Shape (targets, records); float32 where every column that is summed is exact in it, else float64."""
-    sums, evaluator = _Sums(frame), Evaluator(frame)
-    everyone = np.arange(len(frame), dtype=np.int64)
-    chosen: dict[str | None, list[int]] = {}
-    for i, target in enumerate(targets):
-        chosen.setdefault(target.where, []).append(i)
-    indices: list[npt.NDArray[Any]] = [everyone[:0]] * len(targets)
+def _matrix(tables: Mapping[str | None, Table], count: int, targets: Sequence[Target]) -> sp.csr_array:
+    """Shape (targets, records); float32 where that holds every entry exactly, else float64."""
+    chosen: dict[str | None, dict[str | None, list[int]]] = {}
+    for i, target in enumerate(targets):  # targets of the same rows together: their mask is made once
+        chosen.setdefault(target.entity, {}).setdefault(target.where, []).append(i)
+    index = np.int32 if count < 2**31 else np.int64
+    indices: list[npt.NDArray[Any]] = [np.zeros(0, dtype=index)] * len(targets)
     values: list[npt.NDArray[Any]] = [np.zeros(0)] * len(targets)
-    narrow = True
-    for rows in chosen.values():  # targets of the same records together: their mask is made once
-        where = targets[rows[0]].condition
-        try:
-            records = everyone if where is None else np.flatnonzero(evaluator.mask(where))
-        except InputError as fault:
-            raise InputError(f"target {targets[rows[0]].name!r}: {fault}") from None
-        for i in rows:
+    for entity, conditions in chosen.items():
+        table = tables[entity]
+        sums, evaluator, everyone = _Sums(table), Evaluator(table.frame), np.arange(len(table.frame))
+        for group in conditions.values():
+            where = targets[group[0]].condition
             try:
-                entries = sums.of(targets[i])
+                rows = everyone if where is None else np.flatnonzero(evaluator.mask(where))
             except InputError as fault:
-                raise InputError(f"target {targets[i].name!r}: {fault}") from None
-            found = entries.values[records]
-            _refuse_missing(found, records, targets[i])
-            some = np.flatnonzero(found)
-            narrow &= entries.narrow
-            indices[i] = records[some].astype(np.int32 if len(frame) < 2**31 else np.int64)
-            values[i] = found[some].astype(np.float32 if entries.narrow else np.float64)
+                raise InputError(f"target {targets[group[0]].name!r}: {fault}") from None
+            for i in group:
+                records, entries = _entries(sums, table, rows, targets[i])
+                indices[i], values[i] = records.astype(index), entries
     indptr = np.concatenate(([0], np.cumsum([row.size for row in indices])))
+    narrow = all(row.dtype == np.float32 for row in values)
     data = np.concatenate(values).astype(np.float32 if narrow else np.float64, copy=False)
-    return sp.csr_array((data, np.concatenate(indices), indptr), shape=(len(targets), len(frame)))
+    return sp.csr_array((data, np.concatenate(indices), indptr), shape=(len(targets), count))
 
 
-def _refuse_missing(found: npt.NDArray[Any], records: npt.NDArray[Any], target: Target) -> None:
+def _entries(
+    sums: _Sums, table: Table, rows: npt.NDArray[np.int64], target: Target
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[Any]]:
+    """The records that enter a target, ascending, and what each adds to it."""
+    try:
+        entries = sums.of(target)
+    except InputError as fault:
+        raise InputError(f"target {target.name!r}: {fault}") from None
+    found = entries.values[rows]
+    _refuse_missing(found, rows, target, table.what)
+    some = np.flatnonzero(found)
+    records, added = table.collected(rows[some], found[some])
+    narrow = entries.narrow
+    if table.record is not None:
+        narrow = np.array_equal(added.astype(np.float32), added)
+    return records, added.astype(np.float32 if narrow else np.float64, copy=False)
+
+
+def _refuse_missing(found: npt.NDArray[Any], rows: npt.NDArray[Any], target: Target, whose: str) -> None:
     if found.dtype.kind == "f" and not np.isfinite(found).all():
-        row = int(records[np.flatnonzero(~np.isfinite(found))[0]])
+        row = int(rows[np.flatnonzero(~np.isfinite(found))[0]])
         what = target.count_of or " + ".join(target.sum_of or ())
         raise InputError(
-            f"target {target.name!r}: {what} is missing or infinite in row {row} of the microdata; "
-            "fill it, or leave such records out with where"
+            f"target {target.name!r}: {what} is missing or infinite in row {row} of {whose}; "
+            "fill it, or leave such rows out with where"
         )
 
 
@@ -130,8 +143,27 @@ def _ids_of_index(frame: pd.DataFrame, record_id: str | None) -> tuple[pd.DataFr
     return frame.rename_axis(wanted).reset_index(), wanted
 
 
+def _tables(
+    frame: pd.DataFrame, members: dict[str, pd.DataFrame], targets: Sequence[Target], record_id: str | None
+) -> dict[str | None, Table]:
+    """The tables that targets add up, by entity; the records have no name."""
+    tables: dict[str | None, Table] = {None: Table(frame)}
+    for target in targets:
+        if target.entity is not None and target.entity not in members:
+            have = f"there are {', '.join(map(repr, members))}" if members else "no members are given"
+            raise InputError(f"target {target.name!r} adds up {target.entity!r}, but {have}")
+    for name, rows in members.items():
+        columns = [column for target in targets if target.entity == name for column in target.columns]
+        tables[name] = member_table(name, rows, frame, record_id, columns)
+    return tables
+
+
 def problem_from_microdata(
-    frame: pd.DataFrame, targets: Sequence[Target] | pd.DataFrame, weight: str | None, record_id: str | None
+    frame: pd.DataFrame,
+    targets: Sequence[Target] | pd.DataFrame,
+    weight: str | None,
+    record_id: str | None,
+    members: Mapping[str, pd.DataFrame] | None,
 ) -> CalibrationProblem:
     """See `CalibrationProblem.from_microdata`."""
     if not isinstance(frame, pd.DataFrame):
@@ -152,7 +184,7 @@ def problem_from_microdata(
     info = pd.DataFrame([dict(target.info) for target in declared])
     rest = frame.drop(columns=taken)
     return CalibrationProblem(
-        _matrix(frame, declared),
+        _matrix(_tables(frame, members_of(members), declared, record_id), len(frame), declared),
         np.array([target.value for target in declared], dtype=np.float64),
         initial_weights=None if weight is None else frame[weight].to_numpy(),
         target_names=[target.name for target in declared],

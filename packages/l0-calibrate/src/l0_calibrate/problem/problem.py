@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -289,6 +289,7 @@ class CalibrationProblem:
         targets: Sequence[Target] | pd.DataFrame,
         weight: str | None = "initial_weight",
         record_id: str | None = None,
+        members: Mapping[str, pd.DataFrame] | None = None,
     ) -> CalibrationProblem:
         """Build the matrix from records with columns and targets that say what they sum or count.
 
@@ -303,10 +304,13 @@ class CalibrationProblem:
         record_id
             Column of the ids, or the index of that name; ``"record_id"`` where there is one, else an index of text,
             else the records are numbered.
+        members
+            Tables of what records consist of, by name (``{"person": persons}``), each with the column of the ids:
+            targets with that ``entity`` add up their rows, and each row counts with the weight of its record.
         """
         from l0_calibrate.problem.microdata import problem_from_microdata
 
-        return problem_from_microdata(frame, targets, weight, record_id)
+        return problem_from_microdata(frame, targets, weight, record_id, members)
 
     @classmethod
     def load_microdata(
@@ -315,11 +319,13 @@ class CalibrationProblem:
         targets: str | Path,
         weight: str | None = "initial_weight",
         record_id: str | None = None,
+        members: Mapping[str, str | Path] | None = None,
     ) -> CalibrationProblem:
-        """`from_microdata` of two files (.parquet or .csv)."""
+        """`from_microdata` of files (.parquet or .csv)."""
         from l0_calibrate.problem.files import read_table
 
-        return cls.from_microdata(read_table(Path(microdata)), read_table(Path(targets)), weight, record_id)
+        tables = {name: read_table(Path(path)) for name, path in (members or {}).items()}
+        return cls.from_microdata(read_table(Path(microdata)), read_table(Path(targets)), weight, record_id, tables)
 
 
 def attrs_copy(problem: CalibrationProblem, **changes: Any) -> CalibrationProblem:

@@ -15,7 +15,7 @@ from l0_calibrate.problem.conditions import Condition, parse_condition
 from l0_calibrate.problem.labels import near
 from l0_core import InputError
 
-FIELDS = ("name", "value", "sum_of", "count_of", "where", "tolerance", "weight")
+FIELDS = ("name", "value", "sum_of", "count_of", "where", "entity", "tolerance", "weight")
 """Columns of a table of targets that are fields of `Target`; every other column is info."""
 
 _MISSPELT = 0.86
@@ -39,6 +39,9 @@ class Target:
         ``"*"`` counts records, a column counts those where it is not zero.
     where
         Which records enter (`l0_calibrate.problem.conditions` has the grammar); all of them where None.
+    entity
+        The name of a table of members (``members={"person": ...}``) whose rows it adds up instead of the records:
+        columns and conditions are those of a row, or of its record where the row has none of that name.
     tolerance
         Relative error that costs nothing.
     weight
@@ -58,6 +61,7 @@ class Target:
     sum_of: tuple[str, ...] | None
     count_of: str | None
     where: str | None
+    entity: str | None
     tolerance: float
     weight: float
     info: Mapping[str, Any]
@@ -72,6 +76,7 @@ class Target:
         sum_of: str | Sequence[str] | None = None,
         count_of: str | None = None,
         where: str | None = None,
+        entity: str | None = None,
         tolerance: float = 0.0,
         weight: float = 1.0,
         **info: Any,
@@ -83,13 +88,22 @@ class Target:
                 have = "neither" if sum_of is None else "both"
                 raise InputError(f"give one of sum_of and count_of, it has {have}")
             _refuse_misspelt(info)
+            if entity is not None and (not isinstance(entity, str) or not entity.strip()):
+                raise InputError(f"entity must be the name of a table of members, got {entity!r}")
             self.__attrs_init__(
-                name, _number("value", value), _summed(sum_of), _counted(count_of), where,
+                name, _number("value", value), _summed(sum_of), _counted(count_of), where, entity,
                 _not_negative("tolerance", tolerance), _not_negative("weight", weight),
                 dict(info), None if where is None else parse_condition(where),
             )  # fmt: skip
         except InputError as fault:
             raise InputError(f"target {name!r}: {fault}") from None
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that it may read, those of ``sum_of`` whole and in parts."""
+        summed = [part.strip() for column in self.sum_of or () for part in (column, *column.split("+"))]
+        counted = () if self.count_of in (None, "*") else (self.count_of,)
+        return (*summed, *counted, *(() if self.condition is None else self.condition.columns))
 
 
 def _refuse_misspelt(info: Mapping[str, Any]) -> None:
