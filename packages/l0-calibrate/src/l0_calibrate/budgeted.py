@@ -93,7 +93,7 @@ def fit_budget(
     """Select exactly ``keep`` records, then fit the weights on them."""
     options = run.options
     mu = BUDGET_SPREAD if options.spread is None else options.spread
-    budget = attrs.evolve(_budget(run, keep, mu), warm=warm)
+    free = budget = attrs.evolve(_budget(run, keep, mu), warm=warm)
     if larger is not None:
         budget = attrs.evolve(budget, warm=larger.end, nested=True, never_keep=~larger.result.selection.mask)
         run.choices.append(larger.choice)
@@ -138,7 +138,8 @@ def fit_budget(
     if wanted is None:
         wanted = keep < run.problem.n_targets and is_convex(run.loss, run.price) and not run.clock.is_spent
     end = Start(ratios, solution.y, solution.mass_dual)
-    return Fitted(_bounded(run, result, budget) if wanted else result, end, run.choices[0], frame)
+    # What a path rules out for being outside of the records before is no less a selection.
+    return Fitted(_bounded(run, result, free) if wanted else result, end, run.choices[0], frame)
 
 
 def _bounded(run: Run, result: CalibrationResult, budget: Budget) -> CalibrationResult:
