@@ -14,10 +14,11 @@ from l0_calibrate.postconditions import check_selection
 from l0_calibrate.result.result import CalibrationResult
 from l0_calibrate.run import Run, result_of
 from l0_calibrate.selectors.base import Budget, Selected
-from l0_calibrate.selectors.fits import refit_task
+from l0_calibrate.selectors.fits import floors, refit_task, support_task
 from l0_calibrate.selectors.groups import whole
 from l0_calibrate.selectors.lookup import selector_named
-from l0_calibrate.solvers.auto import Choice
+from l0_calibrate.selectors.records import usable_records
+from l0_calibrate.solvers.auto import Choice, choose_solver
 from l0_calibrate.solvers.base import Solution, Start
 from l0_calibrate.spread_search import spread_for_ess
 from l0_core import InputError
@@ -87,6 +88,16 @@ def _whole(run: Run, flags: BoolArray | None) -> BoolArray | None:
     return flags if flags is None or run.groups is None else whole(run.groups, flags)
 
 
+def _refuse_solver(run: Run, budget: Budget) -> None:
+    """Refuse a solver by name that could not take the fit on any records, before these are chosen.
+
+    It is asked about one of them alone: what it makes of the blocks of all is only known when they are.
+    """
+    if run.options.solver != "auto":
+        one = np.flatnonzero(usable_records(budget))[:1]
+        choose_solver(run.options.solver, support_task(budget, one, floors(budget, one)), run.stop(), run.machine)
+
+
 def fit_budget(
     run: Run, keep: int, checkpoint: Checkpoint | None, warm: Start | None, larger: Fitted | None = None
 ) -> Fitted:
@@ -99,6 +110,8 @@ def fit_budget(
         run.choices.append(larger.choice)
     if options.dense_bound:
         refuse_without_convexity(run.loss, run.price)
+    if not run.choices:
+        _refuse_solver(run, budget)
     selected: Selected | None = checkpoint.load(run.problem, options) if checkpoint is not None else None
     if selected is None:
         selector = selector_named(options.selector, options.selector_settings, run.machine)
