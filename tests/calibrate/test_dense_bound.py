@@ -115,7 +115,7 @@ def test_targets_that_the_capped_loss_gives_up_are_counted_and_marked() -> None:
 
 
 def test_a_run_whose_time_is_up_makes_no_bound_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run.Clock, "is_spent", property(lambda _: True))
+    monkeypatch.setattr(run.Clock, "is_spent", lambda _: True)
     assert calibrate(load_demo(), keep=100, max_weight_ratio=5).dense_bound is None
 
 

@@ -140,7 +140,7 @@ def fit_budget(
     def work() -> tuple[Solution, float]:
         if options.ess_at_least is not None:
             reference = run.problem.system.reference[support]
-            return spread_for_ess(fit, options.ess_at_least, reference, BUDGET_SPREAD)
+            return spread_for_ess(fit, options.ess_at_least, reference, BUDGET_SPREAD, run.clock.is_spent)
         return fit(mu, None), mu
 
     solution, mu = run.clock.timed("refit", work)
@@ -149,7 +149,7 @@ def fit_budget(
     result = result_of(run, ratios * run.problem.system.reference, selected.selection, solution, mu, selected.notes)
     wanted = options.dense_bound
     if wanted is None:
-        wanted = keep < run.problem.n_targets and is_convex(run.loss, run.price) and not run.clock.is_spent
+        wanted = keep < run.problem.n_targets and is_convex(run.loss, run.price) and not run.clock.is_spent()
     end = Start(ratios, solution.y, solution.mass_dual)
     # What a path rules out for being outside of the records before is no less a selection.
     return Fitted(_bounded(run, result, free) if wanted else result, end, run.choices[0], frame)

@@ -117,7 +117,7 @@ def fit_dense(run: Run, warm: Start | None) -> CalibrationResult:
 
     def work() -> tuple[Solution, float]:
         if options.ess_at_least is not None:
-            return spread_for_ess(fit, options.ess_at_least, system.reference, DENSE_SPREAD)
+            return spread_for_ess(fit, options.ess_at_least, system.reference, DENSE_SPREAD, run.clock.is_spent)
         mu = DENSE_SPREAD if options.spread is None else options.spread
         return fit(mu, None), mu
 

@@ -47,7 +47,6 @@ class Clock:
         """Seconds since the run began."""
         return time.perf_counter() - self.began
 
-    @property
     def is_spent(self) -> bool:
         """Whether the limit has been reached."""
         return self.elapsed >= self.limit
