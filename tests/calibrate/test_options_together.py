@@ -108,6 +108,8 @@ def test_replicates_of_domains_are_fitted_domain_by_domain() -> None:
 
 def test_replicates_that_cannot_be_weights_are_named() -> None:
     main = calibrate(problem(), keep=20)
+    with pytest.raises(InputError, match="replicate weights must be numbers"):
+        calibrate_replicates(main, np.full((N, 1), "many"))
     for bad, message in ((np.nan, "replicate 2 of record 3 is nan"), (-1.0, "replicate 2 of record 3 is -1")):
         values = np.ones((N, 2))
         values[3, 1] = bad
@@ -210,7 +212,8 @@ def test_weights_that_break_the_contract_of_solvers_are_refused() -> None:
 @pytest.mark.parametrize("keep", [None, 20])
 def test_a_warm_start_of_another_problem_is_refused_and_one_of_this_is_used(keep: int | None) -> None:
     asked = problem()
-    for start in (Start(np.ones(N + 1)), Start(None, np.ones(M - 1)), Start(np.full(N, np.nan))):
+    others = Start(np.ones(N + 1)), Start(None, np.ones(M - 1)), Start(np.full(N, np.nan)), Start(mass_dual=np.nan)
+    for start in others:
         with pytest.raises(InputError, match="warm must have"):
             calibrate(asked, keep=keep, warm=start)
     cold = calibrate(asked, keep=keep, solver="primal_dual", tol=1e-4)
@@ -548,9 +551,28 @@ def test_a_series_in_another_order_than_the_records_is_refused(given: str) -> No
     assert by_label.fingerprint == by_place.fingerprint
 
 
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"options": {"keep": 3}}, "options must be an Options, got dict"),
+        ({"keep": 3, "checkpoint": "c.npz"}, "checkpoint must be a Checkpoint, got str"),
+        ({"warm": np.ones(N)}, "warm must be a Start, got ndarray"),
+        ({"keep": 3, "groups": [[1], [2, 3]]}, "groups must have one id for each record"),
+        ({"keep": 3, "must_keep": [[True], [True, False]]}, "must_keep and never_keep take one true or false"),
+        ({"loss_settings": None}, "settings must be names and values, got None"),
+        ({"keep": 3, "selector_settings": [1]}, "settings must be names and values, got"),
+    ],
+)
+def test_what_is_of_another_kind_is_refused_with_what_to_give(fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        calibrate(problem(), **fields)
+
+
 def test_more_sample_size_than_records_is_refused_before_any_work() -> None:
     problem, _ = labelled()
     seen: list[Any] = []
+    with pytest.raises(InputError, match="no effective sample size is above the number of records"):
+        calibrate(problem, ess_at_least=problem.n_records + 1, watch=seen.append)
     for fields in ({"keep": 20}, {"share": 0.2}):
         with pytest.raises(InputError, match="no effective sample size is above the number of records"):
             calibrate(problem, ess_at_least=30, watch=seen.append, **fields)
