@@ -15,7 +15,7 @@ import pytest
 import scipy.sparse as sp
 from typer.testing import CliRunner
 
-from l0_calibrate import CalibrationProblem, calibrate
+from l0_calibrate import CalibrationProblem, calibrate, frontier
 from l0_calibrate.checkpoint import Checkpoint
 from l0_calibrate.cli.app import app
 from l0_calibrate.constraints import bounds_of
@@ -402,6 +402,20 @@ def test_each_domain_gets_its_part_of_the_time(monkeypatch: pytest.MonkeyPatch) 
     calibrate_domains(halves(), "side", Options(time_limit=30.0, solver="primal_dual"))
     assert given[0] <= 15.0
     assert 15.0 < given[1] <= 30.0
+
+
+def test_each_count_of_a_path_gets_its_part_of_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[float] = []
+    within = frontier.calibrate_within
+
+    def noted(asked: CalibrationProblem, keep: int, options: Options, *rest: Any) -> Any:
+        given.append(options.time_limit or 0.0)
+        return within(asked, keep, options, *rest)
+
+    monkeypatch.setattr(frontier, "calibrate_within", noted)
+    calibrate_path(problem(), [30, 20, 10], Options(time_limit=30.0))
+    assert len(given) == 3
+    assert given[0] <= 10.0 < given[1] <= 15.0 < given[2] <= 30.0
 
 
 def test_replicates_get_what_the_main_fit_left_of_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
