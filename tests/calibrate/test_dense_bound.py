@@ -114,9 +114,13 @@ def test_targets_that_the_capped_loss_gives_up_are_counted_and_marked() -> None:
     assert calibrate(asked, keep=20).abandoned is None
 
 
-def test_a_run_whose_time_is_up_makes_no_bound_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("wanted", [None, True])
+def test_a_run_whose_time_is_up_makes_no_bound(wanted: bool | None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run.Clock, "is_spent", lambda _: True)
-    assert calibrate(load_demo(), keep=100, max_weight_ratio=5).dense_bound is None
+    result = calibrate(load_demo(), keep=100, max_weight_ratio=5, dense_bound=wanted)
+    assert result.dense_bound is None
+    assert "bound" not in {event.stage for event in result.history}
+    assert any("no time was left for the dense bound" in note for note in result.notes) == bool(wanted)
 
 
 def test_a_bound_on_a_price_is_not_called_one_on_the_loss() -> None:

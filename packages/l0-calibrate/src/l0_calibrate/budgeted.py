@@ -149,10 +149,13 @@ def fit_budget(
     result = result_of(run, ratios * run.problem.system.reference, selected.selection, solution, mu, selected.notes)
     wanted = options.dense_bound
     if wanted is None:
-        wanted = keep < run.problem.n_targets and is_convex(run.loss, run.price) and not run.clock.is_spent()
-    end = Start(ratios, solution.y, solution.mass_dual)
-    # What a path rules out for being outside of the records before is no less a selection.
-    return Fitted(_bounded(run, result, free) if wanted else result, end, run.choices[0], frame)
+        wanted = keep < run.problem.n_targets and is_convex(run.loss, run.price)
+    if wanted and not run.clock.is_spent():
+        # What a path rules out for being outside of the records before is no less a selection.
+        result = _bounded(run, result, free)
+    elif options.dense_bound:
+        result = attrs.evolve(result, notes=(*result.notes, "no time was left for the dense bound"))
+    return Fitted(result, Start(ratios, solution.y, solution.mass_dual), run.choices[0], frame)
 
 
 def _bounded(run: Run, result: CalibrationResult, budget: Budget) -> CalibrationResult:
