@@ -122,7 +122,7 @@ class Solution:
     Parameters
     ----------
     u
-        Ratios, shape (k,), inside the bounds exactly, and with the task's mass exactly where it has one.
+        Ratios, shape (k,), inside the bounds exactly, and with the task's mass exactly where that can be had.
     y
         Duals of the targets, shape (m,), within the caps: the price that one unit of relative error fetches.
     residuals
