@@ -80,7 +80,6 @@ def _budget(run: Run, keep: int, mu: float) -> Budget:
         mass=run.mass,
         areas=run.areas,
         seconds=SELECTION_TIME * run.clock.left,
-        settings=dict(options.selector_settings),
     )
 
 

@@ -66,8 +66,6 @@ class Budget:
         then nothing to fit before the first records are dropped.
     seconds
         Wall-clock limit for the selection; ``inf`` for none.
-    settings
-        Options of the selector itself, by name.
     """
 
     problem: CalibrationProblem
@@ -87,7 +85,6 @@ class Budget:
     warm: Start | None = None
     nested: bool = False
     seconds: float = float("inf")
-    settings: dict[str, object] = attrs.field(factory=dict)
 
     @property
     def scale_up(self) -> float:
