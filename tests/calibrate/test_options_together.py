@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import sys
 import time
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,7 @@ from l0_calibrate.losses.reweighting import solve_priced
 from l0_calibrate.options import Options
 from l0_calibrate.postconditions import check_selection, check_weights
 from l0_calibrate.replicates import calibrate_replicates
+from l0_calibrate.result import CalibrationResult
 from l0_calibrate.reuse import reuse_selection
 from l0_calibrate.selectors.base import Budget, Selected
 from l0_calibrate.solvers import Stop, Task
@@ -349,6 +352,24 @@ def test_the_status_of_domains_is_that_of_the_worst(monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr("l0_calibrate.domains.calibrate", ended)
     assert calibrate_domains(halves(), "side", Options()).status == "stalled"
+
+
+def test_the_copies_of_the_matrix_for_domains_do_not_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    others: list[weakref.ref[CalibrationProblem]] = []
+
+    def counted(asked: CalibrationProblem, *more: Any, **named: Any) -> CalibrationResult:
+        gc.collect()
+        assert sum(other() is not None for other in others) <= 1  # that of the domain before, until the name is taken
+        others.append(weakref.ref(asked))
+        return calibrate(asked, *more, **named)
+
+    monkeypatch.setattr("l0_calibrate.domains.calibrate", counted)
+    part = np.arange(N) % M
+    a = problem().matrix.toarray() * (part == np.arange(M)[:, None])
+    asked = CalibrationProblem(a, a.sum(axis=1) * 1.2, record_info=pd.DataFrame({"part": part}))
+    result = calibrate_domains(asked, "part", Options(keep=20))
+    assert len(others) == M
+    assert "ratios within a domain" in result.notes[1]
 
 
 def test_an_error_in_a_domain_names_it() -> None:
