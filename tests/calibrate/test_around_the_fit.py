@@ -249,6 +249,14 @@ def test_a_dense_fit_whose_time_is_up_is_not_fitted_again(problem):
     assert sum(event.iteration == 0 for event in result.history) == 1
 
 
+def test_a_report_of_weights_that_are_all_nothing(tmp_path):
+    pytest.importorskip("matplotlib")
+    nothing = CalibrationProblem(np.ones((2, 3)), [0.0, 0.0])
+    result = calibrate(nothing, solver="primal_dual", spread=0.0)
+    assert result.kept == 0
+    assert "0 of 3 records" in result.report(tmp_path / "report.html").read_text(encoding="utf-8")
+
+
 def test_a_result_says_in_a_line_what_it_is(problem):
     text = repr(calibrate(problem, keep=300, max_weight_ratio=5))
     assert text.startswith("CalibrationResult(optimal: 300 of 5,000 records, 167 targets, loss 0.03")
@@ -342,6 +350,7 @@ def test_the_report_is_one_offline_page(problem, tmp_path):
     [
         (lambda folder: (folder / "result.json").write_text("[1]"), "result.json holds no object"),
         (lambda folder: _rewrite(folder, lambda summary: summary.pop("options")), "no usable 'options'"),
+        (lambda folder: _rewrite(folder, lambda summary: summary["options"].pop("keep")), "no usable 'options'"),
         (lambda folder: _rewrite(folder, lambda summary: summary["timings"].clear()), "no usable total"),
         (
             lambda folder: _retable(folder / "targets.parquet", lambda t: t.drop(columns="estimate")),
