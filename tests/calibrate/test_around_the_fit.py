@@ -23,6 +23,8 @@ from l0_calibrate.result import result as result_module
 from l0_calibrate.result.diagnostics import diagnose, diagnostics_of
 from l0_calibrate.result.report import report_of_folder
 from l0_calibrate.result.tables import RunTables
+from l0_calibrate.selectors import prune
+from l0_calibrate.selectors.fits import InnerFits
 from l0_calibrate.solvers.base import Machine, Solution
 from l0_calibrate.spread_search import spread_for_ess
 from l0_core import InputError
@@ -203,6 +205,58 @@ def test_the_spread_of_the_fit_is_told_where_the_last_tries_fell_short(edge):
     assert found.u.sum() == 90
 
 
+@pytest.mark.parametrize("first", [1e-4, 0.03, 50.0])
+def test_the_search_for_a_spread_ends_with_the_time(first):
+    tried = []
+
+    def fit(spread, start):
+        tried.append(spread)
+        u = 1.0 + np.sqrt(0.03 / spread) * np.where(np.arange(100) % 2, 1.0, -1.0)
+        return Solution(u, np.zeros(1), np.zeros(1), 0.0, 0.0, "budget_spent", 1, 0.0)
+
+    found, spread = spread_for_ess(fit, 60.0, np.ones(100), first, lambda: True)
+    assert spread == tried[-1] == max(tried)  # the first that has the sample size, however large
+    assert found.u.sum() ** 2 / (found.u @ found.u) >= 60.0
+
+    with pytest.raises(InputError, match="within the time limit") as refusal:
+        spread_for_ess(fit, 99.99999, np.ones(100), first, lambda: True)
+    assert "cannot be had" not in str(refusal.value)
+
+
+def test_of_selections_the_last_whole_one_is_kept_when_the_time_is_up(problem, monkeypatch):
+    seen, full = [], prune.pruned
+
+    def pruned(fits, pace, watch):
+        if seen:  # the second is out of time, and chooses by fits that end at once
+            monkeypatch.setattr(InnerFits, "late", property(lambda _: True))
+            fits = attrs.evolve(fits, deadline=0.0)
+        seen.append(full(fits, pace, watch))
+        if len(seen) == 2:
+            monkeypatch.setattr(InnerFits, "floored", None)  # none is made to compare them
+        return seen[-1]
+
+    monkeypatch.setattr(prune, "pruned", pruned)
+    result = calibrate(problem, keep=200, max_weight_ratio=10, ess_at_least=160)
+    assert len(seen) == 2
+    assert (result.selection.indices == seen[0][0]).all()
+    assert (seen[1][0] != seen[0][0]).any()
+    assert result.ess >= 160
+
+
+def test_a_dense_fit_whose_time_is_up_is_not_fitted_again(problem):
+    result = calibrate(problem, ess_at_least=1_000, time_limit=1e-3)
+    assert result.ess >= 1_000
+    assert sum(event.iteration == 0 for event in result.history) == 1
+
+
+def test_a_report_of_weights_that_are_all_nothing(tmp_path):
+    pytest.importorskip("matplotlib")
+    nothing = CalibrationProblem(np.ones((2, 3)), [0.0, 0.0])
+    result = calibrate(nothing, solver="primal_dual", spread=0.0)
+    assert result.kept == 0
+    assert "0 of 3 records" in result.report(tmp_path / "report.html").read_text(encoding="utf-8")
+
+
 def test_a_result_says_in_a_line_what_it_is(problem):
     text = repr(calibrate(problem, keep=300, max_weight_ratio=5))
     assert text.startswith("CalibrationResult(optimal: 300 of 5,000 records, 167 targets, loss 0.03")
@@ -296,6 +350,7 @@ def test_the_report_is_one_offline_page(problem, tmp_path):
     [
         (lambda folder: (folder / "result.json").write_text("[1]"), "result.json holds no object"),
         (lambda folder: _rewrite(folder, lambda summary: summary.pop("options")), "no usable 'options'"),
+        (lambda folder: _rewrite(folder, lambda summary: summary["options"].pop("keep")), "no usable 'options'"),
         (lambda folder: _rewrite(folder, lambda summary: summary["timings"].clear()), "no usable total"),
         (
             lambda folder: _retable(folder / "targets.parquet", lambda t: t.drop(columns="estimate")),

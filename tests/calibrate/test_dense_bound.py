@@ -88,6 +88,17 @@ def test_the_bound_stands_by_itself_below_the_number_of_targets() -> None:
     assert all(r.dense_bound is None for r in calibrate_path(asked, [7, 5], Options(max_weight_ratio=2)))
 
 
+def test_the_bound_of_a_count_on_a_path_is_that_of_all_records() -> None:
+    """A count on a path chooses among the records of the one before, but its bound speaks of any selection."""
+    asked = problem(4, 12, 60, 0.4)
+    asked = CalibrationProblem(asked.matrix, asked.targets * 1.4, initial_weights=asked.initial_weights)
+    never = np.arange(60) < 5
+    options = Options(keep=1, max_weight_ratio=3, dense_bound=True, tol=1e-6, never_keep=never)
+    for result in calibrate_path(asked, [20, 10, 6], options):
+        best = optimum(asked, np.flatnonzero(~never), 3 * 60 / result.kept)
+        assert result.dense_bound == pytest.approx(best, rel=1e-5, abs=1e-9), result.kept
+
+
 def test_targets_that_the_capped_loss_gives_up_are_counted_and_marked() -> None:
     asked = problem(3, 12, 60, 0.4)
     targets = asked.targets.copy()
@@ -103,9 +114,13 @@ def test_targets_that_the_capped_loss_gives_up_are_counted_and_marked() -> None:
     assert calibrate(asked, keep=20).abandoned is None
 
 
-def test_a_run_whose_time_is_up_makes_no_bound_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run.Clock, "is_spent", property(lambda _: True))
-    assert calibrate(load_demo(), keep=100, max_weight_ratio=5).dense_bound is None
+@pytest.mark.parametrize("wanted", [None, True])
+def test_a_run_whose_time_is_up_makes_no_bound(wanted: bool | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run.Clock, "is_spent", lambda _: True)
+    result = calibrate(load_demo(), keep=100, max_weight_ratio=5, dense_bound=wanted)
+    assert result.dense_bound is None
+    assert "bound" not in {event.stage for event in result.history}
+    assert any("no time was left for the dense bound" in note for note in result.notes) == bool(wanted)
 
 
 def test_a_bound_on_a_price_is_not_called_one_on_the_loss() -> None:

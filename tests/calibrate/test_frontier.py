@@ -160,6 +160,9 @@ def test_a_selector_of_a_plugin_gets_the_larger_fit(
     [
         ((400, 300, 0), 0, "keep must be a whole number of at least 1, got 0"),
         ((400, 9_000), 0, "keep=9000 is above the number of records, 5000"),
+        ((400, None), 0, "keep must be a whole number of at least 1, got None"),
+        (np.array([400, 0]), 0, "keep must be a whole number of at least 1, got 0"),
+        (np.array([], int), 0, "give at least one number of records to keep"),
         ((400, 10), 20, "20 records must be kept, more than keep=10"),
     ],
 )

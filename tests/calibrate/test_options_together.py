@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import sys
 import time
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ import pytest
 import scipy.sparse as sp
 from typer.testing import CliRunner
 
-from l0_calibrate import CalibrationProblem, calibrate
+from l0_calibrate import CalibrationProblem, calibrate, frontier
 from l0_calibrate.checkpoint import Checkpoint
 from l0_calibrate.cli.app import app
 from l0_calibrate.constraints import bounds_of
@@ -28,6 +30,7 @@ from l0_calibrate.losses.reweighting import solve_priced
 from l0_calibrate.options import Options
 from l0_calibrate.postconditions import check_selection, check_weights
 from l0_calibrate.replicates import calibrate_replicates
+from l0_calibrate.result import CalibrationResult
 from l0_calibrate.reuse import reuse_selection
 from l0_calibrate.selectors.base import Budget, Selected
 from l0_calibrate.solvers import Stop, Task
@@ -108,6 +111,8 @@ def test_replicates_of_domains_are_fitted_domain_by_domain() -> None:
 
 def test_replicates_that_cannot_be_weights_are_named() -> None:
     main = calibrate(problem(), keep=20)
+    with pytest.raises(InputError, match="replicate weights must be numbers"):
+        calibrate_replicates(main, np.full((N, 1), "many"))
     for bad, message in ((np.nan, "replicate 2 of record 3 is nan"), (-1.0, "replicate 2 of record 3 is -1")):
         values = np.ones((N, 2))
         values[3, 1] = bad
@@ -210,7 +215,8 @@ def test_weights_that_break_the_contract_of_solvers_are_refused() -> None:
 @pytest.mark.parametrize("keep", [None, 20])
 def test_a_warm_start_of_another_problem_is_refused_and_one_of_this_is_used(keep: int | None) -> None:
     asked = problem()
-    for start in (Start(np.ones(N + 1)), Start(None, np.ones(M - 1)), Start(np.full(N, np.nan))):
+    others = Start(np.ones(N + 1)), Start(None, np.ones(M - 1)), Start(np.full(N, np.nan)), Start(mass_dual=np.nan)
+    for start in others:
         with pytest.raises(InputError, match="warm must have"):
             calibrate(asked, keep=keep, warm=start)
     cold = calibrate(asked, keep=keep, solver="primal_dual", tol=1e-4)
@@ -348,6 +354,24 @@ def test_the_status_of_domains_is_that_of_the_worst(monkeypatch: pytest.MonkeyPa
     assert calibrate_domains(halves(), "side", Options()).status == "stalled"
 
 
+def test_the_copies_of_the_matrix_for_domains_do_not_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    others: list[weakref.ref[CalibrationProblem]] = []
+
+    def counted(asked: CalibrationProblem, *more: Any, **named: Any) -> CalibrationResult:
+        gc.collect()
+        assert sum(other() is not None for other in others) <= 1  # that of the domain before, until the name is taken
+        others.append(weakref.ref(asked))
+        return calibrate(asked, *more, **named)
+
+    monkeypatch.setattr("l0_calibrate.domains.calibrate", counted)
+    part = np.arange(N) % M
+    a = problem().matrix.toarray() * (part == np.arange(M)[:, None])
+    asked = CalibrationProblem(a, a.sum(axis=1) * 1.2, record_info=pd.DataFrame({"part": part}))
+    result = calibrate_domains(asked, "part", Options(keep=20))
+    assert len(others) == M
+    assert "ratios within a domain" in result.notes[1]
+
+
 def test_an_error_in_a_domain_names_it() -> None:
     with pytest.raises(InputError, match="side = 'a': ess_at_least=15 cannot be had"):
         calibrate_domains(halves(), "side", Options(keep=20, ess_at_least=15.0))
@@ -399,6 +423,20 @@ def test_each_domain_gets_its_part_of_the_time(monkeypatch: pytest.MonkeyPatch) 
     calibrate_domains(halves(), "side", Options(time_limit=30.0, solver="primal_dual"))
     assert given[0] <= 15.0
     assert 15.0 < given[1] <= 30.0
+
+
+def test_each_count_of_a_path_gets_its_part_of_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[float] = []
+    within = frontier.calibrate_within
+
+    def noted(asked: CalibrationProblem, keep: int, options: Options, *rest: Any) -> Any:
+        given.append(options.time_limit or 0.0)
+        return within(asked, keep, options, *rest)
+
+    monkeypatch.setattr(frontier, "calibrate_within", noted)
+    calibrate_path(problem(), [30, 20, 10], Options(time_limit=30.0))
+    assert len(given) == 3
+    assert given[0] <= 10.0 < given[1] <= 15.0 < given[2] <= 30.0
 
 
 def test_replicates_get_what_the_main_fit_left_of_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -548,9 +586,28 @@ def test_a_series_in_another_order_than_the_records_is_refused(given: str) -> No
     assert by_label.fingerprint == by_place.fingerprint
 
 
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"options": {"keep": 3}}, "options must be an Options, got dict"),
+        ({"keep": 3, "checkpoint": "c.npz"}, "checkpoint must be a Checkpoint, got str"),
+        ({"warm": np.ones(N)}, "warm must be a Start, got ndarray"),
+        ({"keep": 3, "groups": [[1], [2, 3]]}, "groups must have one id for each record"),
+        ({"keep": 3, "must_keep": [[True], [True, False]]}, "must_keep and never_keep take one true or false"),
+        ({"loss_settings": None}, "settings must be names and values, got None"),
+        ({"keep": 3, "selector_settings": [1]}, "settings must be names and values, got"),
+    ],
+)
+def test_what_is_of_another_kind_is_refused_with_what_to_give(fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        calibrate(problem(), **fields)
+
+
 def test_more_sample_size_than_records_is_refused_before_any_work() -> None:
     problem, _ = labelled()
     seen: list[Any] = []
+    with pytest.raises(InputError, match="no effective sample size is above the number of records"):
+        calibrate(problem, ess_at_least=problem.n_records + 1, watch=seen.append)
     for fields in ({"keep": 20}, {"share": 0.2}):
         with pytest.raises(InputError, match="no effective sample size is above the number of records"):
             calibrate(problem, ess_at_least=30, watch=seen.append, **fields)

@@ -113,6 +113,27 @@ def test_a_large_matrix_is_fitted_in_less_memory_unless_the_tolerance_is_tight(
     assert ("less memory" in chosen.reason) == (taken == "primal_dual")
 
 
+@pytest.mark.parametrize("fields", [{}, {"loss": "squared", "conserve_mass": True}])
+def test_a_solver_that_cannot_serve_says_so_before_records_are_chosen(fields: dict[str, Any]) -> None:
+    seen: list[Any] = []
+    with pytest.raises(InputError, match="'coordinate_descent' cannot take this problem"):
+        calibrate(load_demo(), keep=500, solver="coordinate_descent", watch=seen.append, **fields)
+    assert not seen
+
+
+def test_the_bound_of_all_records_is_had_where_the_solver_takes_the_kept_ones_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The run is done when the bound is made: a solver that cannot take so many records must not take it all back."""
+    few = lambda self, task: "too many records" if task.count > 100 else None  # noqa: E731
+    alone = calibrate(load_demo(), keep=100, solver="interior_point", max_weight_ratio=5)
+    monkeypatch.setattr(InteriorPointSolver, "refusal", few)
+    result = calibrate(load_demo(), keep=100, solver="interior_point", max_weight_ratio=5)
+    assert result.solver == "interior_point"
+    assert alone.dense_bound is not None
+    assert result.dense_bound == pytest.approx(alone.dense_bound, rel=0.02)
+
+
 def test_the_command_line_says_it_too(tmp_path) -> None:
     problem = load_demo()
     problem.save(tmp_path / "problem")

@@ -14,10 +14,11 @@ from l0_calibrate.postconditions import check_selection
 from l0_calibrate.result.result import CalibrationResult
 from l0_calibrate.run import Run, result_of
 from l0_calibrate.selectors.base import Budget, Selected
-from l0_calibrate.selectors.fits import refit_task
+from l0_calibrate.selectors.fits import floors, refit_task, support_task
 from l0_calibrate.selectors.groups import whole
 from l0_calibrate.selectors.lookup import selector_named
-from l0_calibrate.solvers.auto import Choice
+from l0_calibrate.selectors.records import usable_records
+from l0_calibrate.solvers.auto import Choice, choose_solver
 from l0_calibrate.solvers.base import Solution, Start
 from l0_calibrate.spread_search import spread_for_ess
 from l0_core import InputError
@@ -79,12 +80,21 @@ def _budget(run: Run, keep: int, mu: float) -> Budget:
         mass=run.mass,
         areas=run.areas,
         seconds=SELECTION_TIME * run.clock.left,
-        settings=dict(options.selector_settings),
     )
 
 
 def _whole(run: Run, flags: BoolArray | None) -> BoolArray | None:
     return flags if flags is None or run.groups is None else whole(run.groups, flags)
+
+
+def _refuse_solver(run: Run, budget: Budget) -> None:
+    """Refuse a solver by name that could not take the fit on any records, before these are chosen.
+
+    It is asked about one of them alone: what it makes of the blocks of all is only known when they are.
+    """
+    if run.options.solver != "auto":
+        one = np.flatnonzero(usable_records(budget))[:1]
+        choose_solver(run.options.solver, support_task(budget, one, floors(budget, one)), run.stop(), run.machine)
 
 
 def fit_budget(
@@ -93,12 +103,14 @@ def fit_budget(
     """Select exactly ``keep`` records, then fit the weights on them."""
     options = run.options
     mu = BUDGET_SPREAD if options.spread is None else options.spread
-    budget = attrs.evolve(_budget(run, keep, mu), warm=warm)
+    free = budget = attrs.evolve(_budget(run, keep, mu), warm=warm)
     if larger is not None:
         budget = attrs.evolve(budget, warm=larger.end, nested=True, never_keep=~larger.result.selection.mask)
         run.choices.append(larger.choice)
     if options.dense_bound:
         refuse_without_convexity(run.loss, run.price)
+    if not run.choices:
+        _refuse_solver(run, budget)
     selected: Selected | None = checkpoint.load(run.problem, options) if checkpoint is not None else None
     if selected is None:
         selector = selector_named(options.selector, options.selector_settings, run.machine)
@@ -127,7 +139,7 @@ def fit_budget(
     def work() -> tuple[Solution, float]:
         if options.ess_at_least is not None:
             reference = run.problem.system.reference[support]
-            return spread_for_ess(fit, options.ess_at_least, reference, BUDGET_SPREAD)
+            return spread_for_ess(fit, options.ess_at_least, reference, BUDGET_SPREAD, run.clock.is_spent)
         return fit(mu, None), mu
 
     solution, mu = run.clock.timed("refit", work)
@@ -136,9 +148,13 @@ def fit_budget(
     result = result_of(run, ratios * run.problem.system.reference, selected.selection, solution, mu, selected.notes)
     wanted = options.dense_bound
     if wanted is None:
-        wanted = keep < run.problem.n_targets and is_convex(run.loss, run.price) and not run.clock.is_spent
-    end = Start(ratios, solution.y, solution.mass_dual)
-    return Fitted(_bounded(run, result, budget) if wanted else result, end, run.choices[0], frame)
+        wanted = keep < run.problem.n_targets and is_convex(run.loss, run.price)
+    if wanted and not run.clock.is_spent():
+        # What a path rules out for being outside of the records before is no less a selection.
+        result = _bounded(run, result, free)
+    elif options.dense_bound:
+        result = attrs.evolve(result, notes=(*result.notes, "no time was left for the dense bound"))
+    return Fitted(result, Start(ratios, solution.y, solution.mass_dual), run.choices[0], frame)
 
 
 def _bounded(run: Run, result: CalibrationResult, budget: Budget) -> CalibrationResult:

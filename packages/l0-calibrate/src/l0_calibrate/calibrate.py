@@ -65,6 +65,15 @@ def calibrate(
         raise InputError("give options or keyword arguments, not both")
     if not isinstance(problem, CalibrationProblem):
         raise InputError(f"calibrate takes a CalibrationProblem(matrix, targets, ...), got {type(problem).__name__}")
+    for name, given, kind in (
+        ("options", options, Options),
+        ("checkpoint", checkpoint, Checkpoint),
+        ("warm", warm, Start),
+    ):
+        if given is not None and not isinstance(given, kind):
+            raise InputError(
+                f"{name} must be {'an' if kind is Options else 'a'} {kind.__name__}, got {type(given).__name__}"
+            )
     options = (options or options_from(dict(fields))).on(problem)
     keep = options.budget(problem.n_records)
     if keep is None and checkpoint is not None:
@@ -100,6 +109,8 @@ def _check_warm(problem: CalibrationProblem, warm: Start | None) -> None:
     ):
         if values is not None and (np.shape(values) != (count,) or not np.isfinite(values).all()):
             raise InputError(f"warm must have {what}, finite, of shape ({count},), got shape {np.shape(values)}")
+    if not np.isfinite(warm.mass_dual):
+        raise InputError(f"warm must have a finite dual of the mass, got {warm.mass_dual}")
 
 
 def fit_dense(run: Run, warm: Start | None) -> CalibrationResult:
@@ -117,7 +128,7 @@ def fit_dense(run: Run, warm: Start | None) -> CalibrationResult:
 
     def work() -> tuple[Solution, float]:
         if options.ess_at_least is not None:
-            return spread_for_ess(fit, options.ess_at_least, system.reference, DENSE_SPREAD)
+            return spread_for_ess(fit, options.ess_at_least, system.reference, DENSE_SPREAD, run.clock.is_spent)
         mu = DENSE_SPREAD if options.spread is None else options.spread
         return fit(mu, None), mu
 

@@ -6,6 +6,7 @@ import attrs
 import numpy as np
 import numpy.typing as npt
 
+from l0_calibrate.inner import inner
 from l0_calibrate.options import Options
 from l0_calibrate.problem import CalibrationProblem
 from l0_core import InputError
@@ -74,7 +75,7 @@ def _check_mass(problem: CalibrationProblem, bounds: Bounds, keep: int | None, s
             f"conserve_mass cannot hold: the bounds allow a sum of weights of at most {largest:.6g}, "
             f"the initial weights sum to {mass:.6g}; raise max_weight, max_weight_ratio or keep"
         )
-    if keep is None and float(lower @ w0) > mass * (1 + 1e-12):
+    if keep is None and inner(lower, w0) > mass * (1 + 1e-12):
         raise InputError(
             f"conserve_mass cannot hold: min_weight_ratio {bounds.lower_ratio} gives more than the "
             f"initial sum {mass:.6g}"
@@ -86,7 +87,7 @@ def check_mass_on(problem: CalibrationProblem, bounds: Bounds, support: IntArray
     w0 = problem.initial_weights[support]
     lower, upper = bounds.on(support, problem.n_records / support.size)
     mass = float(problem.initial_weights.sum())
-    least, most = float(lower @ w0), float(upper @ w0)
+    least, most = inner(lower, w0), inner(upper, w0)
     if not least * (1 - 1e-12) <= mass <= most * (1 + 1e-12):
         raise InputError(
             f"conserve_mass cannot hold on the {support.size:,} records that selector {selector!r} chose: the bounds "

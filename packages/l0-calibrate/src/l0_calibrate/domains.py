@@ -20,7 +20,7 @@ from l0_calibrate.result.result import CalibrationResult
 from l0_calibrate.run import out_of_reach
 from l0_calibrate.selectors.groups import group_numbers
 from l0_calibrate.time_shares import Shares
-from l0_calibrate.watch import Watch, watch_of_domain
+from l0_calibrate.watch import Progress, Watch, watch_of_domain
 from l0_core import InputError, Selection
 from l0_core.plugins import registry
 
@@ -59,6 +59,26 @@ class _Division:
         reached = of_row >= 0
         share = np.bincount(of_row[reached], problem.loss_weights[reached], values.size) / problem.n_targets
         return cls(by, values, codes, of_row, share)
+
+
+@attrs.frozen(eq=False)
+class _Part:
+    """What of a domain's result goes into that of the whole: its problem, a copy of a part of the matrix, does not."""
+
+    status: str
+    objective: float
+    bound: float | None
+    dense_bound: float | None
+    spread: float
+    max_ratio: float
+    solver: str
+    notes: tuple[str, ...]
+    timings: dict[str, float]
+    history: tuple[Progress, ...]
+
+    @classmethod
+    def of(cls, result: CalibrationResult) -> _Part:
+        return cls(**{field.name: getattr(result, field.name) for field in attrs.fields(cls)})
 
 
 def _rows_of_domains(problem: CalibrationProblem, by: str, codes: np.ndarray) -> np.ndarray:
@@ -121,7 +141,7 @@ def calibrate_domains(
     weights, dual = np.zeros(problem.n_records), np.zeros(problem.n_targets)
     main = None if replicate_weights is None else checked_replicates(problem, replicate_weights)
     replicates = None if main is None else np.zeros(main.shape)
-    parts: list[CalibrationResult] = []
+    parts: list[_Part] = []
     clock = Shares(options.time_limit, len(plans) * (1 if main is None else 2))
     for d, plan in enumerate(plans):
         rows, columns = np.flatnonzero(division.of_row == d), np.flatnonzero(division.of_record == d)
@@ -138,7 +158,7 @@ def calibrate_domains(
         weights[columns] = result.weights
         if result.dual is not None:
             dual[rows] = result.dual * division.share[d]
-        parts.append(result)
+        parts.append(_Part.of(result))
     whole = _put_together(problem, options, division, parts, weights)
     names = () if replicate_weights is None else replicate_names(replicate_weights)
     return attrs.evolve(whole, dual=dual, replicates=replicates, replicate_names=names)
@@ -172,7 +192,7 @@ def _put_together(
     problem: CalibrationProblem,
     options: Options,
     division: _Division,
-    parts: list[CalibrationResult],
+    parts: list[_Part],
     weights: np.ndarray,
 ) -> CalibrationResult:
     """One result of those of the domains, without duals and replicates."""
@@ -183,6 +203,7 @@ def _put_together(
     costs = (loss.reprice(price, residuals) or price).values(residuals)
     lost = costs[division.of_row < 0].sum() / problem.n_targets
     spreads = sorted({part.spread for part in parts})
+    largest = max(part.max_ratio for part in parts)
     stages = {stage for part in parts for stage in part.timings}
     return CalibrationResult(
         problem=problem,
@@ -198,7 +219,7 @@ def _put_together(
         notes=(
             f"{len(parts)} domains of {by} calibrated on their own",
             *(
-                (f"ratios within a domain, against its own records / kept, are at most {_largest(parts):.4g}",)
+                (f"ratios within a domain, against its own records / kept, are at most {largest:.4g}",)
                 if options.budget(problem.n_records) is not None
                 else ()
             ),
@@ -217,10 +238,6 @@ def _put_together(
         solver_reason="domain by domain",
         by=by,
     )
-
-
-def _largest(parts: list[CalibrationResult]) -> float:
-    return max(part.max_ratio for part in parts)
 
 
 def _together(bounds: list[float | None], share: np.ndarray, lost: float) -> float | None:

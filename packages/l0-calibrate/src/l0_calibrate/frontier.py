@@ -14,6 +14,7 @@ from l0_calibrate.options import Options
 from l0_calibrate.problem import CalibrationProblem
 from l0_calibrate.result.result import CalibrationResult
 from l0_calibrate.selectors.records import refuse_fewer_than_must
+from l0_calibrate.time_shares import Shares
 from l0_calibrate.watch import Watch, unwatched
 from l0_core import InputError
 
@@ -27,28 +28,33 @@ def calibrate_path(
     are left: records are dropped from there in short steps, and the weights fitted again. A count chosen on its own
     may be somewhat better or worse, its records being free. Other selectors than `prune` and `exchange` choose anew,
     among the records that are left. A dense bound is made for each count where the options ask for one, not by
-    itself: it would cost a fit of all records each time. ``keep`` and ``share`` of the options are not used.
+    itself: it would cost a fit of all records each time. ``keep`` and ``share`` of the options are not used; of a time
+    limit each count gets an equal part of what is left.
 
     Raises
     ------
     InputError
         No count, a count twice, or one outside 1..records.
     """
+    counts = list(counts)
     if not counts:
         raise InputError("give at least one number of records to keep")
-    if len(set(counts)) != len(counts):
-        raise InputError(f"a number of records appears twice in {list(counts)}")
     options = options.on(problem)
     for keep in counts:
-        attrs.evolve(options, keep=keep, share=None).budget(problem.n_records)
+        if attrs.evolve(options, keep=keep, share=None).budget(problem.n_records) is None:
+            raise InputError(f"keep must be a whole number of at least 1, got {keep}")
         if options.must_keep is not None:
             refuse_fewer_than_must(keep, options.must_keep)
+    if len(set(counts)) != len(counts):
+        raise InputError(f"a number of records appears twice in {counts}")
     options = attrs.evolve(options, dense_bound=bool(options.dense_bound))
     results: list[CalibrationResult] = []
     larger: Fitted | None = None
+    clock = Shares(options.time_limit, len(counts))
     for keep in sorted(counts, reverse=True):
+        how = attrs.evolve(options, time_limit=clock.following())
         try:
-            larger = calibrate_within(problem, keep, options, larger, watch or unwatched)
+            larger = calibrate_within(problem, keep, how, larger, watch or unwatched)
         except InputError as error:
             raise InputError(f"keep={keep}: {error}") from error
         results.append(larger.result)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, TypeVar
 
@@ -32,8 +33,18 @@ def _labelled(values: Any) -> bool:
     return isinstance(values, (pd.Series, pd.DataFrame)) and own_labels(values.index) is not None
 
 
+def _array(values: Any, complaint: str) -> Any:
+    """An array of its own; InputError with a complaint where rows are of different lengths."""
+    try:
+        return values.to_numpy(dtype=object) if isinstance(values, pd.DataFrame) else np.array(values)
+    except ValueError as error:
+        raise InputError(complaint) from error
+
+
 def _ids(values: Any) -> Any:
-    return values.copy() if _labelled(values) else None if values is None else np.array(values)
+    if _labelled(values):
+        return values.copy()
+    return None if values is None else _array(values, "groups must have one id for each record")
 
 
 def _areas(values: Any) -> Any:
@@ -42,24 +53,30 @@ def _areas(values: Any) -> Any:
         return None
     if _labelled(values):
         return pd.DataFrame(values)
-    try:
-        array = values.to_numpy(dtype=object) if isinstance(values, pd.DataFrame) else np.array(values)
-    except ValueError as error:
-        raise InputError("areas must have as many labels on each level") from error
+    array = _array(values, "areas must have as many labels on each level")
     return array.reshape(-1, 1) if array.ndim == 1 else array
+
+
+_FLAGS = "must_keep and never_keep take one true or false for each record, in their order, not ids"
 
 
 def _flags(values: Any) -> Any:
     """True and false, or 0 and 1; text, missing values and positions are no flags."""
     if values is None:
         return None
-    array = np.array(values)
+    array = _array(values, _FLAGS)
     if array.dtype == object and all(isinstance(value, bool | np.bool_) for value in array.flat):
         array = array.astype(bool)
     flags = array.astype(bool) if array.dtype.kind in "biuf" else array
     if array.dtype.kind not in "biuf" or not np.array_equal(flags, array):
-        raise InputError("must_keep and never_keep take one true or false for each record, in their order, not ids")
+        raise InputError(_FLAGS)
     return pd.Series(flags, values.index) if _labelled(values) else flags
+
+
+def _settings(values: Any) -> dict[str, Any]:
+    if not isinstance(values, Mapping):
+        raise InputError(f"loss_settings and selector_settings must be names and values, got {values!r}")
+    return dict(values)
 
 
 def _plain(value: Any) -> Any:
@@ -178,9 +195,9 @@ class Options:
         default=None, validator=attrs.validators.optional(attrs.validators.instance_of(bool))
     )
     loss: str = attrs.field(default="absolute", validator=attrs.validators.instance_of(str))
-    loss_settings: dict[str, Any] = attrs.field(factory=dict, converter=dict)
+    loss_settings: dict[str, Any] = attrs.field(factory=dict, converter=_settings)
     selector: str = attrs.field(default=DEFAULT_SELECTOR, validator=attrs.validators.instance_of(str))
-    selector_settings: dict[str, Any] = attrs.field(factory=dict, converter=dict)
+    selector_settings: dict[str, Any] = attrs.field(factory=dict, converter=_settings)
     solver: str = attrs.field(default="auto", validator=attrs.validators.instance_of(str))
     backend: str = attrs.field(default="numpy", validator=attrs.validators.instance_of(str))
     unreachable: Literal["report", "error"] = attrs.field(default="report")
@@ -243,17 +260,17 @@ class Options:
         Raises
         ------
         InputError
-            K is above the number of records, or the effective sample size that is wanted above K.
+            K is above the number of records, or the effective sample size that is wanted above K or all records.
         """
         keep = self.keep
         if keep is not None and keep > records:
             raise InputError(f"keep={keep} is above the number of records, {records}")
         if self.share is not None:
             keep = max(1, round(self.share * records))
-        if keep is not None and self.ess_at_least is not None and self.ess_at_least > keep:
+        if self.ess_at_least is not None and self.ess_at_least > (keep or records):
             raise InputError(
-                f"ess_at_least={self.ess_at_least:g} cannot be had with keep={keep}: no effective sample size is above "
-                "the number of records"
+                f"ess_at_least={self.ess_at_least:g} cannot be had with {keep or records} records: no effective sample "
+                "size is above the number of records"
             )
         return keep
 

@@ -28,8 +28,8 @@ def check_selection(budget: Budget, selection: Selection, selector: str) -> None
     if budget.groups is not None and (whole(budget.groups, mask) != mask).any():
         faults.append("split a group")
     for flags, kept, what in ((budget.must_keep, False, "dropped"), (budget.never_keep, True, "kept")):
-        unheeded = np.flatnonzero((mask == kept) if flags is None else flags & (mask == kept))
-        if flags is not None and unheeded.size:
+        unheeded = np.empty(0, np.int64) if flags is None else np.flatnonzero(flags & (mask == kept))
+        if unheeded.size:
             faults.append(f"{what} record {budget.problem.record_ids[unheeded[0]]} against its flag")
     if faults:
         raise RuntimeError(

@@ -53,10 +53,10 @@ def read_replicates(path: Path, problem: CalibrationProblem) -> pd.DataFrame:
             + (f"; record {shown(absent)} is not in the file" if absent is not None else "")
         )
     try:
-        values = frame[columns].to_numpy(dtype=np.float64)[positions]
-    except (TypeError, ValueError) as fault:
-        raise InputError(f"{path}: replicate weights must be numbers: {fault}") from fault
-    return pd.DataFrame(checked_replicates(problem, values), columns=[str(column) for column in columns], copy=False)
+        values = checked_replicates(problem, frame[columns].to_numpy()[positions])
+    except InputError as fault:
+        raise InputError(f"{path}: {fault}") from fault
+    return pd.DataFrame(values, columns=[str(column) for column in columns], copy=False)
 
 
 def calibrate_replicates(result: CalibrationResult, replicate_weights: FloatArray | pd.DataFrame) -> CalibrationResult:
@@ -123,7 +123,10 @@ def replicate_names(replicate_weights: FloatArray | pd.DataFrame) -> tuple[str, 
 def checked_replicates(problem: CalibrationProblem, replicate_weights: FloatArray | pd.DataFrame) -> FloatArray:
     """Replicate weights as read-only float64, shape (records, replicates); InputError that names a bad one."""
     refuse_other_order(replicate_weights, problem.record_ids, "replicate weights", "the problem's records")
-    values = np.array(replicate_weights, dtype=np.float64)
+    try:
+        values = np.array(replicate_weights, dtype=np.float64)
+    except (TypeError, ValueError) as fault:
+        raise InputError(f"replicate weights must be numbers: {fault}") from fault
     if values.ndim != 2 or values.shape[0] != problem.n_records:
         raise InputError(f"replicate weights must have shape ({problem.n_records}, replicates), got {values.shape}")
     bad = np.argwhere(~(np.isfinite(values) & (values >= 0)))

@@ -21,6 +21,7 @@ from l0_calibrate.result.result import CalibrationResult
 from l0_calibrate.selectors.groups import group_numbers
 from l0_calibrate.solvers.auto import Choice, choose_solver
 from l0_calibrate.solvers.base import Machine, Solution, Start, Stop, Task, relative_gap
+from l0_calibrate.time_shares import LEAST
 from l0_calibrate.watch import Progress, Watch
 from l0_core import Selection
 from l0_core.plugins import registry
@@ -28,7 +29,6 @@ from l0_core.plugins import registry
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
-
 
 _MUCH = 0.01
 """Part of the initial weights from which on it is told that records in no target were left out."""
@@ -47,7 +47,6 @@ class Clock:
         """Seconds since the run began."""
         return time.perf_counter() - self.began
 
-    @property
     def is_spent(self) -> bool:
         """Whether the limit has been reached."""
         return self.elapsed >= self.limit
@@ -55,7 +54,7 @@ class Clock:
     @property
     def left(self) -> float:
         """Seconds left of the limit, a little at least."""
-        return max(self.limit - self.elapsed, 0.01)
+        return max(self.limit - self.elapsed, LEAST)
 
     def timed(self, stage: str, work: Callable[[], Any]) -> Any:
         """What some work gives; its time counts for a stage."""
@@ -191,9 +190,11 @@ def _left_out(problem: CalibrationProblem, weights: FloatArray) -> list[str]:
     share = system.reference[lost].sum() / system.reference.sum()
     if share < _MUCH:
         return []
+    count = int(np.count_nonzero(lost))
+    who = "1 record that enters no target was" if count == 1 else f"{count:,} records that enter no target were"
     return [
-        f"{np.count_nonzero(lost):,} records that enter no target were left out, with {100 * share:.0f} % of the "
-        "initial weights; must_keep keeps some, conserve_mass holds the sum of all weights"
+        f"{who} left out, with {100 * share:.0f} % of the initial weights; must_keep keeps "
+        "some, conserve_mass holds the sum of all weights"
     ]
 
 

@@ -24,7 +24,11 @@ _INSIDE = 0.1
 
 
 def spread_for_ess(
-    fit: Callable[[float, Start | None], Solution], wanted: float, reference: FloatArray, first: float
+    fit: Callable[[float, Start | None], Solution],
+    wanted: float,
+    reference: FloatArray,
+    first: float,
+    is_late: Callable[[], bool] = lambda: False,
 ) -> tuple[Solution, float]:
     """The fit with (nearly) the least mu whose effective sample size is at least ``wanted``.
 
@@ -33,10 +37,13 @@ def spread_for_ess(
     towards the initial weights; where these are very unequal the sample size may fall as mu grows: if no larger mu
     gives what is wanted, smaller ones are tried, and the first that does is taken.
 
+    Once it is late, the first fit that has the sample size is taken, whatever its mu: larger ones are tried until one
+    has it, as the fits of a limit that is spent end at once.
+
     Raises
     ------
     InputError
-        When no mu gives it; the text has the most that can be had.
+        When no mu gives it, or none did before it was late; the text has the most that can be had.
     """
 
     def ess(solution: Solution) -> float:
@@ -51,14 +58,14 @@ def spread_for_ess(
     while best is None:
         low, mu = (mu, size), mu * _STEP
         if mu > _LARGEST:
-            return _below(fit, ess, wanted, first, most)
+            return _below(fit, ess, wanted, first, most, is_late)
         solution = fit(mu, solution.start())
         size = ess(solution)
         most = max(most, size)
         if size >= wanted:
             best, high = solution, (mu, size)
     while low == high and high[1] > wanted * (1 + _SURPLUS):
-        if mu < _SMALLEST:
+        if mu < _SMALLEST or is_late():
             return best, high[0]
         mu /= _STEP
         solution = fit(mu, solution.start())
@@ -68,7 +75,7 @@ def spread_for_ess(
         else:
             low = (mu, size)
     for _ in range(_TRIES):
-        if high[1] <= wanted * (1 + _SURPLUS):
+        if high[1] <= wanted * (1 + _SURPLUS) or is_late():
             break
         mu = _between(low, high, wanted * (1 + 0.5 * _SURPLUS))
         solution = fit(mu, best.start())
@@ -86,15 +93,21 @@ def _below(
     wanted: float,
     mu: float,
     most: float,
+    is_late: Callable[[], bool],
 ) -> tuple[Solution, float]:
     """The first fit, with smaller and smaller mu, that has the sample size."""
-    while mu > _SMALLEST:
+    while mu > _SMALLEST and not is_late():
         mu /= _STEP
         solution = fit(mu, None)  # from its neighbour it would hardly move where the loss is 0
         size = ess(solution)
         if size >= wanted:
             return solution, mu
         most = max(most, size)
+    if is_late():
+        raise InputError(
+            f"ess_at_least={wanted:g} was not reached within the time limit, but {most:.6g}; give more time, or ask "
+            "for less"
+        )
     raise InputError(
         f"ess_at_least={wanted:g} cannot be had: the most that a spread gives on these records is about {most:.6g}; "
         "ask for less, or keep more records"

@@ -6,6 +6,9 @@ import time
 
 import attrs
 
+LEAST = 0.01
+"""Seconds that a run gets even where nothing is left: it then ends with the first point that it has."""
+
 
 @attrs.define
 class Shares:
@@ -31,8 +34,4 @@ class Shares:
         runs, self.runs = max(self.runs, 1), self.runs - 1
         if self.limit is None:
             return None
-        return max((self.limit - self.spent - (time.perf_counter() - self._began)) / runs, _LEAST)
-
-
-_LEAST = 0.01
-"""Seconds that a run gets even where nothing is left: it then ends with the first point that it has."""
+        return max((self.limit - self.spent - (time.perf_counter() - self._began)) / runs, LEAST)

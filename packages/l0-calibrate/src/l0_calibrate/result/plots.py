@@ -47,8 +47,8 @@ def _sorted_errors(axes: Axes, before: np.ndarray, after: np.ndarray) -> None:
 
 
 def _ratios(axes: Axes, ratios: np.ndarray, bound: float | None, label: str) -> None:
-    low = max(float(ratios.min()), 1e-3)
-    high = max(float(ratios.max()), low * 1.01, bound or 0.0)
+    low = max(float(ratios.min()), 1e-3) if ratios.size else 1.0  # there may be no weight at all
+    high = max(float(ratios.max(initial=0.0)), low * 1.01, bound or 0.0)
     edges = np.geomspace(low * 0.98, high * 1.02, 40)
     axes.hist(np.clip(ratios, edges[0], edges[-1]), bins=list(edges), color=_AFTER, alpha=0.85)
     axes.axvline(1.0, color=_BEFORE, lw=1)

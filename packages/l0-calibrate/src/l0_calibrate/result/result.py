@@ -95,7 +95,7 @@ class CalibrationResult:
         Seconds by stage.
     dense_bound
         Certified lower bound of the loss of any selection at the same budget and bounds, in the units of the price
-        of the targets; None where it was not asked for.
+        of the targets; None where it was not asked for, or the time limit left none for it.
     abandoned
         Shape (targets,), the targets that the loss has given up; None for a loss that gives up none.
     solver, solver_reason

@@ -42,6 +42,8 @@ def _check_summary(summary: Any) -> None:
     for key, kind in _KEYS.items():
         if not isinstance(summary.get(key, ...), kind):
             raise ValueError(f"result.json has no usable {key!r}")
+    if not {"keep", "share"} <= summary["options"].keys():
+        raise ValueError("result.json has no usable 'options'")
     if not isinstance(summary["timings"].get("total"), (int, float)):
         raise ValueError("result.json has no usable total of its timings")
 

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from l0_calibrate.areas import Areas
+from l0_calibrate.inner import inner
 from l0_calibrate.losses.base import RowPrice
 from l0_calibrate.solvers.base import Machine, Start
 from l0_calibrate.system import ScaledSystem
@@ -65,8 +66,6 @@ class Budget:
         then nothing to fit before the first records are dropped.
     seconds
         Wall-clock limit for the selection; ``inf`` for none.
-    settings
-        Options of the selector itself, by name.
     """
 
     problem: CalibrationProblem
@@ -86,7 +85,6 @@ class Budget:
     warm: Start | None = None
     nested: bool = False
     seconds: float = float("inf")
-    settings: dict[str, object] = attrs.field(factory=dict)
 
     @property
     def scale_up(self) -> float:
@@ -105,7 +103,7 @@ class Budget:
         """
         w0 = self.system.reference
         c = self.system.records / support.size
-        total = float(w0[support] @ w0[support])
+        total = inner(w0[support], w0[support])
         wanted = w0[support if columns is None else columns]
         if self.spread == 0.0 or total == 0.0:
             return np.zeros(wanted.size)

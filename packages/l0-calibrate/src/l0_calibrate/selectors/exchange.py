@@ -8,6 +8,7 @@ import attrs
 import numpy as np
 import numpy.typing as npt
 
+from l0_calibrate.inner import inner
 from l0_calibrate.result.diagnostics import effective_sample_size
 from l0_calibrate.selectors.base import Budget, Selected, Selector
 from l0_calibrate.selectors.column_gain import column_gains
@@ -71,7 +72,7 @@ class SearchState:
     def objective(self, support: IntArray, solution: Solution) -> float:
         """The objective of a fit under the spread of the moment, sum form."""
         budget = self.fits.budget
-        return budget.price.total(solution.residuals) + 0.5 * float(budget.spread_on(support) @ solution.u**2)
+        return budget.price.total(solution.residuals) + 0.5 * inner(budget.spread_on(support), solution.u**2)
 
     def steer(self) -> None:
         """Move the spread so that the effective sample size of the search tends to the one that is wanted."""

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from l0_calibrate.columns import chosen_columns
+from l0_calibrate.inner import inner
 from l0_calibrate.selectors.base import Budget, Selected
 from l0_calibrate.solvers.base import Machine, Solution, Start, Stop, Task
 from l0_calibrate.solvers.primal_dual import PrimalDualSolver
@@ -53,7 +54,7 @@ def floors(budget: Budget, support: IntArray) -> FloatArray:
     bounded: FloatArray = np.minimum(np.maximum(floor, least), budget.upper(support))
     if budget.mass is not None:
         w0 = budget.system.reference[support]
-        added, left = float((bounded - least) @ w0), budget.mass - float(least @ w0)
+        added, left = inner(bounded - least, w0), budget.mass - inner(least, w0)
         if added > max(HALF * left, 0.0):
             bounded = least + (bounded - least) * (HALF * max(left, 0.0) / added)
     return bounded

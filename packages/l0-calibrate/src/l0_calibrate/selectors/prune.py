@@ -213,7 +213,12 @@ class PruneSelector(Selector):
             if budget.ess_at_least is None or seen[-1].ess(budget) >= _NEARLY * budget.ess_at_least or fits.late:
                 break
             budget = attrs.evolve(budget, spread=_GROWTH * budget.spread)
-        best = seen[0] if len(seen) == 1 else min(seen, key=lambda choice: choice.worth_when_even(fits))
+        if len(seen) == 1:
+            best = seen[0]
+        elif fits.late:
+            best = seen[-2]  # the last was cut short: all at once, by fits that ended at once
+        else:
+            best = min(seen, key=lambda choice: choice.worth_when_even(fits))
         return Selected(Selection(best.support, budget.system.records, scores=best.scores), best.solution.start())
 
 
@@ -241,7 +246,8 @@ class _Choice:
             return priced.floored(self.support, begin or start, _EVENING)
 
         try:
-            even, _ = spread_for_ess(fit, wanted, budget.system.reference[self.support], budget.spread)
+            reference = budget.system.reference[self.support]
+            even, _ = spread_for_ess(fit, wanted, reference, budget.spread, lambda: fits.late)
         except InputError:
             return float("inf"), -self.ess(budget)
         return budget.price.total(even.residuals), 0.0

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from l0_calibrate.areas import Areas
+from l0_calibrate.inner import inner
 from l0_calibrate.losses.base import RowPrice
 from l0_calibrate.system import ScaledSystem
 from l0_calibrate.watch import Watch, unwatched
@@ -80,7 +81,7 @@ class Task:
 
     def spread_cost(self, u: FloatArray) -> float:
         """The second term of the objective."""
-        return 0.5 * float(self.spread @ (u - self.centre) ** 2)
+        return 0.5 * inner(self.spread, (u - self.centre) ** 2)
 
 
 @attrs.frozen
@@ -121,7 +122,7 @@ class Solution:
     Parameters
     ----------
     u
-        Ratios, shape (k,), inside the bounds exactly, and with the task's mass exactly where it has one.
+        Ratios, shape (k,), inside the bounds exactly, and with the task's mass exactly where that can be had.
     y
         Duals of the targets, shape (m,), within the caps: the price that one unit of relative error fetches.
     residuals

@@ -139,10 +139,9 @@ class Certificate:
         """
         if not np.isfinite(y).all():
             return -np.inf
-        if self.is_cheap:
-            return self._value(y, self.fit.exact_gradient(y, g), self.fit.upper)
         g = self.fit.exact_gradient(y, g)
-        return max(self._value(y, g, self.fit.upper), self._repaired(y.copy(), g.copy(), best))
+        value = self._value(y, g, self.fit.upper)
+        return value if self.is_cheap else max(value, self._repaired(y.copy(), g, best))
 
     def _value(self, y: FloatArray, g: FloatArray, upper: FloatArray) -> float:
         """D at y less an allowance for rounding; ``-inf`` where a column is unbounded."""
@@ -207,11 +206,11 @@ class Certificate:
         return self._rows
 
     def _repaired(self, y: FloatArray, g: FloatArray, best: float) -> float:
+        """The bound after duals, in ``y``, have been raised for the columns whose ratios are bounded in name only."""
         fit, c = self.fit, self.fit.columns
         by_rows = self._by_rows()
         # As low as the rounding of the entries allows, at the duals that raising may lead to.
-        finite = fit.price.cap[: fit.targets][np.isfinite(fit.price.cap[: fit.targets])]
-        g = g - max(self._dearest(y), float(finite.max(initial=0.0))) * fit.rounding
+        g = g - max(self._dearest(y), float(self._finite_caps().max(initial=0.0))) * fit.rounding
         negative = self._open[g[self._open] < 0]
         order = negative[np.argsort(g[negative], kind="stable")]
         _raise_duals(order, c.arrays, by_rows, fit.b + fit.price.dead_zone, fit.price.cap, y, g)
@@ -225,6 +224,10 @@ class Certificate:
             upper[left] = np.minimum(upper[left], self._reach(left, best))
         return self._value(y, g, upper)
 
+    def _finite_caps(self) -> FloatArray:
+        cap = self.fit.price.cap[: self.fit.targets]
+        return cap[np.isfinite(cap)]
+
     def _reach(self, columns: IntArray, best: float) -> FloatArray:
         """The largest ratio of each of some columns in any point with an objective of at most ``best``."""
         fit, c = self.fit, self.fit.columns
@@ -234,8 +237,7 @@ class Certificate:
             return reach
         # What the rounding of the entries may have hidden of the best point's cost, with room to spare:
         # h(r + d) <= (1 + t) h(r) + (1 + 1 / t) h(d) for each of these prices.
-        cap = fit.price.cap[: fit.targets]
-        best = best * (1.0 + math.sqrt(self._stored)) + 16.0 * self._stored * float(cap[np.isfinite(cap)].sum())
+        best = best * (1.0 + math.sqrt(self._stored)) + 16.0 * self._stored * float(self._finite_caps().sum())
         room = largest_residual(fit.price, best) + fit.b
         rising = self._by_rows().rising
         for k, j in enumerate(columns):

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from l0_calibrate.columns import Columns, ColumnsCopy
+from l0_calibrate.inner import inner
 from l0_calibrate.solvers.base import Machine, Solution, Solver, Start, Stop, Task
 from l0_calibrate.solvers.descent_kernels import (
     Coordinates,
@@ -145,7 +146,7 @@ class DescentIteration(Iteration):
             self._play = None  # its copy of the columns goes before another is made
             before = self._whole.u.copy()
             descent_pass(self._fit.columns.arrays, self._whole, self._rows, self._prices, self._held)
-            travel = float(self._fit.column_sums @ (self._whole.u - before) ** 2)
+            travel = inner(self._fit.column_sums, (self._whole.u - before) ** 2)
             self._play = self._in_play()
             met = self._objective(self._whole, self._whole.u, self._rows.residual) <= self._resolution
             return 0.0 if met else math.sqrt(travel)
@@ -193,7 +194,7 @@ class DescentIteration(Iteration):
 
     def _objective(self, state: Coordinates, u: FloatArray, residual: FloatArray) -> float:
         """What the rows cost, and the spread of the given columns."""
-        return self._fit.price.total(residual) + 0.5 * float(state.kappa @ (u - state.centre) ** 2)
+        return self._fit.price.total(residual) + 0.5 * inner(state.kappa, (u - state.centre) ** 2)
 
     def _give_back(self) -> None:
         if self._play is not None:

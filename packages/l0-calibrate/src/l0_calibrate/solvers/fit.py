@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from l0_calibrate.bundles.bundles import Bundles
 from l0_calibrate.columns import Columns, take_columns
+from l0_calibrate.inner import inner
 from l0_calibrate.losses.base import RowPrice
 from l0_calibrate.solvers.base import Task
 from l0_calibrate.solvers.mass import with_mass_row
@@ -103,7 +104,7 @@ class Fit:
     def objective(self, u: FloatArray, product: FloatArray) -> float:
         """P at u, with ``product = A u``; the row of the mass counts nothing (u must have the mass)."""
         costs = self.price.values(product - self.b)[: self.targets]
-        return float(costs.sum()) + 0.5 * float((self.spread * (u - self.centre) ** 2).sum())
+        return float(costs.sum()) + 0.5 * inner(self.spread, (u - self.centre) ** 2)
 
     @property
     def stored_mass_row(self) -> FloatArray:

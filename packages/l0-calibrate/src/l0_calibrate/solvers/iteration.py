@@ -10,6 +10,7 @@ import attrs
 import numpy as np
 import numpy.typing as npt
 
+from l0_calibrate.inner import inner
 from l0_calibrate.solvers.base import MET, Solution, Start, Stop, relative_gap
 from l0_calibrate.solvers.certificate import Certificate
 from l0_calibrate.solvers.fit import Fit
@@ -55,7 +56,7 @@ class Opening:
         omega = COLD_WEIGHT
         rows = float(fit.row_sums.sum())
         if start is not None and start.u is not None and rows > 0:
-            omega = math.sqrt(float(fit.column_sums @ u**2) / rows) or COLD_WEIGHT
+            omega = math.sqrt(inner(fit.column_sums, u**2) / rows) or COLD_WEIGHT
         step_u = np.divide(1.0, fit.column_sums, out=np.ones(n), where=fit.column_sums > 0)
         step_y = np.divide(1.0, fit.row_sums, out=np.ones(m), where=fit.row_sums > 0)
         return cls(u, y, omega, step_u, step_y)
@@ -153,7 +154,7 @@ def iterate(run: Iteration, fit: Fit, stop: Stop, watch: Watch, began: float) ->
     u, y, product = run.point()
     # No price is negative, so neither is the optimum.
     best = Best(u.copy(), y.copy(), product.copy(), bound=0.0 if stop.certify else -math.inf)
-    size = 1.0 + math.sqrt(float(fit.column_sums @ u**2))
+    size = 1.0 + math.sqrt(inner(fit.column_sums, u**2))
     stage = "fit" if fit.centre == 1.0 else "refit"
 
     def look(certify: bool) -> bool:

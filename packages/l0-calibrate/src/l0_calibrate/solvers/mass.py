@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from l0_calibrate.columns import Columns, row_numbers
+from l0_calibrate.inner import inner
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -38,8 +39,8 @@ def project_mass(
     records at zero or at a bound), ``clip(u + t)``.
     """
     counted = reference > 0
-    most = float((upper[counted] * reference[counted]).sum())
-    least = float(lower[counted] @ reference[counted])
+    most = inner(upper[counted], reference[counted])
+    least = inner(lower[counted], reference[counted])
     slack = 1e-12 * abs(mass)
     if mass > most + slack or mass < least - slack:
         return None
@@ -63,7 +64,7 @@ def _solve(
     for _ in range(_STEPS):
         free = move(t)
         point = np.clip(free, lower, upper)
-        miss = mass - float(point @ reference)
+        miss = mass - inner(point, reference)
         if abs(miss) <= 1e-13 * abs(mass):
             return point
         if miss > 0:
@@ -91,9 +92,9 @@ def _between(low: float, high: float, t: float) -> float:
 def _close(u: FloatArray, reference: FloatArray, mass: float, lower: FloatArray, upper: FloatArray) -> FloatArray:
     """Take up the last rounding error in the records that have room for it."""
     for _ in range(3):
-        miss = mass - float(u @ reference)
+        miss = mass - inner(u, reference)
         free = (u > lower) & (u < upper) & (reference > 0)
-        weight = float(reference[free] @ u[free])
+        weight = inner(reference[free], u[free])
         if miss == 0.0 or weight <= 0.0:
             break
         u = u.copy()

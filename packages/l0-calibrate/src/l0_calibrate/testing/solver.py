@@ -185,9 +185,13 @@ class SolverContract(Contract):
         asked = task("absolute", "mass")
         if solver.refusal(asked) is not None:
             pytest.skip(REFUSED)
+        least = np.full(asked.count, 0.1)
         for part in (1.01, 2.0):
-            beyond = attrs.evolve(asked, mass=part * LARGEST * float(asked.system.reference.sum()))
-            assert solver.solve(beyond, STOP, None, machine).status == "infeasible"
+            beyond = attrs.evolve(asked, lower=least, mass=part * LARGEST * float(asked.system.reference.sum()))
+            found = solver.solve(beyond, STOP, None, machine)
+            assert found.status == "infeasible"
+            assert (found.u >= beyond.lower).all()
+            assert (found.u <= beyond.upper).all()
 
     # ------------------------------------------------------------------ starts
 

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from l0_calibrate.bundles.bundles import Bundles
 from l0_calibrate.columns import ColumnArrays, Columns
+from l0_calibrate.inner import inner
 from l0_calibrate.solvers.fit import Fit
 from l0_calibrate.solvers.interior_point.numbering import Structure
 from l0_calibrate.solvers.interior_point.structure import find_structure
@@ -122,7 +123,7 @@ class Program:
             b = b - moved
         mass = None
         if fit.mass is not None:
-            mass = Mass(fit.reference[order], fit.mass - float(fit.reference[left_out] @ use.settled[left_out]))
+            mass = Mass(fit.reference[order], fit.mass - inner(fit.reference[left_out], use.settled[left_out]))
         cap = fit.price.cap[rows]
         finite = np.isfinite(cap)
         width = (fit.upper - fit.lower)[order]

@@ -178,7 +178,9 @@ class _Run:
         if start is not None and start.y is not None:
             y[: fit.targets] = start.y
             y[fit.targets :] = start.mass_dual
-        if not self._evaluate(np.clip(u, fit.lower, fit.upper)):
+        u = np.clip(u, fit.lower, fit.upper)
+        if not self._evaluate(u):
+            self._u, self._product = u, self._map.matvec(u)
             return False
         y = np.clip(y, -fit.price.cap, fit.price.cap)
         self._y = y
