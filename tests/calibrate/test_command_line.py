@@ -245,3 +245,15 @@ def test_who_interrupts_is_told_what_is_left(folder, monkeypatch, capsys):
     assert command(monkeypatch, *fit, "--checkpoint", checkpoint) == 130
     assert f"the same command with --resume goes on from {checkpoint}" in " ".join(capsys.readouterr().err.split())
     assert not (folder / "run").exists()
+
+
+def test_who_forgets_to_resume_is_told_that_the_selection_is_there(folder, monkeypatch, capsys):
+    fit = ("fit", folder / "problem", "--keep", 20, "--out", folder / "run", "--checkpoint", folder / "ck.npz")
+    assert command(monkeypatch, *fit) == 0
+    assert "--resume" not in capsys.readouterr().err
+    assert command(monkeypatch, *fit) == 0
+    assert "ck.npz holds the selection of this very run" in " ".join(capsys.readouterr().err.split())
+    assert command(monkeypatch, *fit, "--resume") == 0
+    assert "very run" not in capsys.readouterr().err
+    assert command(monkeypatch, *fit, "--seed", 5) == 2
+    assert "its options have seed=0, this run's seed=5" in " ".join(capsys.readouterr().err.split())

@@ -246,13 +246,23 @@ def test_a_file_of_something_else_is_not_written_over_by_a_checkpoint(resume: bo
         with pytest.raises(InputError, match=r"is not a checkpoint|cannot be read"):
             calibrate(asked, keep=10, checkpoint=Checkpoint(tmp_path / name, resume))
         assert (tmp_path / name).read_bytes() == before
-    own = Checkpoint(tmp_path / "own.npz", resume)
-    calibrate(asked, keep=10, checkpoint=own)
-    if resume:
-        with pytest.raises(InputError, match="its options have keep=10, this run's keep=11; give the same input"):
-            calibrate(asked, keep=11, checkpoint=own)
-    else:
-        assert calibrate(asked, keep=11, checkpoint=own).kept == 11  # begun anew, as asked
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_a_checkpoint_of_another_run_is_not_written_over(resume: bool, tmp_path: Path) -> None:
+    """Whether or not it should go on: hours of selecting may be in the file."""
+    asked, own, events = problem(), Checkpoint(tmp_path / "own.npz", resume), list[Any]()
+    first = calibrate(asked, keep=10, checkpoint=own)
+    before = own.path.read_bytes()
+    with pytest.raises(InputError, match=r"own.npz belongs to another run: its options have keep=10, this run's keep=11"):
+        calibrate(asked, keep=11, checkpoint=own, watch=events.append)
+    with pytest.raises(InputError, match=r"own.npz belongs to another run: its problem is .*delete it"):
+        calibrate(asked.with_tolerance(0.1), keep=10, checkpoint=own, watch=events.append)
+    assert not events  # told before any work
+    assert own.path.read_bytes() == before
+    again = calibrate(asked, keep=10, threads=2, checkpoint=own, watch=events.append)  # its own run may use it anew
+    np.testing.assert_array_equal(again.selection.indices, first.selection.indices)
+    assert any(event.stage == "select" for event in events) != resume
 
 
 def test_a_checkpoint_holds_all_of_a_selection(tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ def _differing(stored: str, given: str) -> tuple[str, str]:
 def _refuse(path: Path, what: str, stored: str, given: str) -> InputError:
     return InputError(
         f"checkpoint {path} belongs to another run: its {what} {stored}, this run's {given}; "
-        "give the same input, or another checkpoint file"
+        "give the same input, name another checkpoint file, or delete it"
     )
 
 
@@ -57,7 +57,8 @@ class Checkpoint:
     path
         The file (``.npz``), written whole or not at all.
     resume
-        Whether an existing file is read. A file of another problem or other options is refused.
+        Whether an existing file is gone on from; without it the selection is made anew. A file of another problem or
+        other options is refused either way: what took hours may be in it.
     """
 
     path: Path = attrs.field(converter=Path)
@@ -90,15 +91,22 @@ class Checkpoint:
             )
         return stored
 
-    def load(self, problem: CalibrationProblem, options: Options) -> Selected | None:
-        """The stored selection, or None when there is nothing to go on from."""
-        if not self.resume or not self.path.exists():
-            return None
-        stored = self._stored()
+    def holds(self, problem: CalibrationProblem, options: Options) -> bool:
+        """Whether the file is there; InputError where it is that of another run."""
+        if not self.path.is_file():
+            return False
+        stored = self._stored(("format", "digest", "options"))
         if str(stored["digest"]) != problem.digest:
             raise _refuse(self.path, "problem is", str(stored["digest"])[:16], problem.digest[:16])
         if str(stored["options"]) != _signature(options):
             raise _refuse(self.path, "options have", *_differing(str(stored["options"]), _signature(options)))
+        return True
+
+    def load(self, problem: CalibrationProblem, options: Options) -> Selected | None:
+        """The stored selection, or None when there is nothing to go on from; InputError as `holds`."""
+        if not self.holds(problem, options) or not self.resume:
+            return None
+        stored = self._stored()
         selection = Selection(
             stored["indices"],
             int(stored["total"]),

@@ -88,6 +88,8 @@ def _fitted(
     from l0_calibrate.replicates import calibrate_replicates
 
     store = None if around.checkpoint is None else Checkpoint(around.checkpoint, around.resume)
+    if store is not None and not store.resume and store.holds(problem, options):
+        _say(f"{store.path} holds the selection of this very run, which is made anew; with --resume it would go on")
     with _interruption(store):
         result = calibrate(problem, options, watch=watch, checkpoint=store)
     return result if replicate_weights is None else calibrate_replicates(result, replicate_weights)
@@ -105,9 +107,12 @@ def _interruption(store: Checkpoint | None) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         if store is not None and stamp() is not None and (store.resume or stamp() != before):
-            said = f"the selection is made: the same command with --resume goes on from {store.path}"
-            Console(stderr=True, markup=False, highlight=False, soft_wrap=True).print(said)
+            _say(f"the selection is made: the same command with --resume goes on from {store.path}")
         raise
+
+
+def _say(what: str) -> None:
+    Console(stderr=True, markup=False, highlight=False, soft_wrap=True).print(what)
 
 
 def _show(result: CalibrationResult, written: list[Path]) -> None:
