@@ -39,7 +39,7 @@ def command(monkeypatch, *arguments):
 def test_columns_of_the_records_flag_what_is_kept_and_left_out(folder, monkeypatch, capsys):
     run = ("fit", folder / "problem", "--keep", 20, "--never-keep", "frozen", "--out", folder / "run", "--json")
     assert command(monkeypatch, *run, "--must-keep", "panel") == 2
-    assert "record 10 must be kept" in capsys.readouterr().err
+    assert "1 of the 8 records that must be kept cannot be: 1 ruled out by never_keep (10)" in capsys.readouterr().err
     records = pd.read_parquet(folder / "problem" / "records.parquet")
     records.loc[records["frozen"] == 1, "panel"] = False
     records.to_parquet(folder / "problem" / "records.parquet")
