@@ -245,7 +245,10 @@ def test_a_count_that_no_union_gives_is_refused_with_the_nearest_that_can() -> N
         calibrate(asked, keep=2, groups=pairs, must_keep=must)
     never = np.zeros(120, bool)
     never[1] = True
-    with pytest.raises(InputError, match=r"cannot be: 2 ruled out by never_keep \(0, 1\); a record that cannot be kept takes its whole group"):
+    with pytest.raises(
+        InputError,
+        match=r"cannot be: 2 ruled out by never_keep \(0, 1\); a record that cannot be kept takes its whole group",
+    ):
         calibrate(asked, keep=10, groups=pairs, must_keep=must, never_keep=never)
     with pytest.raises(InputError, match="above the 118 records"):
         calibrate(asked, keep=119, groups=pairs, never_keep=never)

@@ -254,7 +254,9 @@ def test_a_checkpoint_of_another_run_is_not_written_over(resume: bool, tmp_path:
     asked, own, events = problem(), Checkpoint(tmp_path / "own.npz", resume), list[Any]()
     first = calibrate(asked, keep=10, checkpoint=own)
     before = own.path.read_bytes()
-    with pytest.raises(InputError, match=r"own.npz belongs to another run: its options have keep=10, this run's keep=11"):
+    with pytest.raises(
+        InputError, match=r"own.npz belongs to another run: its options have keep=10, this run's keep=11"
+    ):
         calibrate(asked, keep=11, checkpoint=own, watch=events.append)
     with pytest.raises(InputError, match=r"own.npz belongs to another run: its problem is .*delete it"):
         calibrate(asked.with_tolerance(0.1), keep=10, checkpoint=own, watch=events.append)

@@ -105,8 +105,13 @@ def test_impossible_budgets_are_refused_with_the_reason() -> None:
             r"1 of the 8 records that must be kept cannot be: 1 ruled out by never_keep \(7\); take them out",
         ),
         (
-            {"keep": 9, "caps": np.where(np.arange(150) < 2, 1.0, np.inf), "lower_ratio": 1.0,
-             "never_keep": np.arange(150) > 140, "must_keep": np.ones(150, bool)},
+            {
+                "keep": 9,
+                "caps": np.where(np.arange(150) < 2, 1.0, np.inf),
+                "lower_ratio": 1.0,
+                "never_keep": np.arange(150) > 140,
+                "must_keep": np.ones(150, bool),
+            },
             r"11 of the 150 .*: 9 ruled out by never_keep \(141, 142, 143, 144, 145 and 4 more\), 2 without any weight "
             r"between min_weight_ratio and max_weight \(0, 1\)",
         ),

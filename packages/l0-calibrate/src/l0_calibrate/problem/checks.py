@@ -11,6 +11,7 @@ import pandas as pd
 import scipy.sparse as sp
 
 from l0_calibrate.problem.labels import Labels, naming, refuse_masked, shown
+from l0_calibrate.problem.number_text import first_text
 from l0_core import InputError
 
 FloatArray = npt.NDArray[np.float64]
@@ -39,7 +40,8 @@ def vector(values: Any, count: int, what: str, one: str) -> FloatArray:
                 raise TypeError("an imaginary part cannot be kept")
             array = array.astype(np.float64)
         except (ValueError, TypeError) as fault:
-            raise InputError(f"{what} must be real numbers, got dtype {np.asarray(values).dtype}: {fault}") from fault
+            why = (first_text(values) if array.ndim == 1 and array.dtype.kind != "c" else None) or str(fault)
+            raise InputError(f"{what} must be real numbers, got dtype {np.asarray(values).dtype}: {why}") from fault
     if array.shape != (count,):
         raise InputError(
             f"{what} must have shape ({count},), one for each {one} of the matrix, got {array.shape}"

@@ -13,6 +13,7 @@ import scipy.sparse as sp
 
 from l0_calibrate.problem.evaluation import Evaluator
 from l0_calibrate.problem.labels import near
+from l0_calibrate.problem.number_text import first_text
 from l0_calibrate.problem.problem import CalibrationProblem
 from l0_calibrate.problem.targets import Target, targets_of
 from l0_core import InputError
@@ -56,7 +57,8 @@ class _Sums:
         series = self._frame[name]
         if not pd.api.types.is_numeric_dtype(series.dtype) or pd.api.types.is_complex_dtype(series.dtype):
             raise InputError(
-                f"column {name!r} of dtype {series.dtype} cannot be summed or counted: it holds no numbers"
+                f"column {name!r} of dtype {series.dtype} cannot be summed or counted: "
+                + (first_text(series) or "it holds no numbers")
             )
         if isinstance(series.dtype, np.dtype):
             return np.asarray(series.to_numpy())
