@@ -18,6 +18,10 @@ FloatArray = npt.NDArray[np.float64]
 
 _LARGE = 1e150
 """Loss weights above it are divided by the largest: their sum might be too large for a double."""
+LARGEST_TARGET = 1e300
+"""Hundreds of it, and sums of many, stay finite."""
+LARGEST_WEIGHT = 1e140
+"""Sums of squares of it stay finite, which the effective sample size takes."""
 _ROUNDING = 1e-12
 """Weights whose mean is this near to 1 have been scaled before: scaling again would only move their last bits."""
 
@@ -61,6 +65,18 @@ def refuse_not_finite(values: FloatArray, labels: Labels, what: str, one: str) -
         raise InputError(f"{what} of {one} {shown(labels[i])} (position {i}) is {values[i]}{more}; it must be finite")
 
 
+def refuse_too_large(values: FloatArray, most: float, labels: Labels, what: str, one: str) -> None:
+    """InputError that names the first value whose sums and products would not be finite."""
+    bad = np.flatnonzero(np.abs(values) > most)
+    if bad.size:
+        i = int(bad[0])
+        more = f" (and {bad.size - 1:,} more)" if bad.size > 1 else ""
+        raise InputError(
+            f"{what} of {one} {shown(labels[i])} (position {i}) is {values[i]}{more}: sums of such numbers overflow above "
+            f"{most:g}; give it in larger units, or leave it out if it stands for a missing value"
+        )
+
+
 def refuse_negative(values: FloatArray, labels: Labels, what: str, one: str) -> None:
     """InputError that names the first value below zero."""
     bad = np.flatnonzero(values < 0)
@@ -95,6 +111,7 @@ def checked_initial_weights(values: Any, record_ids: Labels) -> FloatArray:
     weights = vector(values, record_ids.size, "initial_weights", "record (column)")
     refuse_not_finite(weights, record_ids, "the initial weight", "record")
     refuse_negative(weights, record_ids, "the initial weight", "record")
+    refuse_too_large(weights, LARGEST_WEIGHT, record_ids, "the initial weight", "record")
     if not weights.any():
         raise InputError("all initial weights are zero: no record can get weight; give the design weights")
     return weights

@@ -66,7 +66,7 @@ def usable_records(budget: Budget) -> BoolArray:
     if budget.must_keep is not None:
         refuse_contradictions(budget.must_keep, unusable, budget.problem.record_ids, budget.groups is not None)
         refuse_fewer_than_must(budget.keep, budget.must_keep)
-    usable = ~np.any(list(unusable.values()), axis=0)
+    usable: BoolArray = ~np.any(list(unusable.values()), axis=0)
     if int(usable.sum()) < budget.keep:
         raise InputError(
             f"keep={budget.keep} is above the {int(usable.sum())} records that have an initial weight "
