@@ -27,6 +27,7 @@ from l0_calibrate.losses.capped import CappedLoss
 from l0_calibrate.losses.reweighting import solve_priced
 from l0_calibrate.options import Options
 from l0_calibrate.postconditions import check_selection, check_weights
+from l0_calibrate.problem.problem import attrs_copy
 from l0_calibrate.replicates import calibrate_replicates
 from l0_calibrate.reuse import reuse_selection
 from l0_calibrate.selectors.base import Budget, Selected
@@ -587,3 +588,16 @@ def test_targets_that_no_record_enters_are_told_of_domains_too() -> None:
     assert problem.unreachable.tolist() == [2]
     notes = calibrate_domains(problem, "area", Options()).notes
     assert [note for note in notes if "typo" in note] == ["no record with an initial weight enters 1 target: typo"]
+
+
+def test_records_without_a_weight_are_told_where_the_scale_of_ratios_counts_them() -> None:
+    weights = np.where(np.arange(N) < N // 3, 0.0, 2.0)
+    asked = attrs_copy(problem(), initial_weights=weights)
+    result = calibrate(asked, keep=10, max_weight_ratio=2.0)
+    said = (
+        f"{N // 3} of {N} records have no initial weight, and records / kept counts them: ratios are weight / (initial"
+    )
+    assert [note for note in result.notes if note.startswith(said)]
+    assert result.max_ratio == pytest.approx(result.weights.max() / (2.0 * N / 10))
+    for other in (calibrate(asked), calibrate(problem(), keep=10)):
+        assert not [note for note in other.notes if "records / kept" in note]

@@ -155,6 +155,7 @@ def result_of(
     if run.choices[0].note is not None:
         notes = (*notes, run.choices[0].note)
     notes = (*notes, *out_of_reach(run.problem, run.problem.unreachable), *_left_out(run.problem, weights))
+    notes = (*notes, *_weightless(run))
     result = CalibrationResult(
         problem=run.problem,
         options=run.options,
@@ -194,6 +195,18 @@ def _left_out(problem: CalibrationProblem, weights: FloatArray) -> list[str]:
     return [
         f"{np.count_nonzero(lost):,} records that enter no target were left out, with {100 * share:.0f} % of the "
         "initial weights; must_keep keeps some, conserve_mass holds the sum of all weights"
+    ]
+
+
+def _weightless(run: Run) -> list[str]:
+    """A note on records without an initial weight, which the scale of a budget's ratios counts all the same."""
+    n, keep = run.problem.n_records, run.options.budget(run.problem.n_records)
+    without = n - int(np.count_nonzero(run.problem.initial_weights))
+    if keep is None or not without:
+        return []
+    return [
+        f"{without:,} of {n:,} records have no initial weight, and records / kept counts them: ratios are weight / "
+        f"(initial weight x {n / keep:.4g}); without them it were {(n - without) / keep:.4g}"
     ]
 
 

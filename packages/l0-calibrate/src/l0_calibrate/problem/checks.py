@@ -72,8 +72,8 @@ def refuse_too_large(values: FloatArray, most: float, labels: Labels, what: str,
         i = int(bad[0])
         more = f" (and {bad.size - 1:,} more)" if bad.size > 1 else ""
         raise InputError(
-            f"{what} of {one} {shown(labels[i])} (position {i}) is {values[i]}{more}: sums of such numbers overflow above "
-            f"{most:g}; give it in larger units, or leave it out if it stands for a missing value"
+            f"{what} of {one} {shown(labels[i])} (position {i}) is {values[i]}{more}: sums of such numbers overflow "
+            f"above {most:g}; give it in larger units, or leave it out if it stands for a missing value"
         )
 
 

@@ -200,7 +200,8 @@ def _records(problem: CalibrationProblem) -> Iterator[Finding]:
                              "they keep their initial weight in a dense fit and go first under a budget")  # fmt: skip
     yield from _some_records("zero_weight_records", ids[problem.initial_weights == 0], n,
                              "have an initial weight of 0 and cannot get any",
-                             "give them a positive initial weight if they should be usable")  # fmt: skip
+                             "give them a positive initial weight if they should be usable, else leave them out: "
+                             "records / kept, the scale of a budget's ratios, counts them")  # fmt: skip
     _, first, group = np.unique(fingerprints(problem.matrix, by_rows=False), return_index=True, return_inverse=True)
     copies = (counts > 0) & (first[group] != np.arange(n))
     yield from _some_records("identical_records", ids[copies], n, "enter every target just as an earlier record does",
