@@ -10,6 +10,8 @@ import pandas as pd
 
 from l0_calibrate.budgeted import Fitted
 from l0_calibrate.calibrate import calibrate_within
+from l0_calibrate.constraints import bounds_of
+from l0_calibrate.ess_bound import check_ess
 from l0_calibrate.options import Options
 from l0_calibrate.problem import CalibrationProblem
 from l0_calibrate.result.result import CalibrationResult
@@ -40,7 +42,12 @@ def calibrate_path(
         raise InputError(f"a number of records appears twice in {list(counts)}")
     options = options.on(problem)
     for keep in counts:
-        attrs.evolve(options, keep=keep, share=None).budget(problem.n_records)
+        of_count = attrs.evolve(options, keep=keep, share=None)
+        of_count.budget(problem.n_records)
+        try:
+            check_ess(problem, of_count, bounds_of(problem, of_count))
+        except InputError as error:
+            raise InputError(f"keep={keep}: {error}") from error
         if options.must_keep is not None:
             refuse_fewer_than_must(keep, options.must_keep)
     options = attrs.evolve(options, dense_bound=bool(options.dense_bound))

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from l0_calibrate.areas import Areas, area_numbers
 from l0_calibrate.constraints import Bounds, bounds_of
+from l0_calibrate.ess_bound import check_ess
 from l0_calibrate.losses.base import Loss, RowPrice
 from l0_calibrate.options import Options
 from l0_calibrate.postconditions import check_weights
@@ -120,6 +121,7 @@ def prepare(problem: CalibrationProblem, options: Options, watch: Watch) -> Run:
     groups = group_numbers(problem, options)
     areas = area_numbers(problem, options)
     bounds = bounds_of(problem, options)
+    check_ess(problem, options, bounds)
     clock.timed("scale", lambda: problem.scaled(options.threads))
     machine = Machine(threads=options.threads, backend=options.backend, seed=options.seed)
     history: list[Progress] = []
