@@ -11,11 +11,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from l0_calibrate import CalibrationProblem
+from l0_calibrate import CalibrationProblem, calibrate
 from l0_calibrate.cli import display, main
 from l0_calibrate.cli.display import progress
 from l0_calibrate.result.diagnostics import share_text
 from l0_calibrate.watch import Progress
+from l0_core import InputError
 
 
 @pytest.fixture
@@ -257,3 +258,29 @@ def test_who_forgets_to_resume_is_told_that_the_selection_is_there(folder, monke
     assert "very run" not in capsys.readouterr().err
     assert command(monkeypatch, *fit, "--seed", 5) == 2
     assert "its options have seed=0, this run's seed=5" in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_run_never_takes_the_place_of_what_it_reads(folder, monkeypatch, capsys):
+    problem, here = folder / "problem", folder / "here"
+    here.mkdir()
+    pd.read_csv(problem / "targets.csv").to_parquet(here / "targets.parquet")
+    pd.DataFrame({"record_id": np.arange(80), "r1": 1.5}).to_parquet(here / "replicates.parquet")
+    three = ["--matrix", problem / "matrix.npz", "--records", problem / "records.parquet", "--keep", 20]
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    for run, says in [
+        ((problem, "--keep", 20, "--out", problem), "problem holds a problem (matrix.npz)"),
+        ((*three, "--targets", here / "targets.parquet", "--out", here), "here/targets.parquet is read, and would be"),
+        (
+            (problem, "--keep", 20, "--replicates", here / "replicates.parquet", "--out", folder / "." / "here"),
+            "here/replicates.parquet is read, and would be written over; choose another",
+        ),
+    ]:
+        assert command(monkeypatch, "fit", *run) == 2
+        assert says in " ".join(capsys.readouterr().err.split())
+        assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+    run = ("fit", problem, "--keep", 20, "--out", folder / "run")
+    assert command(monkeypatch, *run) == 0
+    assert command(monkeypatch, *run, "--reuse", folder / "run" / "weights.parquet") == 2
+    assert command(monkeypatch, *run) == 0  # again into its own folder
+    with pytest.raises(InputError, match="choose another output folder"):
+        calibrate(CalibrationProblem.load(problem), keep=9).save(problem)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 import time
 from pathlib import Path
@@ -266,6 +267,20 @@ def test_a_checkpoint_of_another_run_is_not_written_over(resume: bool, tmp_path:
     again = calibrate(asked, keep=10, threads=2, checkpoint=own, watch=events.append)  # its own run may use it anew
     np.testing.assert_array_equal(again.selection.indices, first.selection.indices)
     assert any(event.stage == "select" for event in events) != resume
+
+
+def test_a_selection_outlives_a_disk_that_is_too_full_for_its_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(np, "savez", full)
+    store = Checkpoint(tmp_path / "c.npz")
+    result = calibrate(problem(), keep=10, checkpoint=store)
+    assert result.kept == 10
+    assert [note for note in result.notes if re.search("no checkpoint: .*c.npz cannot be written: No space left", note)]
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_checkpoint_holds_all_of_a_selection(tmp_path: Path) -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from pathlib import Path
 from zipfile import BadZipFile
 
 import attrs
 import numpy as np
 
+from l0_calibrate.folders import check_file, file_transaction
 from l0_calibrate.options import Options
 from l0_calibrate.problem import CalibrationProblem
 from l0_calibrate.selectors.base import Selected
@@ -66,10 +66,10 @@ class Checkpoint:
 
     def check(self) -> None:
         """InputError where the file could not be written: asked before the selection that it is to keep."""
-        folder = self.path.parent
-        if self.path.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
-            what = "it is a folder" if self.path.is_dir() else f"{folder} is not a folder that can be written to"
-            raise InputError(f"checkpoint {self.path} cannot be written: {what}")
+        try:
+            check_file(self.path)
+        except InputError as error:
+            raise InputError(f"checkpoint {error}") from None
         if self.path.exists():
             self._stored(("format",))  # a file of something else is not written over
 
@@ -134,12 +134,5 @@ class Checkpoint:
                 arrays[name] = value
         if start is not None and start.u is not None and start.y is not None:
             arrays |= {"u": start.u, "y": start.y, "mass_dual": np.array(start.mass_dual)}
-        scratch = self.path.with_name(self.path.name + ".part")
-        try:
-            with open(scratch, "wb") as file:
-                np.savez(file, **arrays)  # type: ignore[arg-type]
-            os.replace(scratch, self.path)
-        except OSError as error:
-            raise InputError(f"checkpoint {self.path} cannot be written: {error}") from error
-        finally:
-            scratch.unlink(missing_ok=True)
+        with file_transaction(self.path) as scratch, open(scratch, "wb") as file:
+            np.savez(file, **arrays)  # type: ignore[arg-type]

@@ -47,10 +47,13 @@ def fit(
 
     Example: l0-calibrate fit problem_dir --keep 4000 --max-weight-ratio 5 --out run
     """
-    from l0_calibrate.folders import check_writable
+    from l0_calibrate.folders import check_writable, refuse_inputs
     from l0_calibrate.replicates import read_replicates
+    from l0_calibrate.result.files import WRITTEN, refuse_folder_of_problem
 
     choices = Choices.of(aims, weights, method, effort, count)
+    refuse_folder_of_problem(out)
+    refuse_inputs(out, WRITTEN, (*source.files, around.reuse, around.replicates))
     check_writable(out)
     problem, options = choices.on(source.load())
     said: tuple[str, ...] = ()

@@ -44,6 +44,11 @@ class Source:
         ),
     ] = None
 
+    @property
+    def files(self) -> tuple[Path | None, ...]:
+        """The files that are named one by one."""
+        return (self.matrix, self.targets, self.records, self.microdata)
+
     def load(self) -> CalibrationProblem:
         """Read it; InputError where nothing or too much names a problem."""
         separate = self.matrix is not None or self.records is not None
