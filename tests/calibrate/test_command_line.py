@@ -24,7 +24,7 @@ def folder(tmp_path):
     rng = np.random.default_rng(5)
     matrix = (rng.random((6, 80)) < 0.5) * rng.integers(1, 9, (6, 80)).astype(float)
     info = pd.DataFrame({"panel": np.arange(80) % 10 == 0, "frozen": (np.arange(80) % 7 == 3).astype(int)})
-    info["half"] = np.where(np.arange(80) == 4, 0.5, 1.0)
+    info["half"] = np.where(np.isin(np.arange(80), [4, 9]), 0.5, 1.0)
     problem = CalibrationProblem(matrix, matrix @ np.full(80, 1.3), record_info=info)
     problem.save(tmp_path / "problem")
     return tmp_path
@@ -52,7 +52,8 @@ def test_columns_of_the_records_flag_what_is_kept_and_left_out(folder, monkeypat
 
 
 @pytest.mark.parametrize(
-    ("column", "says"), [("panels", "did you mean 'panel'"), ("half", "true/false or 1/0; record 4 has")]
+    ("column", "says"),
+    [("panels", "did you mean 'panel'"), ("half", "true/false or 1/0; record 4 has 0.5 (and 1 more have")],
 )
 def test_a_column_that_flags_nothing_is_refused(folder, monkeypatch, capsys, column, says):
     code = command(monkeypatch, "fit", folder / "problem", "--keep", 9, "--must-keep", column, "--out", folder / "run")

@@ -237,6 +237,8 @@ def test_groups_that_cross_domains_are_refused_by_name() -> None:
 
 def test_a_count_that_no_union_gives_is_refused_with_the_nearest_that_can() -> None:
     asked, pairs = problem(3), np.repeat(np.arange(60), 2)
+    with pytest.raises(InputError, match=r"keep=1 cannot be had by whole groups .*: 2$"):
+        calibrate(asked, keep=1, groups=pairs)
     with pytest.raises(InputError, match=r"keep=31 cannot be had by whole groups .*: 30 and 32"):
         calibrate(asked, keep=31, groups=pairs)
     must = np.zeros(120, bool)

@@ -115,6 +115,10 @@ def test_replicates_that_cannot_be_weights_are_named() -> None:
         values[3, 1] = bad
         with pytest.raises(InputError, match=message):
             calibrate_replicates(main, values)
+    named = pd.DataFrame(1.0, index=range(N), columns=["first", "second"])
+    named.loc[[3, 5], "second"] = -1.0
+    with pytest.raises(InputError, match=r"replicate 2 \('second'\) of record 3 is -1.0 \(and 1 more\)"):
+        calibrate_replicates(main, named)
     with pytest.raises(InputError, match="replicate 1 gives none of the 20 records"):
         calibrate_replicates(main, np.where(main.selection.mask, 0.0, 1.0)[:, None])
 

@@ -115,10 +115,11 @@ def _matrix(frame: pd.DataFrame, targets: Sequence[Target]) -> sp.csr_array:
 
 def _refuse_missing(found: npt.NDArray[Any], records: npt.NDArray[Any], target: Target) -> None:
     if found.dtype.kind == "f" and not np.isfinite(found).all():
-        row = int(records[np.flatnonzero(~np.isfinite(found))[0]])
+        rows = records[np.flatnonzero(~np.isfinite(found))]
+        more = f" (and {rows.size - 1:,} more)" if rows.size > 1 else ""
         what = target.count_of or " + ".join(target.sum_of or ())
         raise InputError(
-            f"target {target.name!r}: {what} is missing or infinite in row {row} of the microdata; "
+            f"target {target.name!r}: {what} is missing or infinite in row {int(rows[0])}{more} of the microdata; "
             "fill it, or leave such records out with where"
         )
 

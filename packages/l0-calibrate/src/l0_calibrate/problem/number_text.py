@@ -12,13 +12,17 @@ _MARKED = re.compile(r"\D{0,3}\d[\d., '_\u00a0\u202f]*\D{0,3}")
 
 
 def first_text(values: Any) -> str | None:
-    """The first value that is no number, with its position and how to write it; None where all are numbers."""
+    """The first value that is no number, with its position and how to write it; None where no text is to blame."""
     series = pd.Series(values).reset_index(drop=True)
     odd = series[pd.to_numeric(series, errors="coerce").isna() & series.notna()]
     if odd.empty:
-        return None
+        return "it holds numbers as text; convert it to numbers" if _is_text(series) else None
     more = f" (and {len(odd) - 1:,} more)" if len(odd) > 1 else ""
     return f"row {odd.index[0]} is {odd.iloc[0]!r}{more}{writing(odd.iloc[0])}"
+
+
+def _is_text(series: pd.Series) -> bool:
+    return bool(series.map(lambda value: isinstance(value, str)).any())
 
 
 def writing(value: Any) -> str:
