@@ -112,7 +112,7 @@ def test_impossible_budgets_are_refused_with_the_reason() -> None:
                 "never_keep": np.arange(150) > 140,
                 "must_keep": np.ones(150, bool),
             },
-            r"11 of the 150 .*: 9 ruled out by never_keep \(141, 142, 143, 144, 145 and 4 more\), 2 without any weight "
+            r"11 of the 150 .*: 9 ruled out by never_keep \(141, 142, 143, 144, 145 and 4 more\), 2 with no weight "
             r"between min_weight_ratio and max_weight \(0, 1\)",
         ),
         ({"keep": 3, "must_keep": np.ones(150, bool)}, "more than keep=3"),

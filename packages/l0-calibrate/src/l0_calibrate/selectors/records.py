@@ -58,7 +58,7 @@ def usable_records(budget: Budget) -> BoolArray:
     unusable = {"without an initial weight": budget.system.reference <= 0}
     if budget.caps is not None:
         pinched = budget.lower_ratio * budget.scale_up > budget.caps
-        unusable["without any weight between min_weight_ratio and max_weight"] = pinched
+        unusable["with no weight between min_weight_ratio and max_weight"] = pinched
     if budget.groups is not None:
         unusable = {why: whole(budget.groups, flags) for why, flags in unusable.items()}
     if budget.never_keep is not None:
