@@ -135,7 +135,7 @@ def test_the_command_line_names_columns(nested: CalibrationProblem, tmp_path: Pa
     assert "17 blocks on 3 levels, by the areas given" in " ".join(done.output.split())
     for columns, message in (
         ("state,distict", "no column 'distict'; did you mean 'district'"),
-        ("gap", "record 7 has no value in column 'gap'"),
+        ("gap", "column 'gap' has no value for 1 of the records: 7"),
     ):
         refused = fit(columns)
         assert refused.exit_code != 0

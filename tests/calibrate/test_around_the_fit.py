@@ -101,6 +101,10 @@ def test_domains_keep_and_leave_out_what_is_flagged():
     never[40:] = True
     with pytest.raises(InputError, match="has no record that can be kept"):
         calibrate_domains(problem, "area", Options(keep=12, never_keep=never))
+    never[:] = problem.record_ids >= 41
+    must[:] = problem.record_ids >= 39
+    with pytest.raises(InputError, match=r"^19 of the 21 records .*: 19 ruled out by never_keep \(41, 42, "):
+        calibrate_domains(problem, "area", Options(keep=30, must_keep=must, never_keep=never))
 
 
 def test_domains_bring_their_bounds_and_what_they_gave_up():

@@ -11,11 +11,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from l0_calibrate import CalibrationProblem
+from l0_calibrate import CalibrationProblem, calibrate
 from l0_calibrate.cli import display, main
 from l0_calibrate.cli.display import progress
 from l0_calibrate.result.diagnostics import share_text
 from l0_calibrate.watch import Progress
+from l0_core import InputError
 
 
 @pytest.fixture
@@ -23,7 +24,7 @@ def folder(tmp_path):
     rng = np.random.default_rng(5)
     matrix = (rng.random((6, 80)) < 0.5) * rng.integers(1, 9, (6, 80)).astype(float)
     info = pd.DataFrame({"panel": np.arange(80) % 10 == 0, "frozen": (np.arange(80) % 7 == 3).astype(int)})
-    info["half"] = np.where(np.arange(80) == 4, 0.5, 1.0)
+    info["half"] = np.where(np.isin(np.arange(80), [4, 9]), 0.5, 1.0)
     problem = CalibrationProblem(matrix, matrix @ np.full(80, 1.3), record_info=info)
     problem.save(tmp_path / "problem")
     return tmp_path
@@ -39,7 +40,7 @@ def command(monkeypatch, *arguments):
 def test_columns_of_the_records_flag_what_is_kept_and_left_out(folder, monkeypatch, capsys):
     run = ("fit", folder / "problem", "--keep", 20, "--never-keep", "frozen", "--out", folder / "run", "--json")
     assert command(monkeypatch, *run, "--must-keep", "panel") == 2
-    assert "record 10 must be kept" in capsys.readouterr().err
+    assert "1 of the 8 records that must be kept cannot be: 1 ruled out by never_keep (10)" in capsys.readouterr().err
     records = pd.read_parquet(folder / "problem" / "records.parquet")
     records.loc[records["frozen"] == 1, "panel"] = False
     records.to_parquet(folder / "problem" / "records.parquet")
@@ -51,7 +52,8 @@ def test_columns_of_the_records_flag_what_is_kept_and_left_out(folder, monkeypat
 
 
 @pytest.mark.parametrize(
-    ("column", "says"), [("panels", "did you mean 'panel'"), ("half", "true/false or 1/0; record 4 has")]
+    ("column", "says"),
+    [("panels", "did you mean 'panel'"), ("half", "true/false or 1/0; record 4 has 0.5 (and 1 more have")],
 )
 def test_a_column_that_flags_nothing_is_refused(folder, monkeypatch, capsys, column, says):
     code = command(monkeypatch, "fit", folder / "problem", "--keep", 9, "--must-keep", column, "--out", folder / "run")
@@ -245,3 +247,41 @@ def test_who_interrupts_is_told_what_is_left(folder, monkeypatch, capsys):
     assert command(monkeypatch, *fit, "--checkpoint", checkpoint) == 130
     assert f"the same command with --resume goes on from {checkpoint}" in " ".join(capsys.readouterr().err.split())
     assert not (folder / "run").exists()
+
+
+def test_who_forgets_to_resume_is_told_that_the_selection_is_there(folder, monkeypatch, capsys):
+    fit = ("fit", folder / "problem", "--keep", 20, "--out", folder / "run", "--checkpoint", folder / "ck.npz")
+    assert command(monkeypatch, *fit) == 0
+    assert "--resume" not in capsys.readouterr().err
+    assert command(monkeypatch, *fit) == 0
+    assert "ck.npz holds the selection of this very run" in " ".join(capsys.readouterr().err.split())
+    assert command(monkeypatch, *fit, "--resume") == 0
+    assert "very run" not in capsys.readouterr().err
+    assert command(monkeypatch, *fit, "--seed", 5) == 2
+    assert "its options have seed=0, this run's seed=5" in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_run_never_takes_the_place_of_what_it_reads(folder, monkeypatch, capsys):
+    problem, here = folder / "problem", folder / "here"
+    here.mkdir()
+    pd.read_csv(problem / "targets.csv").to_parquet(here / "targets.parquet")
+    pd.DataFrame({"record_id": np.arange(80), "r1": 1.5}).to_parquet(here / "replicates.parquet")
+    three = ["--matrix", problem / "matrix.npz", "--records", problem / "records.parquet", "--keep", 20]
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    for run, says in [
+        ((problem, "--keep", 20, "--out", problem), "problem holds a problem (matrix.npz)"),
+        ((*three, "--targets", here / "targets.parquet", "--out", here), "here/targets.parquet is read, and would be"),
+        (
+            (problem, "--keep", 20, "--replicates", here / "replicates.parquet", "--out", folder / "." / "here"),
+            "here/replicates.parquet is read, and would be written over; choose another",
+        ),
+    ]:
+        assert command(monkeypatch, "fit", *run) == 2
+        assert says in " ".join(capsys.readouterr().err.split())
+        assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+    run = ("fit", problem, "--keep", 20, "--out", folder / "run")
+    assert command(monkeypatch, *run) == 0
+    assert command(monkeypatch, *run, "--reuse", folder / "run" / "weights.parquet") == 2
+    assert command(monkeypatch, *run) == 0  # again into its own folder
+    with pytest.raises(InputError, match="choose another output folder"):
+        calibrate(CalibrationProblem.load(problem), keep=9).save(problem)

@@ -230,13 +230,21 @@ def test_a_table_declares_the_same_targets() -> None:
         ({"sum_of": "state"}, "target 't': column 'state'"),
         ({"count_of": "state"}, "target 't': column 'state'"),
         ({"sum_of": "holes"}, "target 't': holes is missing or infinite in row 1"),
-        ({"count_of": "holes"}, "target 't': holes is missing or infinite in row 1"),
+        ({"count_of": "holes"}, "target 't': holes is missing or infinite in row 1 of the microdata"),
+        ({"sum_of": "worse"}, "target 't': worse is missing or infinite in row 0 (and 2 more) of the microdata"),
+        ({"sum_of": "text"}, "target 't': column 'text' of dtype"),
+        ({"sum_of": "text"}, "cannot be summed or counted: it holds numbers as text; convert it to numbers"),
+        (
+            {"count_of": "*", "where": "day == '2024-01-01'"},
+            "make a column of one of them (of a date its year, or text)",
+        ),
         ({"count_of": "*", "where": "agee > 1"}, "target 't': there is no column 'agee'"),
     ],
 )
 def test_microdata_that_do_not_fit_are_refused(target: dict[str, object], message: str) -> None:
+    frame = FRAME.assign(worse=[np.nan, 1.0, np.nan, np.inf, 2.0], text=list("12345"), day=pd.Timestamp("2024-01-01"))
     with pytest.raises(InputError, match=re.escape(message)):
-        problem(**target)
+        CalibrationProblem.from_microdata(frame, [Target("t", 1.0, **target)])  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

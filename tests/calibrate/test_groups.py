@@ -237,6 +237,8 @@ def test_groups_that_cross_domains_are_refused_by_name() -> None:
 
 def test_a_count_that_no_union_gives_is_refused_with_the_nearest_that_can() -> None:
     asked, pairs = problem(3), np.repeat(np.arange(60), 2)
+    with pytest.raises(InputError, match=r"keep=1 cannot be had by whole groups .*: 2$"):
+        calibrate(asked, keep=1, groups=pairs)
     with pytest.raises(InputError, match=r"keep=31 cannot be had by whole groups .*: 30 and 32"):
         calibrate(asked, keep=31, groups=pairs)
     must = np.zeros(120, bool)
@@ -245,7 +247,10 @@ def test_a_count_that_no_union_gives_is_refused_with_the_nearest_that_can() -> N
         calibrate(asked, keep=2, groups=pairs, must_keep=must)
     never = np.zeros(120, bool)
     never[1] = True
-    with pytest.raises(InputError, match="must be kept, yet is ruled out"):
+    with pytest.raises(
+        InputError,
+        match=r"cannot be: 2 ruled out by never_keep \(0, 1\); a record that cannot be kept takes its whole group",
+    ):
         calibrate(asked, keep=10, groups=pairs, must_keep=must, never_keep=never)
     with pytest.raises(InputError, match="above the 118 records"):
         calibrate(asked, keep=119, groups=pairs, never_keep=never)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import re
 import sys
 import time
 import weakref
@@ -29,6 +30,7 @@ from l0_calibrate.losses.capped import CappedLoss
 from l0_calibrate.losses.reweighting import solve_priced
 from l0_calibrate.options import Options
 from l0_calibrate.postconditions import check_selection, check_weights
+from l0_calibrate.problem.problem import attrs_copy
 from l0_calibrate.replicates import calibrate_replicates
 from l0_calibrate.result import CalibrationResult
 from l0_calibrate.reuse import reuse_selection
@@ -118,6 +120,10 @@ def test_replicates_that_cannot_be_weights_are_named() -> None:
         values[3, 1] = bad
         with pytest.raises(InputError, match=message):
             calibrate_replicates(main, values)
+    named = pd.DataFrame(1.0, index=range(N), columns=["first", "second"])
+    named.loc[[3, 5], "second"] = -1.0
+    with pytest.raises(InputError, match=r"replicate 2 \('second'\) of record 3 is -1.0 \(and 1 more\)"):
+        calibrate_replicates(main, named)
     with pytest.raises(InputError, match="replicate 1 gives none of the 20 records"):
         calibrate_replicates(main, np.where(main.selection.mask, 0.0, 1.0)[:, None])
 
@@ -252,13 +258,39 @@ def test_a_file_of_something_else_is_not_written_over_by_a_checkpoint(resume: bo
         with pytest.raises(InputError, match=r"is not a checkpoint|cannot be read"):
             calibrate(asked, keep=10, checkpoint=Checkpoint(tmp_path / name, resume))
         assert (tmp_path / name).read_bytes() == before
-    own = Checkpoint(tmp_path / "own.npz", resume)
-    calibrate(asked, keep=10, checkpoint=own)
-    if resume:
-        with pytest.raises(InputError, match="its options have keep=10, this run's keep=11; give the same input"):
-            calibrate(asked, keep=11, checkpoint=own)
-    else:
-        assert calibrate(asked, keep=11, checkpoint=own).kept == 11  # begun anew, as asked
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_a_checkpoint_of_another_run_is_not_written_over(resume: bool, tmp_path: Path) -> None:
+    """Whether or not it should go on: hours of selecting may be in the file."""
+    asked, own, events = problem(), Checkpoint(tmp_path / "own.npz", resume), list[Any]()
+    first = calibrate(asked, keep=10, checkpoint=own)
+    before = own.path.read_bytes()
+    with pytest.raises(
+        InputError, match=r"own.npz belongs to another run: its options have keep=10, this run's keep=11"
+    ):
+        calibrate(asked, keep=11, checkpoint=own, watch=events.append)
+    with pytest.raises(InputError, match=r"own.npz belongs to another run: its problem is .*delete it"):
+        calibrate(asked.with_tolerance(0.1), keep=10, checkpoint=own, watch=events.append)
+    assert not events  # told before any work
+    assert own.path.read_bytes() == before
+    again = calibrate(asked, keep=10, threads=2, checkpoint=own, watch=events.append)  # its own run may use it anew
+    np.testing.assert_array_equal(again.selection.indices, first.selection.indices)
+    assert any(event.stage == "select" for event in events) != resume
+
+
+def test_a_selection_outlives_a_disk_that_is_too_full_for_its_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(np, "savez", full)
+    store = Checkpoint(tmp_path / "c.npz")
+    result = calibrate(problem(), keep=10, checkpoint=store)
+    assert result.kept == 10
+    assert [note for note in result.notes if re.search("no checkpoint: .*c.npz cannot be written: No space left", note)]
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_checkpoint_holds_all_of_a_selection(tmp_path: Path) -> None:
@@ -632,3 +664,16 @@ def test_targets_that_no_record_enters_are_told_of_domains_too() -> None:
     assert problem.unreachable.tolist() == [2]
     notes = calibrate_domains(problem, "area", Options()).notes
     assert [note for note in notes if "typo" in note] == ["no record with an initial weight enters 1 target: typo"]
+
+
+def test_records_without_a_weight_are_told_where_the_scale_of_ratios_counts_them() -> None:
+    weights = np.where(np.arange(N) < N // 3, 0.0, 2.0)
+    asked = attrs_copy(problem(), initial_weights=weights)
+    result = calibrate(asked, keep=10, max_weight_ratio=2.0)
+    said = (
+        f"{N // 3} of {N} records have no initial weight, and records / kept counts them: ratios are weight / (initial"
+    )
+    assert [note for note in result.notes if note.startswith(said)]
+    assert result.max_ratio == pytest.approx(result.weights.max() / (2.0 * N / 10))
+    for other in (calibrate(asked), calibrate(problem(), keep=10)):
+        assert not [note for note in other.notes if "records / kept" in note]

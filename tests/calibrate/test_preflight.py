@@ -223,3 +223,17 @@ def test_a_zero_that_only_empty_records_meet() -> None:
     assert "up (2 records, initial estimate 3)" in found.message
     unpriced = CalibrationProblem(np.array(rows), [0] * 4 + [2], loss_weights=[0, 0, 1, 1, 1])
     assert "zero_target" not in findings(unpriced)
+
+
+def test_numbers_whose_sums_would_overflow_are_refused_by_name() -> None:
+    for value in (1e308, -1.1e300):
+        with pytest.raises(InputError, match=r"the value of target 'target_1' \(position 1\) is -?1.*larger units"):
+            CalibrationProblem(np.ones((2, 3)), [1.0, value])
+    with pytest.raises(InputError, match=r"the initial weight of record 2 \(position 2\) is 1e\+200: sums"):
+        CalibrationProblem(np.ones((2, 3)), [1.0, 2.0], initial_weights=[1.0, 1.0, 1e200])
+    large = CalibrationProblem(np.ones((2, 30)), [1e300, -1e300], initial_weights=np.full(30, 1e140))
+    assert "out_of_reach" in findings(large, max_weight_ratio=2.0)
+    matrix = np.ones((2, 30))
+    matrix[1, 3] = 1e305
+    with pytest.raises(InputError, match="entries of target 'target_1' times the initial weights overflow"):
+        preflight(CalibrationProblem(matrix, [1.0, 2.0], initial_weights=np.full(30, 1e4)))

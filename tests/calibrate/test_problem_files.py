@@ -363,3 +363,70 @@ def test_codes_of_a_csv_keep_their_leading_zeros(tmp_path: Path) -> None:
     assert table["children"].dtype == np.int64
     assert table["wages"].tolist() == [0.5, 7.5]
     assert list(table.columns) == ["record_id", "county", "district", "children", "wages"]
+
+
+@pytest.mark.parametrize(
+    ("form", "says"),
+    [
+        ({"sep": ";"}, r"separated by semicolons; .*read_csv\('t.csv', sep=';'\)"),
+        ({"sep": "\t"}, r"separated by tabs; .*read_csv\('t.csv', sep='\\t'\)"),
+        (
+            {"sep": ";", "decimal": ",", "encoding": "cp1252"},
+            "semicolons and its numbers have decimal commas and it is not UTF-8 text; .* sep=';', decimal=',', encoding='cp1252'",
+        ),
+        (
+            {"encoding": "cp1252"},
+            r"line 3 is not UTF-8 text; as Windows-1252 it has 'Île A,2.25' there; .* encoding='cp1252'",
+        ),
+        ({"encoding": "utf-16"}, "UTF-16 text .* encoding='utf-16'"),
+    ],
+    ids=lambda value: "-".join(value.values()) if isinstance(value, dict) else "",
+)
+def test_csv_of_another_form_is_refused_with_what_it_is_and_how_to_convert_it(
+    form: dict[str, str], says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    table = pd.DataFrame({"name": ["a", "Île A", "c"], "value": [1.5, 2.25, -3.5]})
+    table.to_csv("plain.csv", index=False)
+    table.to_csv("t.csv", index=False, **form)
+    with pytest.raises(InputError, match=r"^t\.csv cannot be read.*" + says) as refused:
+        read_table("t.csv")
+    recipe = re.search(r"pandas\.(read_csv\(.*?\))\.to_csv", str(refused.value))
+    assert recipe is not None
+    eval("pd." + recipe[1]).to_csv("new.csv", index=False)
+    pd.testing.assert_frame_equal(read_table("new.csv"), read_table("plain.csv"))
+
+
+def test_a_byte_order_mark_or_signs_of_other_separators_in_a_csv_say_nothing(tmp_path: Path) -> None:
+    table = pd.DataFrame({"name": ["a;b;c", "d|e\tf"], "value": [1.5, 2.25]})
+    table.to_csv(tmp_path / "t.csv", index=False, encoding="utf-8-sig")
+    pd.testing.assert_frame_equal(read_table(tmp_path / "t.csv"), table, check_dtype=False)
+    (tmp_path / "one.csv").write_text("record_id\n1\n")
+    assert read_table(tmp_path / "one.csv").shape == (1, 1)
+
+
+@pytest.mark.parametrize("written", ["7,5", "1.234,5", "1,234.50", "1 234", "7 kg", "€ 12"])
+def test_numbers_in_another_form_of_writing_are_named(written: str, tmp_path: Path) -> None:
+    records = pd.DataFrame({"initial_weight": ["1.5", "2", written, "3,1"], "wages": ["1", written, "3", "4"]})
+    good, declared = records.assign(wages=1.0), pd.DataFrame({"name": ["w"], "value": [9.0], "sum_of": ["wages"]})
+    sample().save(tmp_path)
+    table = pd.read_csv(tmp_path / "targets.csv")
+    table.assign(value=["1.0", written, "3", "4"]).to_csv(tmp_path / "targets.csv", index=False)
+    calls: dict[str, Callable[[], object]] = {
+        f"row 1 is {written!r}: write": lambda: CalibrationProblem.from_microdata(records, declared),
+        f"row 2 is {written!r} (and 1 more): write": lambda: CalibrationProblem.from_microdata(good, declared),
+        f"got {written!r}: write": lambda: CalibrationProblem.from_microdata(good, declared.assign(value=written)),
+        f"'value' must hold numbers; row 1 is {written!r}: write": lambda: CalibrationProblem.load(tmp_path),
+    }
+    for says, call in calls.items():
+        with pytest.raises(InputError, match=re.escape(says + " numbers with a decimal point")):
+            call()
+
+
+def test_other_text_among_numbers_is_named_alone() -> None:
+    declared = pd.DataFrame({"name": ["w"], "value": [9.0], "sum_of": ["wages"]})
+    for text in ("n/a", "2024-01-05", "*", "suppressed"):
+        with pytest.raises(InputError, match=f"row 1 is {re.escape(repr(text))}$"):
+            CalibrationProblem.from_microdata(
+                pd.DataFrame({"initial_weight": 1.0, "wages": ["1", text, "3"]}), declared
+            )

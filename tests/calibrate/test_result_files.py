@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from pathlib import Path
@@ -10,9 +11,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from l0_calibrate.folders import check_writable, folder_transaction
+from l0_calibrate import calibrate
+from l0_calibrate.folders import check_writable, file_transaction, folder_transaction
 from l0_calibrate.problem import CalibrationProblem
 from l0_calibrate.result.files import read_weights
+from l0_calibrate.result.report import report_of_folder
 from l0_core import InputError
 
 
@@ -98,6 +101,56 @@ def test_a_folder_where_a_file_must_go_stops_everything(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="is a folder where a file must go"), folder_transaction(tmp_path) as scratch:
         write(scratch, a="new", b="new")
     assert tree(tmp_path) == before
+
+
+def _full(path: Path) -> None:
+    path.write_text("half")
+    raise OSError(errno.ENOSPC, "Error writing bytes to file. Detail: [errno 28] No space left on device")
+
+
+def test_a_disk_that_is_full_is_told_and_nothing_is_changed(tmp_path: Path) -> None:
+    write(tmp_path, a="old")
+    before = tree(tmp_path)
+    says = r"cannot be written: No space left on device; nothing was changed$"
+    with pytest.raises(InputError, match=says), folder_transaction(tmp_path) as scratch:
+        write(scratch, a="new")
+        _full(scratch / "b")
+    says = r"a cannot be written: No space left on device$"
+    with pytest.raises(InputError, match=says), file_transaction(tmp_path / "a") as scratch:
+        _full(scratch)
+    assert tree(tmp_path) == before
+    with file_transaction(tmp_path / "a") as scratch:
+        scratch.write_text("new")
+    assert tree(tmp_path) == {"a": "new"}
+
+
+def test_where_even_cleaning_up_is_refused_the_first_fault_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    for name in ("write_text", "unlink"):
+        monkeypatch.setattr(Path, name, refused)
+    says = r"cannot be written: Read-only file system$"
+    with pytest.raises(InputError, match=says), file_transaction(tmp_path / "a") as scratch:
+        scratch.write_text("new")
+
+
+def test_a_file_that_cannot_be_put_there_is_refused_before_the_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("l0_calibrate.result.report._page", lambda *_: pytest.fail("the page was made"))
+    result = calibrate(CalibrationProblem([[1.0, 2.0]], [3.0]))
+    result.save(tmp_path / "run")
+    for name, says in [("run", "it is a folder; name a file"), ("no/x.html", "there is no folder .*no; make it")]:
+        with pytest.raises(InputError, match="cannot be written: " + says):
+            report_of_folder(tmp_path / "run", tmp_path / name)
+        with pytest.raises(InputError, match="cannot be written: " + says):
+            result.report(tmp_path / name)
+    monkeypatch.setattr("os.access", lambda *_: False)
+    with pytest.raises(InputError, match="read-only"):
+        result.report(tmp_path / "x.html")
 
 
 def test_transactions_nest(tmp_path: Path) -> None:

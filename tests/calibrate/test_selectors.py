@@ -100,7 +100,21 @@ def test_impossible_budgets_are_refused_with_the_reason() -> None:
     for fields, reason in [
         ({"keep": 151}, "above the 150 records"),
         ({"keep": 150, "never_keep": flags}, "above the 149 records"),
-        ({"keep": 3, "never_keep": flags, "must_keep": flags}, "record 7 must be kept"),
+        (
+            {"keep": 9, "never_keep": flags, "must_keep": np.arange(150) < 8},
+            r"1 of the 8 records that must be kept cannot be: 1 ruled out by never_keep \(7\); take them out",
+        ),
+        (
+            {
+                "keep": 9,
+                "caps": np.where(np.arange(150) < 2, 1.0, np.inf),
+                "lower_ratio": 1.0,
+                "never_keep": np.arange(150) > 140,
+                "must_keep": np.ones(150, bool),
+            },
+            r"11 of the 150 .*: 9 ruled out by never_keep \(141, 142, 143, 144, 145 and 4 more\), 2 with no weight "
+            r"between min_weight_ratio and max_weight \(0, 1\)",
+        ),
         ({"keep": 3, "must_keep": np.ones(150, bool)}, "more than keep=3"),
     ]:
         with pytest.raises(InputError, match=reason):
@@ -110,6 +124,27 @@ def test_impossible_budgets_are_refused_with_the_reason() -> None:
 def test_a_search_without_seconds_still_has_its_count() -> None:
     asked = budget(problem(5, m=60, n=2_000, density=0.05), 100)
     assert len(ExchangeSelector(seconds=0.0).select(asked, Machine()).selection) == 100
+
+
+def test_floors_together_leave_half_of_each_target_at_least() -> None:
+    """Few totals, met by all: the records with the largest weights are kept, and 5 % of each adds up to all of it."""
+    random = np.random.default_rng(1)
+    w0, x, flag = random.lognormal(0, 2, 20_000), random.gamma(2, 10, 20_000), random.random(20_000) < 0.3
+    rows = np.vstack((x, flag, np.zeros(20_000)))
+    rows[2, ::2] = 1.0
+    asked = CalibrationProblem(rows, [1.1 * x @ w0, 0.9 * flag @ w0, rows[2] @ w0], initial_weights=w0)
+    given = budget(asked, 300, ratio_bound=3.0)
+    support = np.sort(np.argsort(-w0)[:300])
+    columns = sp.csr_array(asked.matrix)[:, support] * w0[support] / asked.scale[:, None]
+    for base, least in ((given, 0.0), (attrs.evolve(given, lower_ratio=0.003), 0.2)):
+        floor = floors(base, support)
+        assert (floor >= least).all()
+        assert (floor > 0).all()
+        taken = columns @ (floor - least)
+        assert 0.2 < taken.max() <= 0.5 * (1 + 1e-6)
+    result = calibrate(asked, keep=300, max_weight_ratio=3.0)
+    assert result.kept == 300
+    assert result.loss < 1e-3
 
 
 def test_floors_leave_targets_alone() -> None:

@@ -121,7 +121,10 @@ def fit_budget(
             )
         selected = run.clock.timed("select", lambda: selector.select(budget, run.machine, run.watch))
         if checkpoint is not None:
-            checkpoint.store(run.problem, options, selected)
+            try:
+                checkpoint.store(run.problem, options, selected)
+            except InputError as error:  # a full disk must not cost the selection that was to be saved
+                selected = attrs.evolve(selected, notes=(*selected.notes, f"there is no checkpoint: {error}"))
     check_selection(budget, selected.selection, options.selector)
     if options.conserve_mass:
         check_mass_on(run.problem, run.bounds, selected.selection.indices, options.selector)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from pathlib import Path
 from zipfile import BadZipFile
 
 import attrs
 import numpy as np
 
+from l0_calibrate.folders import check_file, file_transaction
 from l0_calibrate.options import Options
 from l0_calibrate.problem import CalibrationProblem
 from l0_calibrate.selectors.base import Selected
@@ -44,7 +44,7 @@ def _differing(stored: str, given: str) -> tuple[str, str]:
 def _refuse(path: Path, what: str, stored: str, given: str) -> InputError:
     return InputError(
         f"checkpoint {path} belongs to another run: its {what} {stored}, this run's {given}; "
-        "give the same input, or another checkpoint file"
+        "give the same input, name another checkpoint file, or delete it"
     )
 
 
@@ -57,7 +57,8 @@ class Checkpoint:
     path
         The file (``.npz``), written whole or not at all.
     resume
-        Whether an existing file is read. A file of another problem or other options is refused.
+        Whether an existing file is gone on from; without it the selection is made anew. A file of another problem or
+        other options is refused either way: what took hours may be in it.
     """
 
     path: Path = attrs.field(converter=Path)
@@ -65,10 +66,10 @@ class Checkpoint:
 
     def check(self) -> None:
         """InputError where the file could not be written: asked before the selection that it is to keep."""
-        folder = self.path.parent
-        if self.path.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
-            what = "it is a folder" if self.path.is_dir() else f"{folder} is not a folder that can be written to"
-            raise InputError(f"checkpoint {self.path} cannot be written: {what}")
+        try:
+            check_file(self.path)
+        except InputError as error:
+            raise InputError(f"checkpoint {error}") from None
         if self.path.exists():
             self._stored(("format",))  # a file of something else is not written over
 
@@ -90,15 +91,22 @@ class Checkpoint:
             )
         return stored
 
-    def load(self, problem: CalibrationProblem, options: Options) -> Selected | None:
-        """The stored selection, or None when there is nothing to go on from."""
-        if not self.resume or not self.path.exists():
-            return None
-        stored = self._stored()
+    def holds(self, problem: CalibrationProblem, options: Options) -> bool:
+        """Whether the file is there; InputError where it is that of another run."""
+        if not self.path.is_file():
+            return False
+        stored = self._stored(("format", "digest", "options"))
         if str(stored["digest"]) != problem.digest:
             raise _refuse(self.path, "problem is", str(stored["digest"])[:16], problem.digest[:16])
         if str(stored["options"]) != _signature(options):
             raise _refuse(self.path, "options have", *_differing(str(stored["options"]), _signature(options)))
+        return True
+
+    def load(self, problem: CalibrationProblem, options: Options) -> Selected | None:
+        """The stored selection, or None when there is nothing to go on from; InputError as `holds`."""
+        if not self.holds(problem, options) or not self.resume:
+            return None
+        stored = self._stored()
         selection = Selection(
             stored["indices"],
             int(stored["total"]),
@@ -126,12 +134,5 @@ class Checkpoint:
                 arrays[name] = value
         if start is not None and start.u is not None and start.y is not None:
             arrays |= {"u": start.u, "y": start.y, "mass_dual": np.array(start.mass_dual)}
-        scratch = self.path.with_name(self.path.name + ".part")
-        try:
-            with open(scratch, "wb") as file:
-                np.savez(file, **arrays)  # type: ignore[arg-type]
-            os.replace(scratch, self.path)
-        except OSError as error:
-            raise InputError(f"checkpoint {self.path} cannot be written: {error}") from error
-        finally:
-            scratch.unlink(missing_ok=True)
+        with file_transaction(self.path) as scratch, open(scratch, "wb") as file:
+            np.savez(file, **arrays)  # type: ignore[arg-type]

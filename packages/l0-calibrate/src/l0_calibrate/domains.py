@@ -19,6 +19,7 @@ from l0_calibrate.replicates import calibrate_replicates, checked_replicates, re
 from l0_calibrate.result.result import CalibrationResult
 from l0_calibrate.run import out_of_reach
 from l0_calibrate.selectors.groups import group_numbers
+from l0_calibrate.selectors.records import refuse_contradictions
 from l0_calibrate.time_shares import Shares
 from l0_calibrate.watch import Progress, Watch, watch_of_domain
 from l0_core import InputError, Selection
@@ -173,7 +174,10 @@ def _plans(problem: CalibrationProblem, options: Options, division: _Division) -
     keep, size = options.budget(problem.n_records), division.values.size
     counts: tuple[int | None, ...] = (None,) * size
     if keep is not None:
-        never = flags["never_keep"] | (problem.initial_weights <= 0)
+        against = {"ruled out by never_keep": flags["never_keep"]}
+        against["without an initial weight"] = problem.initial_weights <= 0
+        refuse_contradictions(flags["must_keep"], against, problem.record_ids, False)
+        never = np.any(list(against.values()), axis=0)
         shared = (keep, division.values, division.of_record, flags["must_keep"], never)
         counts = proportional_counts(*shared) if groups is None else counts_by_groups(*shared, groups)
     plans = []

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from l0_core import InputError
+
+_OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
+"""Faults of which the number says all."""
 
 
 def _standing(folder: Path) -> Path:
@@ -44,6 +48,15 @@ def check_writable(folder: str | Path) -> None:
     _scratch(Path(folder)).rmdir()
 
 
+def refuse_inputs(folder: str | Path, names: Sequence[str], inputs: Iterable[Path | None]) -> None:
+    """InputError where files of these names, put into the folder, would take the place of what is read."""
+    for path in inputs:
+        for name in names:
+            written = Path(folder) / name
+            if path is not None and path.exists() and written.exists() and written.samefile(path):
+                raise InputError(f"{written} is read, and would be written over; choose another output folder")
+
+
 @contextmanager
 def folder_transaction(folder: str | Path) -> Iterator[Path]:
     """A scratch folder whose files all move into ``folder`` when the block ends, and none where it fails.
@@ -54,18 +67,55 @@ def folder_transaction(folder: str | Path) -> Iterator[Path]:
     Raises
     ------
     InputError
-        The folder cannot be written.
+        The folder cannot be written: the disk is full, say.
     """
     folder = Path(folder)
     scratch = _scratch(folder)
     try:
         yield scratch
-        try:
-            _publish(scratch, folder)
-        except OSError as fault:
-            raise InputError(f"{folder} cannot be written: {fault}; nothing was changed") from fault
+        _publish(scratch, folder)
+    except OSError as fault:
+        raise InputError(f"{folder} cannot be written: {_reason(fault)}; nothing was changed") from fault
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _reason(fault: OSError) -> str:
+    """What the system says, without numbers and names of scratch files, which some libraries leave out or put in."""
+    return os.strerror(fault.errno) if fault.errno in _OF_THE_DISK else str(fault)
+
+
+def check_file(path: str | Path) -> None:
+    """InputError where a file could not be put there; asked before the work whose outcome it is to hold."""
+    path = Path(path)
+    folder = path.absolute().parent
+    if path.is_dir():
+        raise InputError(f"{path} cannot be written: it is a folder; name a file")
+    if not folder.is_dir():
+        raise InputError(f"{path} cannot be written: there is no folder {path.parent}; make it, or name another file")
+    if not os.access(folder, os.W_OK):
+        raise InputError(f"{path} cannot be written: the folder {path.parent} is read-only; name another file")
+
+
+@contextmanager
+def file_transaction(path: str | Path) -> Iterator[Path]:
+    """A scratch file that takes the place of ``path`` when the block ends, and leaves it alone where it fails.
+
+    Raises
+    ------
+    InputError
+        The file cannot be written.
+    """
+    path = Path(path)
+    scratch = path.with_name(path.name + ".part")
+    try:
+        yield scratch
+        os.replace(scratch, path)
+    except OSError as fault:
+        raise InputError(f"{path} cannot be written: {_reason(fault)}") from fault
+    finally:
+        with suppress(OSError):
+            scratch.unlink(missing_ok=True)
 
 
 def _publish(scratch: Path, folder: Path) -> None:

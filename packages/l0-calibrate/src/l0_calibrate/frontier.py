@@ -10,6 +10,8 @@ import pandas as pd
 
 from l0_calibrate.budgeted import Fitted
 from l0_calibrate.calibrate import calibrate_within
+from l0_calibrate.constraints import bounds_of
+from l0_calibrate.ess_bound import check_ess
 from l0_calibrate.options import Options
 from l0_calibrate.problem import CalibrationProblem
 from l0_calibrate.result.result import CalibrationResult
@@ -41,8 +43,13 @@ def calibrate_path(
         raise InputError("give at least one number of records to keep")
     options = options.on(problem)
     for keep in counts:
-        if attrs.evolve(options, keep=keep, share=None).budget(problem.n_records) is None:
+        of_count = attrs.evolve(options, keep=keep, share=None)
+        if of_count.budget(problem.n_records) is None:
             raise InputError(f"keep must be a whole number of at least 1, got {keep}")
+        try:
+            check_ess(problem, of_count, bounds_of(problem, of_count))
+        except InputError as error:
+            raise InputError(f"keep={keep}: {error}") from error
         if options.must_keep is not None:
             refuse_fewer_than_must(keep, options.must_keep)
     if len(set(counts)) != len(counts):

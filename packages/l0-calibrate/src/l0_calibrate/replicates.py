@@ -93,7 +93,9 @@ def calibrate_replicates(result: CalibrationResult, replicate_weights: FloatArra
     for r in range(values.shape[1]):
         w0 = values[:, r]
         if not (mask & (w0 > 0)).any():
-            raise InputError(f"replicate {r + 1} gives none of the {int(mask.sum()):,} records kept a weight")
+            raise InputError(
+                f"{_called(replicate_weights, r)} gives none of the {int(mask.sum()):,} records kept a weight"
+            )
         ratios = np.divide(result.weights, w0, out=np.ones(w0.size), where=w0 > 0)
         warm = Start(ratios, None if result.dual is None else result.dual * problem.n_targets)
         how = attrs.evolve(plain, time_limit=clock.following())
@@ -120,6 +122,12 @@ def replicate_names(replicate_weights: FloatArray | pd.DataFrame) -> tuple[str, 
     return tuple(f"replicate_{r + 1}" for r in range(np.shape(replicate_weights)[1]))
 
 
+def _called(replicate_weights: FloatArray | pd.DataFrame, r: int) -> str:
+    """A replicate by its number, and by its name where it has one."""
+    name = f" ({replicate_weights.columns[r]!r})" if isinstance(replicate_weights, pd.DataFrame) else ""
+    return f"replicate {r + 1}{name}"
+
+
 def checked_replicates(problem: CalibrationProblem, replicate_weights: FloatArray | pd.DataFrame) -> FloatArray:
     """Replicate weights as read-only float64, shape (records, replicates); InputError that names a bad one."""
     refuse_other_order(replicate_weights, problem.record_ids, "replicate weights", "the problem's records")
@@ -132,8 +140,10 @@ def checked_replicates(problem: CalibrationProblem, replicate_weights: FloatArra
     bad = np.argwhere(~(np.isfinite(values) & (values >= 0)))
     if bad.size:
         j, r = bad[0]
+        more = f" (and {len(bad) - 1:,} more)" if len(bad) > 1 else ""
         raise InputError(
-            f"replicate {r + 1} of record {problem.record_ids[j]} is {values[j, r]}; it must be finite and not negative"
+            f"{_called(replicate_weights, r)} of record {problem.record_ids[j]} is {values[j, r]}{more}; "
+            "it must be finite and not negative"
         )
     values = np.asfortranarray(values)
     values.setflags(write=False)

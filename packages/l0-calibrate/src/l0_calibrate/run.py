@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from l0_calibrate.areas import Areas, area_numbers
 from l0_calibrate.constraints import Bounds, bounds_of
+from l0_calibrate.ess_bound import check_ess
 from l0_calibrate.losses.base import Loss, RowPrice
 from l0_calibrate.options import Options
 from l0_calibrate.postconditions import check_weights
@@ -119,6 +120,7 @@ def prepare(problem: CalibrationProblem, options: Options, watch: Watch) -> Run:
     groups = group_numbers(problem, options)
     areas = area_numbers(problem, options)
     bounds = bounds_of(problem, options)
+    check_ess(problem, options, bounds)
     clock.timed("scale", lambda: problem.scaled(options.threads))
     machine = Machine(threads=options.threads, backend=options.backend, seed=options.seed)
     history: list[Progress] = []
@@ -154,6 +156,7 @@ def result_of(
     if run.choices[0].note is not None:
         notes = (*notes, run.choices[0].note)
     notes = (*notes, *out_of_reach(run.problem, run.problem.unreachable), *_left_out(run.problem, weights))
+    notes = (*notes, *_weightless(run))
     result = CalibrationResult(
         problem=run.problem,
         options=run.options,
@@ -195,6 +198,18 @@ def _left_out(problem: CalibrationProblem, weights: FloatArray) -> list[str]:
     return [
         f"{who} left out, with {100 * share:.0f} % of the initial weights; must_keep keeps "
         "some, conserve_mass holds the sum of all weights"
+    ]
+
+
+def _weightless(run: Run) -> list[str]:
+    """A note on records without an initial weight, which the scale of a budget's ratios counts all the same."""
+    n, keep = run.problem.n_records, run.options.budget(run.problem.n_records)
+    without = n - int(np.count_nonzero(run.problem.initial_weights))
+    if keep is None or not without:
+        return []
+    return [
+        f"{without:,} of {n:,} records have no initial weight, and records / kept counts them: ratios are weight / "
+        f"(initial weight x {n / keep:.4g}); without them it were {(n - without) / keep:.4g}"
     ]
 
 

@@ -47,10 +47,13 @@ def fit(
 
     Example: l0-calibrate fit problem_dir --keep 4000 --max-weight-ratio 5 --out run
     """
-    from l0_calibrate.folders import check_writable
+    from l0_calibrate.folders import check_writable, refuse_inputs
     from l0_calibrate.replicates import read_replicates
+    from l0_calibrate.result.files import WRITTEN, refuse_folder_of_problem
 
     choices = Choices.of(aims, weights, method, effort, count)
+    refuse_folder_of_problem(out)
+    refuse_inputs(out, WRITTEN, (*source.files, around.reuse, around.replicates))
     check_writable(out)
     problem, options = choices.on(source.load())
     said: tuple[str, ...] = ()
@@ -88,6 +91,8 @@ def _fitted(
     from l0_calibrate.replicates import calibrate_replicates
 
     store = None if around.checkpoint is None else Checkpoint(around.checkpoint, around.resume)
+    if store is not None and not store.resume and store.holds(problem, options):
+        _say(f"{store.path} holds the selection of this very run, which is made anew; with --resume it would go on")
     with _interruption(store):
         result = calibrate(problem, options, watch=watch, checkpoint=store)
     return result if replicate_weights is None else calibrate_replicates(result, replicate_weights)
@@ -105,9 +110,12 @@ def _interruption(store: Checkpoint | None) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         if store is not None and stamp() is not None and (store.resume or stamp() != before):
-            said = f"the selection is made: the same command with --resume goes on from {store.path}"
-            Console(stderr=True, markup=False, highlight=False, soft_wrap=True).print(said)
+            _say(f"the selection is made: the same command with --resume goes on from {store.path}")
         raise
+
+
+def _say(what: str) -> None:
+    Console(stderr=True, markup=False, highlight=False, soft_wrap=True).print(what)
 
 
 def _show(result: CalibrationResult, written: list[Path]) -> None:

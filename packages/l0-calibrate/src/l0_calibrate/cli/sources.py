@@ -53,6 +53,11 @@ class Source:
         ),
     ] = None
 
+    @property
+    def files(self) -> tuple[Path | None, ...]:
+        """The files that are named one by one."""
+        return (self.matrix, self.targets, self.records, self.microdata, *_named(self.members or []).values())
+
     def load(self) -> CalibrationProblem:
         """Read it; InputError where nothing or too much names a problem."""
         separate = self.matrix is not None or self.records is not None

@@ -11,12 +11,17 @@ import pandas as pd
 import scipy.sparse as sp
 
 from l0_calibrate.problem.labels import Labels, naming, refuse_masked, shown
+from l0_calibrate.problem.number_text import first_text
 from l0_core import InputError
 
 FloatArray = npt.NDArray[np.float64]
 
 _LARGE = 1e150
 """Loss weights above it are divided by the largest: their sum might be too large for a double."""
+LARGEST_TARGET = 1e300
+"""Hundreds of it, and sums of many, stay finite."""
+LARGEST_WEIGHT = 1e140
+"""Sums of squares of it stay finite, which the effective sample size takes."""
 _ROUNDING = 1e-12
 """Weights whose mean is this near to 1 have been scaled before: scaling again would only move their last bits."""
 
@@ -39,7 +44,8 @@ def vector(values: Any, count: int, what: str, one: str) -> FloatArray:
                 raise TypeError("an imaginary part cannot be kept")
             array = array.astype(np.float64)
         except (ValueError, TypeError) as fault:
-            raise InputError(f"{what} must be real numbers, got dtype {np.asarray(values).dtype}: {fault}") from fault
+            why = (first_text(values) if array.ndim == 1 and array.dtype.kind != "c" else None) or str(fault)
+            raise InputError(f"{what} must be real numbers, got dtype {np.asarray(values).dtype}: {why}") from fault
     if array.shape != (count,):
         raise InputError(
             f"{what} must have shape ({count},), one for each {one} of the matrix, got {array.shape}"
@@ -57,6 +63,18 @@ def refuse_not_finite(values: FloatArray, labels: Labels, what: str, one: str) -
         i = int(bad[0])
         more = f" (and {bad.size - 1:,} more)" if bad.size > 1 else ""
         raise InputError(f"{what} of {one} {shown(labels[i])} (position {i}) is {values[i]}{more}; it must be finite")
+
+
+def refuse_too_large(values: FloatArray, most: float, labels: Labels, what: str, one: str) -> None:
+    """InputError that names the first value whose sums and products would not be finite."""
+    bad = np.flatnonzero(np.abs(values) > most)
+    if bad.size:
+        i = int(bad[0])
+        more = f" (and {bad.size - 1:,} more)" if bad.size > 1 else ""
+        raise InputError(
+            f"{what} of {one} {shown(labels[i])} (position {i}) is {values[i]}{more}: sums of such numbers overflow "
+            f"above {most:g}; give it in larger units, or leave it out if it stands for a missing value"
+        )
 
 
 def refuse_negative(values: FloatArray, labels: Labels, what: str, one: str) -> None:
@@ -93,6 +111,7 @@ def checked_initial_weights(values: Any, record_ids: Labels) -> FloatArray:
     weights = vector(values, record_ids.size, "initial_weights", "record (column)")
     refuse_not_finite(weights, record_ids, "the initial weight", "record")
     refuse_negative(weights, record_ids, "the initial weight", "record")
+    refuse_too_large(weights, LARGEST_WEIGHT, record_ids, "the initial weight", "record")
     if not weights.any():
         raise InputError("all initial weights are zero: no record can get weight; give the design weights")
     return weights

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from l0_calibrate.problem.labels import near, shown
+from l0_calibrate.problem.labels import naming, near, shown
 from l0_core import InputError
 
 if TYPE_CHECKING:
@@ -24,7 +24,9 @@ def record_column(problem: CalibrationProblem, column: str) -> pd.Series:
     values = info[column]
     missing = np.flatnonzero(values.isna())
     if missing.size:
-        raise InputError(f"record {problem.record_ids[missing[0]]} has no value in column {column!r}")
+        raise InputError(
+            f"column {column!r} has no value for {missing.size:,} of the records: {naming(problem.record_ids[missing])}"
+        )
     return values
 
 
@@ -48,6 +50,7 @@ def record_flags(problem: CalibrationProblem, column: str) -> npt.NDArray[np.boo
         j = int(wrong[0])
         raise InputError(
             f"column {column!r} must hold true/false or 1/0; record {problem.record_ids[j]} has {shown(values.iloc[j])}"
+            + (f" (and {wrong.size - 1:,} more have something else)" if wrong.size > 1 else "")
         )
     flags: npt.NDArray[np.bool_] = numbers == 1
     return flags

@@ -158,6 +158,6 @@ def _values(series: pd.Series, name: str) -> _Values:
             return _Values("truth value", series.to_numpy(dtype=bool), {})
         raise InputError(
             f"column {name!r} of dtype {dtype} cannot be compared: it holds {odd!r}; "
-            "conditions know numbers, text and truth values"
+            "conditions know numbers, text and truth values; make a column of one of them (of a date its year, or text)"
         )
     return _Values("text", codes, {text: code for code, text in enumerate(texts)})

@@ -10,8 +10,10 @@ import attrs
 import numpy as np
 import pandas as pd
 
+from l0_calibrate.problem.csv_forms import other_form, undecodable
 from l0_calibrate.problem.labels import naming, near
 from l0_calibrate.problem.npz import read_csr, write_csr
+from l0_calibrate.problem.number_text import first_text
 from l0_calibrate.problem.problem import CalibrationProblem
 from l0_core import InputError
 
@@ -53,11 +55,15 @@ def read_table(path: str | Path) -> pd.DataFrame:
         raise InputError(f"{path}: tables are read from .parquet and .csv files")
     import pyarrow as pa
 
+    other = other_form(path) if suffix == ".csv" else None
+    if other is not None:
+        raise InputError(f"{path} cannot be read: {other}")
     try:
         parquet = suffix == ".parquet"
         frame = pd.read_parquet(path, use_threads=_pays_threads(path)) if parquet else _read_csv(path)
     except (OSError, ValueError, EOFError) as fault:
-        raise InputError(f"{path} cannot be read as {suffix[1:]}: {fault}") from fault
+        why = suffix == ".csv" and undecodable(path)
+        raise InputError(f"{path} cannot be read as {suffix[1:]}: {why or fault}") from fault
     pa.default_memory_pool().release_unused()  # Arrow would hold on to what reading took: a third of a large matrix
     if frame.columns.has_duplicates:
         raise InputError(f"{path} has the column {frame.columns[frame.columns.duplicated()][0]!r} twice")
@@ -150,9 +156,8 @@ def _numbers(frame: pd.DataFrame, column: str, path: Path) -> Any:
     try:
         return values.to_numpy(dtype=np.float64, na_value=np.nan)
     except (ValueError, TypeError):
-        numbers = pd.to_numeric(values, errors="coerce")
-        row = int(np.flatnonzero(numbers.isna() & values.notna())[0]) if (numbers.isna() & values.notna()).any() else 0
-        raise InputError(f"{path}: column {column!r} must hold numbers; row {row} is {values.iloc[row]!r}") from None
+        first = first_text(values) or f"row 0 is {values.iloc[0]!r}"
+        raise InputError(f"{path}: column {column!r} must hold numbers; {first}") from None
 
 
 def load_files(files: ProblemFiles) -> CalibrationProblem:

@@ -14,6 +14,7 @@ import scipy.sparse as sp
 from l0_calibrate.problem.entities import Table, member_table, members_of
 from l0_calibrate.problem.evaluation import Evaluator
 from l0_calibrate.problem.labels import near
+from l0_calibrate.problem.number_text import first_text
 from l0_calibrate.problem.problem import CalibrationProblem
 from l0_calibrate.problem.targets import Target, targets_of
 from l0_core import InputError
@@ -57,7 +58,8 @@ class _Sums:
         series = self._frame[name]
         if not pd.api.types.is_numeric_dtype(series.dtype) or pd.api.types.is_complex_dtype(series.dtype):
             raise InputError(
-                f"column {name!r} of dtype {series.dtype} cannot be summed or counted: it holds no numbers"
+                f"column {name!r} of dtype {series.dtype} cannot be summed or counted: "
+                + (first_text(series) or "it holds no numbers")
             )
         if isinstance(series.dtype, np.dtype):
             return np.asarray(series.to_numpy())
@@ -126,10 +128,11 @@ def _entries(
 
 def _refuse_missing(found: npt.NDArray[Any], rows: npt.NDArray[Any], target: Target, whose: str) -> None:
     if found.dtype.kind == "f" and not np.isfinite(found).all():
-        row = int(rows[np.flatnonzero(~np.isfinite(found))[0]])
+        lost = rows[np.flatnonzero(~np.isfinite(found))]
+        more = f" (and {lost.size - 1:,} more)" if lost.size > 1 else ""
         what = target.count_of or " + ".join(target.sum_of or ())
         raise InputError(
-            f"target {target.name!r}: {what} is missing or infinite in row {row} of {whose}; "
+            f"target {target.name!r}: {what} is missing or infinite in row {int(lost[0])}{more} of {whose}; "
             "fill it, or leave such rows out with where"
         )
 

@@ -12,7 +12,7 @@ from l0_calibrate.problem.consistency import consistency
 from l0_calibrate.problem.contradictions import contradictions
 from l0_calibrate.problem.copies import fingerprints
 from l0_calibrate.problem.finding import Finding, grouped
-from l0_calibrate.problem.labels import naming
+from l0_calibrate.problem.labels import naming, shown
 from l0_calibrate.problem.matrices import entries_of_columns, row_blocks
 from l0_calibrate.problem.problem import CalibrationProblem
 from l0_calibrate.system import bytes_of_entry
@@ -81,11 +81,18 @@ def _sums(problem: CalibrationProblem) -> _Sums:
     positive, negative, support = np.zeros(m), np.zeros(m), np.zeros(m, dtype=np.int64)
     for start, stop, block in row_blocks(problem.matrix):
         reference = w0[block.indices]
-        parts = block.data * reference
+        with np.errstate(over="ignore"):
+            parts = block.data * reference
         rows = np.repeat(np.arange(stop - start), np.diff(block.indptr))
         positive[start:stop] = np.bincount(rows, np.maximum(parts, 0.0), minlength=stop - start)
         negative[start:stop] = np.bincount(rows, np.minimum(parts, 0.0), minlength=stop - start)
         support[start:stop] = np.bincount(rows[reference > 0], minlength=stop - start)
+    endless = np.flatnonzero(~np.isfinite(positive - negative))
+    if endless.size:
+        raise InputError(
+            f"entries of target {shown(problem.target_names[endless[0]])} times the initial weights overflow: they are "
+            "far out of range; rescale the row and its target, or look for codes that stand for missing values"
+        )
     return _Sums(positive, negative, support)
 
 
@@ -193,7 +200,8 @@ def _records(problem: CalibrationProblem) -> Iterator[Finding]:
                              "they keep their initial weight in a dense fit and go first under a budget")  # fmt: skip
     yield from _some_records("zero_weight_records", ids[problem.initial_weights == 0], n,
                              "have an initial weight of 0 and cannot get any",
-                             "give them a positive initial weight if they should be usable")  # fmt: skip
+                             "give them a positive initial weight if they should be usable, else leave them out: "
+                             "records / kept, the scale of a budget's ratios, counts them")  # fmt: skip
     _, first, group = np.unique(fingerprints(problem.matrix, by_rows=False), return_index=True, return_inverse=True)
     copies = (counts > 0) & (first[group] != np.arange(n))
     yield from _some_records("identical_records", ids[copies], n, "enter every target just as an earlier record does",

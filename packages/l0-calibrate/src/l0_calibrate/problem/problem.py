@@ -15,6 +15,7 @@ import pandas as pd
 import scipy.sparse as sp
 
 from l0_calibrate.problem.checks import (
+    LARGEST_TARGET,
     balanced_weights,
     checked_info,
     checked_initial_weights,
@@ -22,6 +23,7 @@ from l0_calibrate.problem.checks import (
     checked_tolerances,
     refuse_entries_not_finite,
     refuse_not_finite,
+    refuse_too_large,
     vector,
 )
 from l0_calibrate.problem.labels import Labels, frozen_labels, naming, near, own_labels, refuse_other_order
@@ -121,6 +123,7 @@ class CalibrationProblem:
             refuse_other_order(record_info, ids, "record_info")
         values = vector(targets, m, "targets", "target (row)")
         refuse_not_finite(values, names, "the value", "target")
+        refuse_too_large(values, LARGEST_TARGET, names, "the value", "target")
         refuse_entries_not_finite(csr, names, ids)
         info = checked_info(target_info, m, "target_info")
         weights = checked_loss_weights(loss_weights, names)

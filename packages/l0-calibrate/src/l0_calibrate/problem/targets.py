@@ -13,6 +13,7 @@ import pandas as pd
 
 from l0_calibrate.problem.conditions import Condition, parse_condition
 from l0_calibrate.problem.labels import near
+from l0_calibrate.problem.number_text import writing
 from l0_core import InputError
 
 FIELDS = ("name", "value", "sum_of", "count_of", "where", "entity", "tolerance", "weight")
@@ -140,7 +141,7 @@ def _number(what: str, value: Any) -> float:
     try:
         number = float(value)
     except (TypeError, ValueError):
-        raise InputError(f"{what} must be a number, got {value!r}") from None
+        raise InputError(f"{what} must be a number, got {value!r}{writing(value)}") from None
     if not math.isfinite(number):
         raise InputError(f"{what} must be finite, got {number}")
     return number

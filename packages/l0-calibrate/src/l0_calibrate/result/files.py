@@ -16,6 +16,19 @@ if TYPE_CHECKING:
     from l0_calibrate.problem.labels import Labels
 
 
+WRITTEN = ("weights.parquet", "targets.parquet", "result.json", "replicates.parquet")
+"""The files of a run."""
+
+
+def refuse_folder_of_problem(folder: Path) -> None:
+    """InputError where a problem lies in the folder: the targets of a run would stand beside or for its own."""
+    if (folder / "matrix.npz").exists():
+        raise InputError(
+            f"{folder} holds a problem (matrix.npz), whose targets those of the run would be taken for; choose another "
+            "output folder"
+        )
+
+
 def weights_by_id(path: Path) -> tuple[Labels, npt.NDArray[np.float64]]:
     """The columns ``record_id`` and ``weight`` of a file (.parquet or .csv), in its order.
 

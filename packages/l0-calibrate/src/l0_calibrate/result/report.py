@@ -5,14 +5,13 @@ from __future__ import annotations
 import base64
 import io
 import math
-import os
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from l0_calibrate.folders import check_file, file_transaction
 from l0_calibrate.result.diagnostics import share_text
 from l0_calibrate.result.tables import RunTables
-from l0_core import InputError
 from l0_core.errors import MissingDependencyError
 
 if TYPE_CHECKING:
@@ -33,7 +32,8 @@ _STATUS = {
 
 
 def write_report(result: CalibrationResult, path: Path) -> Path:
-    """Write the report of a result."""
+    """Write the report of a result; InputError where the file cannot be written."""
+    check_file(path)
     return _write(path, _page(RunTables.of(result)))
 
 
@@ -43,8 +43,9 @@ def report_of_folder(folder: Path, path: Path) -> Path:
     Raises
     ------
     InputError
-        The folder is not one of a run.
+        The folder is not one of a run, or the file cannot be written.
     """
+    check_file(path)
     return _write(path, _page(RunTables.of_folder(folder)))
 
 
@@ -100,12 +101,6 @@ def _signed(value: Any) -> str:
 
 
 def _write(path: Path, text: str) -> Path:
-    scratch = path.with_name(path.name + ".part")
-    try:
+    with file_transaction(path) as scratch:
         scratch.write_text(text, encoding="utf-8")
-        os.replace(scratch, path)
-    except OSError as error:
-        raise InputError(f"{path} cannot be written: {error}") from error
-    finally:
-        scratch.unlink(missing_ok=True)
     return path

@@ -265,11 +265,13 @@ class CalibrationResult:
         Raises
         ------
         InputError
-            When the folder cannot be written.
+            When the folder cannot be written, or holds a problem.
         """
         from l0_calibrate.folders import folder_transaction
+        from l0_calibrate.result.files import refuse_folder_of_problem
 
         folder = Path(folder)
+        refuse_folder_of_problem(folder)
         with folder_transaction(folder) as scratch:
             self.to_frame().to_parquet(scratch / "weights.parquet", index=False)
             self.targets.to_parquet(scratch / "targets.parquet", index=False)

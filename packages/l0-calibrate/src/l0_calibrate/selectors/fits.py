@@ -25,8 +25,8 @@ MOVES = 0.01
 """... unless that would move some target by more than this relative error: then as much as moves it so far."""
 
 HALF = 0.5
-"""Of the sum that the weights must have, what such floors may take at most: records that no target touches and
-whose reference weights are large could ask for more than all of it."""
+"""Of a target, and of the sum that the weights must have, what such floors may take together: records whose reference
+weights are large could ask for more than all of it, where a target touches all of them or where none does."""
 
 
 def largest_entries(budget: Budget, support: IntArray) -> FloatArray:
@@ -44,7 +44,8 @@ def floors(budget: Budget, support: IntArray) -> FloatArray:
     """Lower bounds that make every kept weight positive and move no target by more than `MOVES`.
 
     ``min(.05 c, .01 / max_i |a_ij|)`` with c = n / K; never below the asked-for least ratio, never above the
-    upper bound. What they add to the least weights takes at most half of what a sum that is held leaves.
+    upper bound. What they add to the least weights takes at most half of any target, and of what a sum that is held
+    leaves.
     """
     c = budget.scale_up
     largest = largest_entries(budget, support)
@@ -52,12 +53,27 @@ def floors(budget: Budget, support: IntArray) -> FloatArray:
     np.minimum(floor, np.divide(MOVES, largest, out=np.full(support.size, np.inf), where=largest > 0), out=floor)
     least = np.full(support.size, budget.lower_ratio * c)
     bounded: FloatArray = np.minimum(np.maximum(floor, least), budget.upper(support))
+    part = _within_targets(budget, support, bounded - least)
+    bounded = np.where(part < 1.0, least + (bounded - least) * part, bounded)
     if budget.mass is not None:
         w0 = budget.system.reference[support]
         added, left = inner(bounded - least, w0), budget.mass - inner(least, w0)
         if added > max(HALF * left, 0.0):
             bounded = least + (bounded - least) * (HALF * max(left, 0.0) / added)
     return bounded
+
+
+def _within_targets(budget: Budget, support: IntArray, added: FloatArray) -> FloatArray:
+    """What part of the ratios added to each record may stay, so that together they take half of any target at most."""
+    columns = chosen_columns(budget.system.columns, support)
+    indptr = columns.indptr.astype(np.int64)
+    taken = np.bincount(columns.indices, np.abs(columns.values) * np.repeat(added, np.diff(indptr)), columns.rows)
+    parts = np.ones(support.size)
+    if (taken > HALF).any():
+        filled = np.flatnonzero(np.diff(indptr))
+        of_row = HALF / np.maximum(taken, HALF)
+        parts[filled] = np.minimum.reduceat(of_row[columns.indices], indptr[filled])
+    return parts
 
 
 def support_task(budget: Budget, support: IntArray, lower: FloatArray) -> Task:

@@ -134,7 +134,7 @@ def check_count(budget: Budget, usable: BoolArray) -> None:
     if below == wanted:
         return
     fixed = budget.keep - wanted
-    can = [f"{fixed + count:,}" for count in (below, above) if count is not None]
+    can = [f"{fixed + count:,}" for count in (below, above) if count is not None and fixed + count > 0]
     raise InputError(
         f"keep={budget.keep} cannot be had by whole groups (of up to {int(groups.sizes.max(initial=0))} records); "
         f"the nearest counts that can: {' and '.join(can)}"
