@@ -331,3 +331,18 @@ def test_records_in_another_order_are_refused() -> None:
         survey_calibrate(design, x, totals, q=q[::-1])
     with pytest.raises(InputError, match="q is indexed by the same labels as design_weights in another order"):
         survey_calibrate(design, x.to_numpy(), totals, q=q[::-1])
+
+
+# ------------------------------------------------------------------ far from the design weights
+
+
+def test_logit_weights_next_to_a_bound_are_exact_beside_their_distance_from_it() -> None:
+    """With an upper bound of 1e9 every start is within 1e-9 of the lower end: shares there must not be rounded."""
+    d, x, totals, _ = sample(11)
+    for factor in (1e-4, 1e-3, 1.0, 1e3):
+        weights = survey_calibrate(d, x, totals * factor, "logit", (0.0, 1e9))
+        np.testing.assert_allclose(x.T @ weights, totals * factor, rtol=1e-12)
+    logit = distance_named("logit", (0.0, 3.0))
+    far = np.array([-60.0, -200.0])
+    np.testing.assert_allclose(logit.weight(far - 1.0) / logit.weight(far), np.exp(-1.5), rtol=1e-12)
+    np.testing.assert_allclose(logit.slope(far) / logit.weight(far), 1.5, rtol=1e-12)
