@@ -346,3 +346,35 @@ def test_logit_weights_next_to_a_bound_are_exact_beside_their_distance_from_it()
     far = np.array([-60.0, -200.0])
     np.testing.assert_allclose(logit.weight(far - 1.0) / logit.weight(far), np.exp(-1.5), rtol=1e-12)
     np.testing.assert_allclose(logit.slope(far) / logit.weight(far), 1.5, rtol=1e-12)
+
+
+@pytest.mark.parametrize(("method", "bounds"), [("raking", None), ("logit", (0.0, 3.0))])
+def test_totals_far_below_the_start_are_met_beside_themselves(method: Any, bounds: Any) -> None:
+    d, x, totals, q = sample(12)
+    for factor in (1e-5, 1e-7, 1e-12):
+        weights = survey_calibrate(d, x, totals * factor, method, bounds, q)
+        np.testing.assert_allclose(x.T @ weights, totals * factor, rtol=1e-9)
+        assert (weights > 0).all()
+
+
+def test_a_few_records_may_end_far_below_the_others() -> None:
+    """A rare group whose total falls to a hundred-millionth, beside totals that stay: no conflict, and met."""
+    rng = np.random.default_rng(13)
+    n = 100
+    d = rng.uniform(1, 3, n)
+    x = np.column_stack((np.ones(n), np.arange(n) < 10, rng.normal(size=n))).astype(float)
+    totals = np.array([d.sum(), 1e-8 * d[:10].sum(), 5.0])
+    for method, bounds in (("raking", None), ("logit", (0.0, 4.0))):
+        np.testing.assert_allclose(x.T @ survey_calibrate(d, x, totals, method, bounds), totals, rtol=1e-9)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("factor", [1.0, 1e-9])
+def test_a_total_of_0_stays_a_conflict_however_small_the_others_are(factor: float) -> None:
+    frame = pd.DataFrame({"all": np.ones(40), "part": np.arange(40) % 2.0, "rest": (np.arange(40) + 1) % 2.0})
+    for totals in ((40.0, 0.0), (40.0, 40.0)):
+        for method, bounds in (("raking", None), ("logit", (0.0, 4.0))):
+            with pytest.raises(ConflictingTotals):
+                survey_calibrate(np.ones(40), frame[["all", "part"]], np.array(totals) * factor, method, bounds)  # type: ignore[arg-type]
+    with pytest.raises(ConflictingTotals) as fault:
+        survey_calibrate(np.ones(40), frame, np.array([20.0, 12.0, 9.0]) * factor, "raking")
+    assert set(fault.value.columns) == {"all", "part", "rest"}
