@@ -5,6 +5,7 @@ import math
 from functools import partial
 
 import numpy as np
+import pandas as pd
 import pytest
 import scipy.sparse as sp
 from hypothesis import given, settings
@@ -282,7 +283,7 @@ def test_positions_and_flags_are_told_apart():
 
 
 @pytest.mark.parametrize("what", ["strata", "groups"])
-@pytest.mark.parametrize("labels", [[None, "a", "a", "b"], [1.0, np.nan, 1.0, np.nan]])
+@pytest.mark.parametrize("labels", [[None, "a", "a", "b"], [1.0, np.nan, 1.0, np.nan], pd.array(["a", pd.NA] * 2)])
 def test_missing_labels_are_refused(what, labels):
     with pytest.raises(InputError, match=f"{what} of item . is missing"):
         get_gate("random", **{what: labels}).select(4, keep=2)
