@@ -204,6 +204,8 @@ def test_inputs_stay_as_they_were() -> None:
         ({"method": "raking", "bounds": (-0.5, 2.0)}, "positive weights"),
         ({"method": "logit", "bounds": (0.5, np.inf)}, "finite upper"),
         ({"bounds": 3.0}, "two numbers"),
+        ({"X": np.ones(80)}, r"X must be two-dimensional \(records, constraints\)"),
+        ({"X": np.ones((80, 0))}, r"X must be two-dimensional \(records, constraints\)"),
         ({"q": np.zeros(80)}, "q must be positive"),
         ({"q": np.ones(3)}, "q must have shape"),
         ({"totals": [1.0, 2.0]}, r"totals must have shape \(4,\)"),

@@ -125,7 +125,7 @@ class _Sample:
     @classmethod
     def of(cls, design_weights: Any, X: Any, totals: Any, q: Any) -> _Sample:
         """Refuse what cannot be meant."""
-        matrix = frozen_csr(X)
+        matrix = frozen_csr(X, "X", "(records, constraints)")
         n, p = matrix.shape
         labels = next(
             (own for own in (_records(X), _records(design_weights)) if own is not None and own.size == n), None
