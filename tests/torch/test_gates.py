@@ -260,12 +260,15 @@ def test_sparse_regression_in_slices_is_that_in_one(regression):
     assert list(sliced.state_dict()) == ["weight", "bias", "log_alpha"]
 
 
-@pytest.mark.parametrize("change", ["lr", "state"])
+@pytest.mark.parametrize("change", ["lr", "state", "state of a model around it"])
 def test_sparse_regression_begins_anew_with_another_rate_and_from_a_loaded_state(regression, change):
     X, y = regression
     model = SparseL0Linear(20, seed=1).fit(X, y - y.mean(), lr=0.01, epochs=40)
     if change == "state":
         model.load_state_dict(model.state_dict())
+    if change == "state of a model around it":
+        around = torch.nn.Sequential(model)
+        around.load_state_dict(around.state_dict())
     before = float(model.bias.detach())
     lr = 0.05 if change == "lr" else 0.01
     model.fit(X, y, lr=lr, epochs=1)
