@@ -485,6 +485,8 @@ def test_the_analytical_solution_is_least_squares():
 BAD = [
     ({"estimate_matrix": None}, "give estimate_matrix"),
     ({"weights": np.ones(3)}, r"weights must be of shape \(50,\)"),
+    ({"weights": np.ones(50) + 1j}, "weights must be real numbers"),
+    ({"normalization_factor": ["1", "2", "3", "4"]}, "normalization_factor must be real numbers"),
     ({"weights": np.r_[-1.0, np.ones(49)]}, r"weights\[0\] is -1"),
     ({"targets": np.ones(3)}, "3 targets and 4 names"),
     ({"targets": np.ones(3), "target_names": ["a", "b", "c"]}, "4 columns and there are 3 targets"),

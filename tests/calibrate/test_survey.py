@@ -204,6 +204,8 @@ def test_inputs_stay_as_they_were() -> None:
         ({"method": "raking", "bounds": (-0.5, 2.0)}, "positive weights"),
         ({"method": "logit", "bounds": (0.5, np.inf)}, "finite upper"),
         ({"bounds": 3.0}, "two numbers"),
+        ({"X": np.ones(80)}, r"X must be two-dimensional \(records, constraints\)"),
+        ({"X": np.ones((80, 0))}, r"X must be two-dimensional \(records, constraints\)"),
         ({"q": np.zeros(80)}, "q must be positive"),
         ({"q": np.ones(3)}, "q must have shape"),
         ({"totals": [1.0, 2.0]}, r"totals must have shape \(4,\)"),
@@ -331,3 +333,50 @@ def test_records_in_another_order_are_refused() -> None:
         survey_calibrate(design, x, totals, q=q[::-1])
     with pytest.raises(InputError, match="q is indexed by the same labels as design_weights in another order"):
         survey_calibrate(design, x.to_numpy(), totals, q=q[::-1])
+
+
+# ------------------------------------------------------------------ far from the design weights
+
+
+def test_logit_weights_next_to_a_bound_are_exact_beside_their_distance_from_it() -> None:
+    """With an upper bound of 1e9 every start is within 1e-9 of the lower end: shares there must not be rounded."""
+    d, x, totals, _ = sample(11)
+    for factor in (1e-4, 1e-3, 1.0, 1e3):
+        weights = survey_calibrate(d, x, totals * factor, "logit", (0.0, 1e9))
+        np.testing.assert_allclose(x.T @ weights, totals * factor, rtol=1e-12)
+    logit = distance_named("logit", (0.0, 3.0))
+    far = np.array([-60.0, -200.0])
+    np.testing.assert_allclose(logit.weight(far - 1.0) / logit.weight(far), np.exp(-1.5), rtol=1e-12)
+    np.testing.assert_allclose(logit.slope(far) / logit.weight(far), 1.5, rtol=1e-12)
+
+
+@pytest.mark.parametrize(("method", "bounds"), [("raking", None), ("logit", (0.0, 3.0))])
+def test_totals_far_below_the_start_are_met_beside_themselves(method: Any, bounds: Any) -> None:
+    d, x, totals, q = sample(12)
+    for factor in (1e-5, 1e-7, 1e-12):
+        weights = survey_calibrate(d, x, totals * factor, method, bounds, q)
+        np.testing.assert_allclose(x.T @ weights, totals * factor, rtol=1e-9)
+        assert (weights > 0).all()
+
+
+def test_a_few_records_may_end_far_below_the_others() -> None:
+    """A rare group whose total falls to a hundred-millionth, beside totals that stay: no conflict, and met."""
+    rng = np.random.default_rng(13)
+    n = 100
+    d = rng.uniform(1, 3, n)
+    x = np.column_stack((np.ones(n), np.arange(n) < 10, rng.normal(size=n))).astype(float)
+    totals = np.array([d.sum(), 1e-8 * d[:10].sum(), 5.0])
+    for method, bounds in (("raking", None), ("logit", (0.0, 4.0))):
+        np.testing.assert_allclose(x.T @ survey_calibrate(d, x, totals, method, bounds), totals, rtol=1e-9)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("factor", [1.0, 1e-9])
+def test_a_total_of_0_stays_a_conflict_however_small_the_others_are(factor: float) -> None:
+    frame = pd.DataFrame({"all": np.ones(40), "part": np.arange(40) % 2.0, "rest": (np.arange(40) + 1) % 2.0})
+    for totals in ((40.0, 0.0), (40.0, 40.0)):
+        for method, bounds in (("raking", None), ("logit", (0.0, 4.0))):
+            with pytest.raises(ConflictingTotals):
+                survey_calibrate(np.ones(40), frame[["all", "part"]], np.array(totals) * factor, method, bounds)  # type: ignore[arg-type]
+    with pytest.raises(ConflictingTotals) as fault:
+        survey_calibrate(np.ones(40), frame, np.array([20.0, 12.0, 9.0]) * factor, "raking")
+    assert set(fault.value.columns) == {"all", "part", "rest"}

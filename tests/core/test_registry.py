@@ -313,6 +313,20 @@ def test_records_are_checked_where_they_are_written(settings, text):
         PluginRecord(**fields)
 
 
+@pytest.mark.parametrize("name", [None, 3, ["numpy"], HardConcrete()])
+def test_a_name_is_a_text(name):
+    with pytest.raises(InputError, match="asked for by its name"):
+        l0_core.get_distribution(name)
+
+
+def test_the_homes_of_what_our_other_packages_bring_are_known():
+    ours = [row for row in l0_core.plugins() if row.package in ("l0-gates", "l0-torch")]
+    assert ours
+    for row in ours:
+        with pytest.raises(UnknownPluginError, match=f"pip install {row.package}"):
+            Registry([]).get(row.kind, row.name)
+
+
 def test_everything_of_the_core_can_be_built():
     ours = [row for row in l0_core.plugins() if row.package == "l0-core"]
     assert {row.kind for row in ours} == {"backend", "distribution", "penalty"}

@@ -95,6 +95,7 @@ def test_a_selection_is_frozen_and_apart_from_what_it_was_made_of():
         ({"indices": [-1, 1]}, r"0\.\.4"),
         ({"indices": [1, 5]}, r"0\.\.4"),
         ({"indices": [[1, 2]]}, "one-dimensional"),
+        ({"total": 5.5}, "total must be a whole number"),
         ({"kinds": ["a"]}, "kinds"),
         ({"scores": [0.0, 1.0]}, "scores"),
         ({"inclusion_probabilities": np.ones(4)}, "inclusion_probabilities"),

@@ -5,6 +5,7 @@ import math
 from functools import partial
 
 import numpy as np
+import pandas as pd
 import pytest
 import scipy.sparse as sp
 from hypothesis import given, settings
@@ -281,8 +282,15 @@ def test_positions_and_flags_are_told_apart():
         get_gate("cube", balance_rows=[0.5]).fit(np.eye(3), np.ones(3))
 
 
+def test_probabilities_and_references_are_real_numbers():
+    with pytest.raises(InputError, match="probabilities must be real numbers"):
+        systematic(["a", "b"], np.random.default_rng(0))
+    with pytest.raises(InputError, match="reference must be real numbers"):
+        horvitz_thompson_weights(get_gate("random").select(2, keep=1), np.array([1j, 1.0]))
+
+
 @pytest.mark.parametrize("what", ["strata", "groups"])
-@pytest.mark.parametrize("labels", [[None, "a", "a", "b"], [1.0, np.nan, 1.0, np.nan]])
+@pytest.mark.parametrize("labels", [[None, "a", "a", "b"], [1.0, np.nan, 1.0, np.nan], pd.array(["a", pd.NA] * 2)])
 def test_missing_labels_are_refused(what, labels):
     with pytest.raises(InputError, match=f"{what} of item . is missing"):
         get_gate("random", **{what: labels}).select(4, keep=2)

@@ -109,6 +109,19 @@ def test_hybrid_totals_kinds_and_unbiasedness():
         assert sum(parts) == total
 
 
+def test_the_random_part_of_a_hybrid_is_balanced_where_its_design_balances():
+    rng = np.random.default_rng(0)
+    matrix = rng.random((2, 300))
+
+    def spread(design):
+        strategy = HybridStrategy(100, design=design, learner="feature").fit(matrix, matrix.sum(axis=1))
+        weights = [horvitz_thompson_weights(strategy.select(300, seed=seed)) for seed in range(20)]
+        return np.std([matrix @ each for each in weights], axis=0)
+
+    # The learned part is the same in all, so that only the random part can differ.
+    assert (spread("cube") < 0.5 * spread("random")).all()
+
+
 @pytest.mark.parametrize("design", ["systematic", "sampford", "max_entropy", "poisson", "cube"])
 def test_hybrid_with_each_design(design):
     matrix, totals, reference = records(items=60)

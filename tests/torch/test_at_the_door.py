@@ -166,6 +166,36 @@ def test_weights_that_are_not_finite_are_refused(make):
         SampleGate(3, 2).select_weighted_samples(np.zeros((3, 1)), make([1.0, np.nan, 2.0]))
 
 
+@pytest.mark.parametrize("make", [np.ones, torch.ones])
+def test_weights_in_a_table_are_refused(make):
+    with pytest.raises(InputError, match="one dimension"):
+        SampleGate(3, 2).select_weighted_samples(np.zeros((3, 1)), make((3, 1)))
+
+
+def test_weights_of_text_are_refused():
+    with pytest.raises(InputError, match="weights must be real numbers"):
+        SampleGate(3, 2).select_weighted_samples(np.zeros((3, 1)), np.array(["1", "2", "3"]))
+
+
+def test_tables_of_bfloat16_are_read_and_sparse_tensors_refused_where_they_cannot_be():
+    X, y = regression()
+    short = torch.from_numpy(X).bfloat16()
+    chosen = FeatureGate(8, 2).fit(short, torch.from_numpy(y).bfloat16(), epochs=60).select_features(short)[1]
+    assert chosen.tolist() == [1, 3]
+    with pytest.raises(InputError, match="sparse tensor"):
+        FeatureGate(8, 2).fit(torch.from_numpy(X).to_sparse(), y, epochs=2)
+
+
+@pytest.mark.filterwarnings("ignore:Sparse CS. tensor support is in beta")
+@pytest.mark.parametrize("layout", [torch.sparse_coo, torch.sparse_csr, torch.sparse_csc])
+def test_sparse_tensors_come_back_in_their_layout(layout):
+    table = torch.arange(12.0).reshape(4, 3)
+    gate = SampleGate(4, 2).fit(np.eye(4), np.ones(4), epochs=2)
+    rows, indices = gate.select_samples(table.to_sparse(layout=layout))
+    assert rows.layout == layout
+    assert torch.equal(rows.to_dense(), table[indices])
+
+
 def test_hooks_of_a_layer_are_not_lost_in_silence():
     model = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 2))
     model[2].register_forward_hook(lambda *_: None)

@@ -135,6 +135,28 @@ def test_fit_finds_the_features_that_explain_the_response(kind):
     assert importance[[2, 11, 20]].min() > importance[[0, 1, 3, 4, 5]].max()
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.float16])
+@pytest.mark.parametrize("kind", ["ndarray", "csr", "tensor"])
+def test_features_in_short_numbers_are_those_in_long_ones(kind, dtype):
+    """Pictures come as bytes, whose squares do not fit into bytes."""
+    rng = np.random.default_rng(0)
+    X = rng.integers(0, 256, (200, 12))
+    y = 2.0 * X[:, 3] - X[:, 7] + rng.normal(size=200)
+    if kind == "csr" and dtype is np.float16:
+        pytest.skip("scipy has no sparse matrices of half precision")
+    gate = FeatureGate(12, 2).fit(KINDS[kind](X.astype(dtype)), y, epochs=100)
+    assert gate.select_features(X)[1].tolist() == [3, 7]
+
+
+def test_features_far_from_zero_are_those_near_it():
+    rng = np.random.default_rng(0)
+    X = rng.random((200, 12))
+    y = 2.0 * X[:, 3] - X[:, 7] + 0.01 * rng.normal(size=200)
+    gate = FeatureGate(12, 2).fit(1e-14 * X, y, epochs=100)
+    assert gate.select_features(X)[1].tolist() == [3, 7]
+    assert FeatureGate(12, 2).fit(X + 1e8, y, epochs=100).select_features(X)[1].tolist() == [3, 7]
+
+
 @pytest.mark.parametrize(("items", "target"), [(1000, 100), (1000, 1000), (50, None), (7, 3)])
 def test_hybrid_totals_are_exact_and_kinds_are_named(items, target):
     gate = HybridGate(items, 0.25, 0.75, target)
@@ -238,12 +260,15 @@ def test_sparse_regression_in_slices_is_that_in_one(regression):
     assert list(sliced.state_dict()) == ["weight", "bias", "log_alpha"]
 
 
-@pytest.mark.parametrize("change", ["lr", "state"])
+@pytest.mark.parametrize("change", ["lr", "state", "state of a model around it"])
 def test_sparse_regression_begins_anew_with_another_rate_and_from_a_loaded_state(regression, change):
     X, y = regression
     model = SparseL0Linear(20, seed=1).fit(X, y - y.mean(), lr=0.01, epochs=40)
     if change == "state":
         model.load_state_dict(model.state_dict())
+    if change == "state of a model around it":
+        around = torch.nn.Sequential(model)
+        around.load_state_dict(around.state_dict())
     before = float(model.bias.detach())
     lr = 0.05 if change == "lr" else 0.01
     model.fit(X, y, lr=lr, epochs=1)

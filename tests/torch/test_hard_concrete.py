@@ -102,6 +102,20 @@ def test_copies_and_pickles_go_on_where_the_original_stood():
     assert torch.equal(other.qz_logits, gates.qz_logits)
 
 
+def test_a_pickle_thaws_on_a_machine_without_the_device_it_was_made_on():
+    gates = HardConcrete(9, seed=3)
+    gates()
+    file = io.BytesIO()
+    torch.save(gates, file)
+    file.seek(0)
+    torch.load(file, weights_only=False, map_location="meta")  # a device that no generator's state may be moved to
+    state = gates._noise.__getstate__()
+    gates._noise.__setstate__({"seed": 3, "states": {**state["states"], "cuda:7": state["states"]["cpu"]}})
+    twin = pickle.loads(pickle.dumps(gates))
+    assert torch.equal(twin(), gates())
+    assert "cuda:7" in twin._noise.__getstate__()["states"]
+
+
 def test_layers_of_one_model_get_different_noise():
     model = nn.ModuleList([HardConcrete(50), HardConcrete(50)])
     seed_gates(model, 1)

@@ -53,12 +53,12 @@ def real_array(values: Any, what: str) -> npt.NDArray[Any]:
     InputError
         They are not real numbers.
     """
-    array = np.asarray(values.detach().cpu() if hasattr(values, "detach") else values)
-    if array.dtype.kind == "O":
-        try:
+    try:
+        array = np.asarray(values.detach().cpu() if hasattr(values, "detach") else values)
+        if array.dtype.kind == "O":
             array = array.astype(np.float64)
-        except (ValueError, TypeError) as fault:
-            raise InputError(f"{what} must be real numbers: {fault}") from fault
+    except (ValueError, TypeError) as fault:  # rows of several lengths, tensors of a kind that NumPy does not have
+        raise InputError(f"{what} must be real numbers: {fault}") from fault
     refuse_other_than_real(array.dtype, what)
     return array
 

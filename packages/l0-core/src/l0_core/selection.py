@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from l0_core.errors import InputError
-from l0_core.whole_numbers import is_whole
+from l0_core.whole_numbers import check_whole, is_whole
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -27,6 +27,10 @@ def _indices(values: Any) -> IntArray:
     if found.size and found.dtype.kind not in "iu":
         raise InputError(f"indices must be whole numbers, got dtype {found.dtype}")
     return _frozen(np.array(found, dtype=np.int64))
+
+
+def _total(value: Any) -> int:
+    return check_whole(value, 0, "total")
 
 
 def _floats(values: Any) -> FloatArray | None:
@@ -56,7 +60,7 @@ class Selection:
     """
 
     indices: IntArray = attrs.field(converter=_indices)
-    total: int = attrs.field(converter=int)
+    total: int = attrs.field(converter=_total)
     kinds: npt.NDArray[np.str_] | None = attrs.field(default=None, converter=_strings)
     scores: FloatArray | None = attrs.field(default=None, converter=_floats)
     inclusion_probabilities: FloatArray | None = attrs.field(default=None, converter=_floats)

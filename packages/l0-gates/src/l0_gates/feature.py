@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
+from l0_core.column_moments import column_moments
 from l0_core.errors import InputError
 from l0_core.penalties.base import price
 from l0_core.plugins import get_backend
@@ -24,31 +25,17 @@ FloatArray = npt.NDArray[np.float64]
 METHODS = ("descent", "hard_concrete")
 
 
-def column_scales(columns: sp.csr_array) -> FloatArray:
-    """Standard deviation of each column, 1 for constant ones: what makes coefficients comparable.
-
-    From deviations, not from squares, which would lose a spread that is small beside its mean.
-    """
-    rows, count = columns.shape
-    data = columns.data.astype(np.float64)
-    filled = np.bincount(columns.indices, minlength=count)
-    mean = np.bincount(columns.indices, weights=data, minlength=count) / rows
-    squares = np.bincount(columns.indices, weights=(data - mean[columns.indices]) ** 2, minlength=count)
-    deviation = np.sqrt((squares + (rows - filled) * mean**2) / rows)
-    # What rounding of its mean leaves of a constant column's deviation is no scale.
-    return np.where(deviation > 1e-14 * np.sqrt(rows) * np.abs(mean), deviation, 1.0)
-
-
 def standardised(columns: sp.csr_array) -> tuple[Any, bool]:
     """(the columns in units of their deviations, whether their means are taken off them).
 
     A matrix that is mostly full comes back dense and centred, which is quicker, and exact for features that lie far
     from zero; a sparse one stays sparse and keeps its means.
     """
-    scales = column_scales(columns)
+    means, deviations = column_moments(columns)
+    scales = np.where(deviations > 0.0, deviations, 1.0)
     if columns.nnz > 0.5 * columns.shape[0] * columns.shape[1]:
         dense = columns.toarray().astype(np.float64)
-        return (dense - dense.mean(axis=0)) / scales, True
+        return (dense - means) / scales, True
     return sp.csr_array(columns @ sp.diags_array(1.0 / scales)), False
 
 

@@ -103,9 +103,12 @@ class HybridStrategy(GateStrategy):
             kinds[first.indices], chances[first.indices] = "l0", 1.0
         if random:
             others = np.flatnonzero(kinds == "")
-            sizes = None if self._system is None else self._system.reference[others]
+            design, system = get_gate(self.design), self._system
+            if system is not None and system.reference[others].any():
+                # Sizes, and what is balanced on, are those of the items that are left.
+                design.fit(system.columns[:, others], system.totals, reference=system.reference[others])
             # Another stream than that of the ties, so that the two do not go together.
-            drawn = get_gate(self.design, size_measure=sizes).select(
+            drawn = design.select(
                 others.size, keep=random, seed=int(np.random.SeedSequence([chosen_seed, 1]).generate_state(1)[0])
             )
             assert drawn.inclusion_probabilities is not None

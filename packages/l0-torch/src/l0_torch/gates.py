@@ -169,6 +169,8 @@ class SampleGate(L0Gate):
         """
         check_length(data, self.n_samples, 0, "records")
         check_length(weights, self.n_samples, 0, "records")
+        if len(weights.shape) != 1:
+            raise InputError(f"weights must have one dimension, got shape {tuple(weights.shape)}")
         refuse_not_finite(weights, "weights")
         indices = self._chosen(self.target_samples)
         kept = take(weights, indices)

@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from l0_core.backends.checks import checked_matrix
+from l0_core.column_moments import column_moments
 from l0_core.errors import InputError
 from l0_core.real_numbers import number, real_array
 from l0_core.relative_errors import error_scale
@@ -153,19 +155,18 @@ def learn_features(gates: StochasticGates, matrix: Any, response: Any, keep: int
         raise InputError("y is constant: no feature can explain it")
     backend = TorchBackend(str(gates.logits.device))
     dtype = precision(gates.logits)
+    checked_matrix(table)
+    means, deviations = column_moments(table)
+    inverse = np.divide(1.0, deviations, out=np.zeros(count), where=deviations > 0.0)
+    if isinstance(table, np.ndarray):  # centred before single precision, which would lose a spread far from zero
+        table, means, inverse = (table - means) * inverse, np.zeros(count), np.ones(count)
     product = backend.linear_map(table, dtype)
-    rows = table.shape[0]
-    sums = np.asarray(table.sum(axis=0), dtype=np.float64).ravel() / rows
-    squares = (table.multiply(table) if hasattr(table, "tocsr") else table * table).sum(axis=0)
-    variance = np.maximum(np.asarray(squares, dtype=np.float64).ravel() / rows - sums * sums, 0.0)
-    deviation = np.sqrt(variance)
-    inverse = np.divide(1.0, deviation, out=np.zeros(count), where=deviation > 1e-12 * (1.0 + np.abs(sums)))
-    centre, unit = backend.asarray(sums, dtype), backend.asarray(inverse, dtype)
+    centre, unit = backend.asarray(means, dtype), backend.asarray(inverse, dtype)
     goal = backend.asarray((y - y.mean()) / spread, dtype)
-    beta = product.rmatvec(goal).mul(unit).div(rows).detach().clone().requires_grad_(True)
+    beta = product.rmatvec(goal).mul(unit).div(table.shape[0]).detach().clone().requires_grad_(True)
 
     def loss(z: Tensor) -> Tensor:
         weights = beta * z.to(beta.dtype) * unit
-        return (product.matvec(weights) - centre @ weights - goal).square().mean()  # centred without densifying
+        return (product.matvec(weights) - centre @ weights - goal).square().mean()  # sparse ones stay so
 
     _descend(gates, beta, keep, settings, loss)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -31,6 +33,7 @@ class NoiseSource:
     def __init__(self, seed: int | None = None) -> None:
         self.seed = None if seed is None else check_seed(seed)
         self._generators: dict[str, torch.Generator] = {}
+        self._states: dict[str, npt.NDArray[np.uint8]] = {}
 
     def uniform(self, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
         """Draws strictly inside (0, 1)."""
@@ -41,17 +44,18 @@ class NoiseSource:
             return None
         key = str(device)
         if key not in self._generators:
-            self._generators[key] = torch.Generator(device=device).manual_seed(self.seed)
+            generator = torch.Generator(device=device).manual_seed(self.seed)
+            if key in self._states:
+                generator.set_state(torch.from_numpy(self._states.pop(key)))
+            self._generators[key] = generator
         return self._generators[key]
 
     def __getstate__(self) -> dict[str, Any]:
-        # A torch.Generator does not pickle; its state does.
-        return {"seed": self.seed, "states": {key: g.get_state() for key, g in self._generators.items()}}
+        # A torch.Generator does not pickle; its state does. As an array: `torch.load` would move a tensor to the
+        # device of its map_location, where no generator takes it.
+        now = {key: generator.get_state().numpy() for key, generator in self._generators.items()}
+        return {"seed": self.seed, "states": self._states | now}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.seed = state["seed"]
-        self._generators = {}
-        for key, value in state["states"].items():
-            generator = torch.Generator(device=key)
-            generator.set_state(value)
-            self._generators[key] = generator
+        # Generators are made where they are used: this machine need not have every device of the other.
+        self.seed, self._generators, self._states = state["seed"], {}, dict(state["states"])

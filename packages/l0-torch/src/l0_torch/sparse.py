@@ -169,10 +169,10 @@ class SparseL0Linear(StochasticGates):
                 _log.info("epoch %d: squared error %.6g, expected open %.1f", epoch + 1, error, self.get_penalty())
         return self
 
-    def load_state_dict(self, *args: Any, **kwargs: Any) -> Any:
-        """As in `torch.nn.Module`; the next `fit` begins anew."""
+    def _load_from_state_dict(self, *args: Any) -> None:
+        # Also where the model is part of another: its own `load_state_dict` is not asked then.
         self._optimiser = None
-        return super().load_state_dict(*args, **kwargs)
+        super()._load_from_state_dict(*args)
 
     def get_l0_penalty(self) -> Tensor:
         """The expected number of open gates, a scalar."""

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from l0_core.errors import InputError
+from l0_core.real_numbers import real_array
 
 
 def check_length(data: Any, length: int, axis: int, what: str) -> None:
@@ -42,6 +43,9 @@ def take(data: Any, indices: npt.NDArray[np.int64], axis: int = 0) -> Any:
         matrix of the same format.
     """
     if isinstance(data, Tensor):
+        if data.layout not in (torch.strided, torch.sparse_coo):  # torch takes no part of the others
+            coo: Tensor = data.to_sparse_coo()  # type: ignore[no-untyped-call]
+            return take(coo, indices, axis).to_sparse(layout=data.layout)
         return data.index_select(axis, torch.from_numpy(np.array(indices)).to(data.device))
     if isinstance(data, np.ndarray):
         return np.take(data, indices, axis=axis)
@@ -57,7 +61,10 @@ def take(data: Any, indices: npt.NDArray[np.int64], axis: int = 0) -> Any:
 def as_matrix(data: Any) -> Any:
     """The data as what a backend takes: an ndarray, or a scipy sparse matrix as it is."""
     if isinstance(data, Tensor):
-        return data.detach().cpu().numpy()
+        if data.layout != torch.strided:
+            raise InputError("a sparse tensor is not taken here; give a scipy sparse matrix, or tensor.to_dense()")
+        host = data.detach().cpu()
+        return (host.float() if host.dtype == torch.bfloat16 else host).numpy()  # NumPy has no bfloat16
     if hasattr(data, "iloc"):
         try:
             return data.to_numpy(dtype=np.float64)
@@ -77,6 +84,6 @@ def refuse_not_finite(data: Any, what: str) -> None:
         table = data.tocoo()
         places = np.column_stack(table.coords)[~np.isfinite(table.data)]
     else:
-        places = np.argwhere(~np.isfinite(as_matrix(data)))
+        places = np.argwhere(~np.isfinite(real_array(as_matrix(data), what)))
     if len(places):
         raise InputError(f"{what}[{', '.join(str(int(k)) for k in places[0])}] is not finite")

@@ -9,8 +9,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from l0_calibrate.microcalibrate.matrices import host, record_columns
+from l0_calibrate.microcalibrate.matrices import record_columns
 from l0_core import InputError
+from l0_core.real_numbers import real_array
 
 _log = logging.getLogger(__name__)
 
@@ -19,7 +20,7 @@ FloatArray = npt.NDArray[np.float64]
 
 def vector(values: Any, name: str, length: int | None = None) -> FloatArray:
     """The values as finite float64 of shape (length,), or InputError that names the first bad one."""
-    array = np.asarray(host(values), dtype=np.float64)
+    array = real_array(values, name).astype(np.float64, copy=False)
     if array.ndim != 1 or (length is not None and array.size != length):
         wanted = "one-dimensional" if length is None else f"of shape ({length},)"
         raise InputError(f"{name} must be {wanted}, got shape {array.shape}")

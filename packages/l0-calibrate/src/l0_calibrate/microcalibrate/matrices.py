@@ -11,11 +11,6 @@ from l0_calibrate.problem.matrices import as_sparse, frozen_csr
 from l0_core import InputError
 
 
-def host(values: Any) -> Any:
-    """A tensor as an ndarray; anything else as it is."""
-    return values.detach().cpu().numpy() if hasattr(values, "detach") else values
-
-
 def record_columns(matrix: Any) -> sp.csr_array:
     """A (records, targets) table as a sparse float64 (targets, records) matrix, without a dense copy of it.
 

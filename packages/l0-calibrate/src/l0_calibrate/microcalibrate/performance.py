@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from l0_calibrate.microcalibrate.matrices import host
 from l0_core import InputError
+from l0_core.real_numbers import real_array
 
 
 def log_performance_over_epochs(
@@ -50,7 +50,7 @@ def log_performance_over_epochs(
     lengths = {len(tracked[key]) for key in ("epochs", "loss", "estimates")}
     if len(lengths) != 1:
         raise InputError("tracked must have as many epochs as losses and estimates")
-    goal = np.asarray(host(targets), dtype=np.float64)
+    goal = real_array(targets, "targets").astype(np.float64, copy=False)
     names = list(target_names)
     if len(names) != goal.size:
         raise InputError(f"there are {goal.size} targets and {len(names)} target_names")
@@ -60,7 +60,7 @@ def log_performance_over_epochs(
         if data is None:
             raise InputError(f"excluded_target_data has nothing for the excluded target {name!r}")
         extra.append((name, float(data["target"]), float(data["initial_estimate"])))
-    estimates = [np.asarray(host(each), dtype=np.float64).reshape(goal.size) for each in tracked["estimates"]]
+    estimates = [real_array(each, "estimates").reshape(goal.size) for each in tracked["estimates"]]
     fixed = np.array([estimate for _, _, estimate in extra])
     return performance_frame(
         tracked["epochs"],

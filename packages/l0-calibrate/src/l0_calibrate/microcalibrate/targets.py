@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from l0_calibrate.microcalibrate.evaluation import vector
-from l0_calibrate.microcalibrate.matrices import host
 from l0_core import InputError
+from l0_core.real_numbers import real_array
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -97,7 +97,7 @@ def factors(given: Any | None, count: int) -> FloatArray:
     """
     if given is None:
         return np.ones(count)
-    array = np.asarray(host(given), dtype=np.float64)
+    array = real_array(given, "normalization_factor").astype(np.float64, copy=False)
     weights = vector(np.full(count, float(array)) if array.ndim == 0 else array, "normalization_factor", count)
     if (weights < 0).any():
         raise InputError(f"normalization_factor[{int(np.flatnonzero(weights < 0)[0])}] is negative")

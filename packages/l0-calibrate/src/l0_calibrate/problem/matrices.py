@@ -22,7 +22,7 @@ Of a dense table this is the largest copy that is made, whatever its size.
 """
 
 
-def frozen_csr(matrix: Any) -> sp.csr_array:
+def frozen_csr(matrix: Any, what: str = "the matrix", axes: str = "(targets, records)") -> sp.csr_array:
     """The matrix as CSR that nobody can write to.
 
     Parameters
@@ -31,6 +31,8 @@ def frozen_csr(matrix: Any) -> sp.csr_array:
         ndarray or nested sequences, pandas DataFrame (also of sparse columns), any SciPy sparse matrix
         or array, torch tensor (strided, COO, CSR or CSC). float32 stays float32, other real numbers
         become float64.
+    what, axes
+        What messages call the matrix and its dimensions.
 
     Returns
     -------
@@ -43,13 +45,11 @@ def frozen_csr(matrix: Any) -> sp.csr_array:
     InputError
         Not two-dimensional, empty, not of real numbers, indices out of range.
     """
-    sparse = as_sparse(matrix)
+    sparse = as_sparse(matrix, what, axes)
     if len(sparse.shape) != 2 or 0 in sparse.shape:
-        raise InputError(
-            f"the matrix must be two-dimensional (targets, records) with at least one of each, got shape {sparse.shape}"
-        )
+        raise InputError(f"{what} must be two-dimensional {axes} with at least one of each, got shape {sparse.shape}")
     if sparse.dtype.kind not in "fiub":
-        raise InputError(f"the matrix must hold real numbers, got dtype {sparse.dtype}")
+        raise InputError(f"{what} must hold real numbers, got dtype {sparse.dtype}")
     if hasattr(sparse, "check_format"):
         try:
             sparse.check_format(full_check=True)

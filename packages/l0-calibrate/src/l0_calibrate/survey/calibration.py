@@ -15,7 +15,14 @@ from l0_calibrate.problem.labels import own_labels, refuse_other_order
 from l0_calibrate.problem.matrices import frozen_csr
 from l0_calibrate.survey.conflicts import ConflictingTotals, at_the_edge, conflicting
 from l0_calibrate.survey.distances import Distance, distance_named
-from l0_calibrate.survey.newton import ACCEPTED, CalibrationNotConverged, Dual, g_weights
+from l0_calibrate.survey.newton import (
+    ACCEPTED,
+    CalibrationNotConverged,
+    Dual,
+    constraint_scale,
+    g_weights,
+    within_totals,
+)
 from l0_core import InputError
 
 FloatArray = npt.NDArray[np.float64]
@@ -61,7 +68,8 @@ def survey_calibrate(
     Returns
     -------
     Weights of shape (records,). Every total t is met to 1e-9 of ``max(|t|, sum_j d_j |x_j|)``, and to rounding as a
-    rule.
+    rule; by raking without a lower bound and by logit from 0, to 1e-9 of ``|t|`` itself where no two entries of a
+    column differ in sign.
 
     Raises
     ------
@@ -82,10 +90,12 @@ def survey_calibrate(
     """
     distance = distance_named(method, bounds)
     sample = _Sample.of(design_weights, X, totals, q)
-    dual = Dual.of(sample.design, sample.x, sample.totals, sample.q, distance)
+    within = within_totals(sample.design, sample.x, sample.totals, distance)
+    scale = constraint_scale(sample.design * within, sample.x, sample.totals)
+    dual = Dual.of(sample.design, sample.x, sample.totals, sample.q, distance, scale)
     ratios, misses = g_weights(dual)
-    if not _are_met(misses) or at_the_edge(ratios, distance):
-        _refuse_conflict(sample, distance)
+    if not _are_met(misses) or at_the_edge(ratios, within, distance):
+        _refuse_conflict(sample, within, distance)
     if not _are_met(misses):
         ratios, misses = g_weights(dual.orthogonal())
     if not _are_met(misses):
@@ -115,7 +125,7 @@ class _Sample:
     @classmethod
     def of(cls, design_weights: Any, X: Any, totals: Any, q: Any) -> _Sample:
         """Refuse what cannot be meant."""
-        matrix = frozen_csr(X)
+        matrix = frozen_csr(X, "X", "(records, constraints)")
         n, p = matrix.shape
         labels = next(
             (own for own in (_records(X), _records(design_weights)) if own is not None and own.size == n), None
@@ -187,23 +197,23 @@ def _totals(totals: Any, names: list[Any]) -> FloatArray:
     return _finite(totals, len(names), "totals", "constraint")
 
 
-def _refuse_conflict(sample: _Sample, distance: Distance) -> None:
+def _refuse_conflict(sample: _Sample, within: FloatArray, distance: Distance) -> None:
     """Raise the error that names the totals that fight, if any do."""
     names, target = sample.names, sample.totals
-    fight = conflicting(sample.design, sample.x, target, distance)
+    fight = conflicting(sample.design, sample.x, target, within, distance)
     if not fight.size:
         return
     shown = ", ".join(f"{names[k]!r} (total {target[k]:g})" for k in fight[:_NAMED])
     more = f" and {fight.size - _NAMED} more" if fight.size > _NAMED else ""
-    within = "weights"
+    which = "weights"
     if np.isfinite(distance.upper):
-        within = f"g-weights between {distance.lower:g} and {distance.upper:g}"
+        which = f"g-weights between {distance.lower:g} and {distance.upper:g}"
     elif distance.is_open:
-        within = "positive weights"
+        which = "positive weights"
     elif np.isfinite(distance.lower):
-        within = f"g-weights of at least {distance.lower:g}"
+        which = f"g-weights of at least {distance.lower:g}"
     tail = "together" if fight.size > 1 else "whatever the other totals"
     raise ConflictingTotals(
-        f"no {within} meet {shown}{more} {tail}; change or leave out one of them, or widen the bounds",
+        f"no {which} meet {shown}{more} {tail}; change or leave out one of them, or widen the bounds",
         tuple(names[k] for k in fight),
     )

@@ -19,7 +19,8 @@ IntArray = npt.NDArray[np.int64]
 _MEETS = 1e-7
 """Relative miss that linear programmes (feasible to 1e-9 here) cannot tell from none."""
 _INSIDE = 1e-6
-"""How far from an end that cannot be reached a g-weight must stay, in parts of the way from it to 1."""
+"""How far from an end that cannot be reached a g-weight must stay, in parts of the way from it to 1 (to what its
+totals allow, where that is less)."""
 
 
 class ConflictingTotals(InputError):
@@ -33,10 +34,10 @@ class ConflictingTotals(InputError):
         self.columns = columns
 
 
-def at_the_edge(ratios: FloatArray, distance: Distance) -> bool:
+def at_the_edge(ratios: FloatArray, within: FloatArray, distance: Distance) -> bool:
     """Whether a g-weight has run into an end that it cannot reach: a sign of totals that only the end would meet."""
     lower, upper = _inner(distance)
-    return distance.is_open and bool(((ratios < lower) | (ratios > upper)).any())
+    return distance.is_open and bool(((ratios < lower * within) | (ratios > upper)).any())
 
 
 def _inner(distance: Distance) -> tuple[float, float]:
@@ -48,16 +49,17 @@ def _inner(distance: Distance) -> tuple[float, float]:
     return lower, upper
 
 
-def conflicting(design: FloatArray, x: Any, totals: FloatArray, distance: Distance) -> IntArray:
+def conflicting(design: FloatArray, x: Any, totals: FloatArray, within: FloatArray, distance: Distance) -> IntArray:
     """Numbers of an irreducible set of constraints that cannot be met together; empty where all can be.
 
     An elastic linear programme gives a set by its duals (Farkas), a deletion filter (Chinneck & Dravnieks
-    1991) makes it irreducible.
+    1991) makes it irreducible. Its variables are the g-weights over ``within`` (see `within_totals`).
     """
-    scale = constraint_scale(design, x, totals)
-    rows = sp.csr_array((sp.diags_array(1.0 / scale) @ x.T.multiply(design)).tocsr())
+    scale = constraint_scale(design * within, x, totals)
+    rows = sp.csr_array((sp.diags_array(1.0 / scale) @ x.T.multiply(design * within)).tocsr())
     target = totals / scale
-    lower, upper = _inner(distance)
+    lower, top = _inner(distance)
+    upper = top / within
     everything = np.arange(totals.size)
     miss, duals = _elastic(rows, target, everything, lower, upper)
     if miss <= _MEETS:
@@ -73,7 +75,7 @@ def conflicting(design: FloatArray, x: Any, totals: FloatArray, distance: Distan
 
 
 def _elastic(
-    rows: sp.csr_array, target: FloatArray, chosen: IntArray, lower: float, upper: float
+    rows: sp.csr_array, target: FloatArray, chosen: IntArray, lower: float, upper: FloatArray
 ) -> tuple[float, FloatArray]:
     """The least sum of relative misses of some constraints, and its duals."""
     part, count = rows[chosen], chosen.size
@@ -82,7 +84,7 @@ def _elastic(
     found = scipy.optimize.linprog(
         np.concatenate((np.zeros(n), np.ones(2 * count))),
         A_eq=sp.csr_array(sp.hstack([part, slack, -slack])), b_eq=target[chosen],
-        bounds=np.vstack((np.tile([lower, upper], (n, 1)), np.tile([0.0, np.inf], (2 * count, 1)))),
+        bounds=np.vstack((np.column_stack((np.full(n, lower), upper)), np.tile([0.0, np.inf], (2 * count, 1)))),
         method="highs", options={"primal_feasibility_tolerance": 1e-9, "dual_feasibility_tolerance": 1e-9},
     )  # fmt: skip
     if found.status != 0:

@@ -12,6 +12,7 @@ from abc import ABC, abstractmethod
 import attrs
 import numpy as np
 import numpy.typing as npt
+import scipy.special
 
 from l0_core import InputError
 
@@ -97,19 +98,19 @@ class Logit(Distance):
     def _rate(self) -> float:
         return (self.upper - self.lower) / ((1.0 - self.lower) * (self.upper - 1.0))
 
-    def _share(self, x: FloatArray) -> FloatArray:
-        """Where between the bounds, in (0, 1)."""
-        shifted = self._rate * x + np.log((1.0 - self.lower) / (self.upper - 1.0))
-        return np.asarray(0.5 * (1.0 + np.tanh(0.5 * shifted)))
+    def _shifted(self, x: FloatArray) -> FloatArray:
+        """The log-odds of where between the bounds."""
+        return np.asarray(self._rate * x + np.log((1.0 - self.lower) / (self.upper - 1.0)))
 
     def weight(self, x: FloatArray) -> FloatArray:
         """F."""
-        return self.lower + (self.upper - self.lower) * self._share(x)
+        return np.asarray(self.lower + (self.upper - self.lower) * scipy.special.expit(self._shifted(x)))
 
     def slope(self, x: FloatArray) -> FloatArray:
-        """``A (U - L) share (1 - share)``."""
-        share = self._share(x)
-        return self._rate * (self.upper - self.lower) * share * (1.0 - share)
+        """``A (U - L) share (1 - share)``, exact to rounding next to both ends."""
+        odds = self._shifted(x)
+        width = self._rate * (self.upper - self.lower)
+        return np.asarray(width * scipy.special.expit(odds) * scipy.special.expit(-odds))
 
     def steepest(self, x: FloatArray) -> FloatArray:
         """A quarter of ``A (U - L)``: the slope half way between the bounds."""

@@ -45,6 +45,26 @@ class CalibrationNotConverged(RuntimeError):
         self.misses = misses
 
 
+def within_totals(design: FloatArray, x: Any, totals: FloatArray, distance: Distance) -> FloatArray:
+    """The share of its initial weight that each record could keep if its totals allowed no more, shape (records,).
+
+    Where g-weights may come as near to 0 as need be and are exact to rounding there, a total far below what its
+    column adds up to is met by g-weights of that order: what is small must be judged beside them. Columns with
+    entries of both signs say nothing.
+    """
+    kept = np.ones(design.size)
+    if distance.lower != 0.0 or not distance.is_open:
+        return kept
+    before = x.T @ design
+    share = np.ones(totals.size)
+    one_sign = (np.abs(before) >= abs(x).T @ design) & (totals * before > 0.0)
+    np.divide(totals, before, out=share, where=one_sign)
+    entries = np.where(x.data != 0.0, np.minimum(share, 1.0)[x.indices], 1.0)
+    some = np.flatnonzero(np.diff(x.indptr))
+    kept[some] = np.minimum.reduceat(entries, x.indptr[some]) if some.size else 1.0
+    return kept
+
+
 def constraint_scale(design: FloatArray, x: Any, totals: FloatArray) -> FloatArray:
     """What each constraint is divided by: its total, or what its absolute entries add up to where that is more."""
     size = np.maximum(np.abs(totals), abs(x).T @ design)
@@ -62,7 +82,7 @@ class Dual:
     x, target
         The combinations, shape (records, k), sparse or not, and their totals, shape (k,).
     scaled, totals
-        The constraints and their totals, each over ``max(|t|, sum d |x|)``, so that all misses are relative ones.
+        The constraints and their totals, each over its `constraint_scale`, so that all misses are relative ones.
     distance
         Where the g-weights come from.
     """
@@ -76,9 +96,10 @@ class Dual:
     distance: Distance
 
     @classmethod
-    def of(cls, design: FloatArray, x: Any, totals: FloatArray, q: FloatArray, distance: Distance) -> Dual:
-        """The constraints as they are: ``x`` CSR or CSC of shape (records, constraints), float64."""
-        scale = constraint_scale(design, x, totals)
+    def of(
+        cls, design: FloatArray, x: Any, totals: FloatArray, q: FloatArray, distance: Distance, scale: FloatArray
+    ) -> Dual:
+        """The constraints as they are, over ``scale``: ``x`` CSR or CSC of shape (records, constraints), float64."""
         scaled = x.multiply(1.0 / scale[None, :]).tocsc()
         return cls(design, q, scaled, totals / scale, scaled, totals / scale, distance)
 

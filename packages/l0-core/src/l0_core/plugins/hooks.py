@@ -65,7 +65,7 @@ CORE_KINDS = (
         "l0_gates",
         "l0_core.gates:GateStrategy",
         dict.fromkeys(
-            ("sample", "feature", "hybrid", "poisson", "systematic", "sampford", "max_entropy", "cube"),
+            ("sample", "feature", "hybrid", "random", "poisson", "systematic", "sampford", "max_entropy", "cube"),
             "l0-gates",
         ),
     ),

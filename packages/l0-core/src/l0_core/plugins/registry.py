@@ -261,6 +261,8 @@ class Registry:
 
         Raises
         ------
+        InputError
+            The name is no text.
         UnknownPluginError
             Nobody announces the name.
         PluginConflictError
@@ -270,6 +272,8 @@ class Registry:
         BrokenPluginError
             Its module cannot be imported or lacks the attribute.
         """
+        if not isinstance(name, str):
+            raise InputError(f"a {kind} is asked for by its name, a text; got {name!r}")
         claims = self._claims[self._kind(kind).name].get(name)
         if not claims:
             raise UnknownPluginError(self._unknown(kind, name))

@@ -35,10 +35,7 @@ def labels(values: Any, total: int, what: str) -> IntArray:
     array = np.asarray(values)
     if array.shape != (total,):
         raise InputError(f"{what} must have shape ({total},), one label for each item, got {array.shape}")
-    # What is missing is not equal to itself; None is the missing label of object arrays.
-    missing = np.flatnonzero(
-        [label is None or label != label for label in array] if array.dtype == object else array != array
-    )
+    missing = np.flatnonzero([_is_missing(label) for label in array] if array.dtype == object else array != array)
     if missing.size:
         raise InputError(
             f"{what} of item {missing[0]} is missing; give it a label of its own ({missing.size} such items)"
@@ -46,6 +43,14 @@ def labels(values: Any, total: int, what: str) -> IntArray:
     if array.dtype == object:
         array = np.array([f"{type(label).__name__} {label}" for label in array])  # labels of several kinds do not sort
     return np.unique(array, return_inverse=True)[1].astype(np.int64)
+
+
+def _is_missing(label: Any) -> bool:
+    """Whether a label is None, or not equal to itself; pandas' NA is neither equal nor not."""
+    try:
+        return label is None or bool(label != label)
+    except TypeError:
+        return True
 
 
 def whole_groups(must: BoolArray, groups: IntArray | None) -> BoolArray:

@@ -64,7 +64,7 @@ def inclusion_probabilities(sizes: Any, n: int) -> FloatArray:
 
 def check_probabilities(probabilities: Any, fixed_size: bool) -> FloatArray:
     """Probabilities in 0..1, with a whole sum where the size is fixed."""
-    values = np.asarray(probabilities, dtype=np.float64)
+    values = real_array(probabilities, "probabilities").astype(np.float64, copy=False)
     if values.ndim != 1:
         raise InputError(f"probabilities must have shape (units,), got {values.shape}")
     bad = np.flatnonzero(~((values >= 0.0) & (values <= 1.0)))
@@ -89,7 +89,7 @@ def horvitz_thompson_weights(selection: Selection, reference: Any = None) -> Flo
     chances = selection.inclusion_probabilities
     if chances is None:
         raise InputError("the selection has no inclusion probabilities: it was not drawn by a design")
-    before = np.ones(selection.total) if reference is None else np.asarray(reference, dtype=np.float64)
+    before = np.ones(selection.total) if reference is None else real_array(reference, "reference").astype(np.float64)
     if before.shape != (selection.total,):
         raise InputError(f"reference must have shape ({selection.total},), got {before.shape}")
     weights = np.zeros(selection.total)

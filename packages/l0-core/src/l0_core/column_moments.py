@@ -1,0 +1,40 @@
+"""Means and standard deviations of the columns of a matrix: what makes coefficients comparable."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+FloatArray = npt.NDArray[np.float64]
+
+
+def column_moments(matrix: Any) -> tuple[FloatArray, FloatArray]:
+    """(means, standard deviations) in float64, each of shape (columns,); a constant column has deviation 0 exactly.
+
+    From deviations, not from squares, which would lose a spread that is small beside its mean, and overflow in the
+    short integers that pictures come in.
+
+    Parameters
+    ----------
+    matrix
+        Shape (rows, columns): ndarray, or scipy sparse, whose zeros count.
+    """
+    rows, count = matrix.shape
+    if isinstance(matrix, np.ndarray):
+        means = matrix.mean(axis=0, dtype=np.float64)
+        squares = np.square(matrix - means).sum(axis=0)
+    else:
+        columns = matrix.astype(np.float64, copy=False).tocsc()
+        if not columns.has_canonical_format:
+            columns = columns.copy()
+            columns.sum_duplicates()
+        data, filled = columns.data, np.diff(columns.indptr)
+        column = np.repeat(np.arange(count), filled)
+        means = np.bincount(column, weights=data, minlength=count) / rows
+        squares = np.bincount(column, weights=np.square(data - means[column]), minlength=count)
+        squares += (rows - filled) * np.square(means)
+    deviations = np.sqrt(squares / rows)
+    # What rounding of its mean leaves of a constant column's deviation is none.
+    return means, np.where(deviations > 1e-14 * np.sqrt(rows) * np.abs(means), deviations, 0.0)
