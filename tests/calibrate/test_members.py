@@ -179,3 +179,54 @@ def test_members_come_from_files_on_the_command_line(
         assert message in " ".join(capsys.readouterr().err.split())
     assert command(monkeypatch, "check", str(tmp_path), *members) == 2
     assert "--members go with --microdata" in " ".join(capsys.readouterr().err.split())
+
+
+def test_the_small_file_has_the_kept_records_and_their_members(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rng = np.random.default_rng(1)
+    households = pd.DataFrame({"hh": np.arange(60) * 7, "base": rng.uniform(1, 9, 60), "rent": rng.gamma(2, 400, 60)})
+    persons = pd.DataFrame({"hh": rng.choice(households["hh"], 150), "age": rng.integers(0, 90, 150)})
+    children = persons["hh"][persons["age"] < 18].map(households.set_index("hh")["base"]).sum()
+    table = {"name": ["children", "rent"], "value": [1.1 * children, households["base"] @ households["rent"]]}
+    table |= {
+        "entity": ["person", None],
+        "count_of": ["*", None],
+        "sum_of": [None, "rent"],
+        "where": ["age < 18", None],
+    }
+    pd.DataFrame(table).to_csv(tmp_path / "t.csv", index=False)
+    households.to_parquet(tmp_path / "h.parquet")
+    persons.to_csv(tmp_path / "p.csv", index=False)
+    run = ("fit", "--microdata", tmp_path / "h.parquet", "--targets", tmp_path / "t.csv", "--record-id", "hh")
+    run += ("--weight", "base", "--members", f"person={tmp_path / 'p.csv'}", "--keep", "20", "--small-file")
+    assert command(monkeypatch, *run, "--out", tmp_path / "run") == 0
+    shown = "".join(capsys.readouterr().out.split())
+    assert "small.parquet" in shown
+    assert "small_person.parquet" in shown
+    small, weights = (pd.read_parquet(tmp_path / "run" / f"{name}.parquet") for name in ("small", "weights"))
+    assert list(small.columns) == ["record_id", "initial_weight", "weight", "rent"]
+    kept = weights[weights["kept"]].merge(households, left_on="record_id", right_on="hh")
+    assert len(small) == 20
+    pd.testing.assert_frame_equal(small, kept[list(small.columns)])
+    of_persons = pd.read_parquet(tmp_path / "run" / "small_person.parquet")
+    expected = persons[persons["hh"].isin(small["record_id"])].reset_index(drop=True)
+    expected["weight"] = expected["hh"].map(small.set_index("record_id")["weight"])
+    pd.testing.assert_frame_equal(of_persons, expected)
+    assert of_persons.loc[of_persons["age"] < 18, "weight"].sum() == pytest.approx(1.1 * children, rel=0.02)
+    persons.assign(weight=1.0).to_csv(tmp_path / "p.csv", index=False)
+    assert command(monkeypatch, *run, "--out", tmp_path / "other") == 2
+    assert "members 'person' have the column 'weight'" in " ".join(capsys.readouterr().err.split())
+    assert not (tmp_path / "other").exists()
+
+
+def test_tables_beside_a_run_have_names_of_their_own(tmp_path: Path) -> None:
+    result = calibrate(built(Target("t", 100.0, count_of="*")))
+    assert result.small_file()["state"].tolist() == ["CA", "NY", "CA", "NY"]
+    for name in ("weights.parquet", "../x.parquet", "x.csv"):
+        with pytest.raises(InputError, match="of its own"):
+            result.save(tmp_path / "run", {name: result.small_file()})
+        assert not (tmp_path / "run").exists()
+    clash = CalibrationProblem.from_microdata(HOUSEHOLDS.assign(weight=1.0), [Target("t", 100.0, count_of="*")])
+    with pytest.raises(InputError, match="the records have the column 'weight'"):
+        calibrate(clash).small_file()

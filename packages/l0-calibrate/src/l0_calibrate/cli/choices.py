@@ -120,6 +120,12 @@ class Around:
     replicates: Annotated[Path | None, typer.Option(help="Replicate weights to calibrate in the same way.")] = None
     checkpoint: Annotated[Path | None, typer.Option(help="File that keeps the selection of this run.")] = None
     resume: Annotated[bool, typer.Option(help="Go on from the checkpoint where there is one.")] = False
+    small_file: Annotated[
+        bool,
+        typer.Option(
+            "--small-file", help="Write small.parquet too: the records kept, with their columns and new weights."
+        ),
+    ] = False
 
     def __attrs_post_init__(self) -> None:
         if self.resume and self.checkpoint is None:

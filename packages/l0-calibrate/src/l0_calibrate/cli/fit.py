@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -50,12 +50,17 @@ def fit(
     from l0_calibrate.folders import check_writable, refuse_inputs
     from l0_calibrate.replicates import read_replicates
     from l0_calibrate.result.files import WRITTEN, refuse_folder_of_problem
+    from l0_calibrate.result.small import refuse_clashes, small_name
 
     choices = Choices.of(aims, weights, method, effort, count)
     refuse_folder_of_problem(out)
-    refuse_inputs(out, WRITTEN, (*source.files, around.reuse, around.replicates))
+    members = source.tables_of_members() if around.small_file else {}
+    small = [small_name(), *map(small_name, members)] if around.small_file else []
+    refuse_inputs(out, (*WRITTEN, *small), (*source.files, around.reuse, around.replicates))
     check_writable(out)
     problem, options = choices.on(source.load())
+    if around.small_file:
+        refuse_clashes(problem, members)
     said: tuple[str, ...] = ()
     if around.reuse is not None:
         from l0_calibrate.reuse import kept_ids, reuse_selection
@@ -66,13 +71,25 @@ def fit(
     with progress(screen.silent) as watch:
         result = _fitted(problem, options, around, replicate_weights, watch)
     result = attrs.evolve(result, notes=result.notes + said, command=context.obj or ())
-    written = result.save(out)
+    written = result.save(out, _small_files(result, members, source.record_id) if around.small_file else None)
     if screen.json_:
         print(json_text(result.summary()))
     elif not screen.quiet:
         _show(result, written)
     if result.status == "infeasible":
         raise typer.Exit(NOT_GOOD)
+
+
+def _small_files(
+    result: CalibrationResult, members: Mapping[str, pd.DataFrame], record_id: str | None
+) -> dict[str, pd.DataFrame]:
+    """The records kept, and what of each table of members belongs to them, by file."""
+    from l0_calibrate.result.small import small_members, small_name
+
+    small = result.small_file()
+    own = record_id or "record_id"
+    of_members = {small_name(name): small_members(small, table, own) for name, table in members.items()}
+    return {small_name(): small, **of_members}
 
 
 def _fitted(
@@ -134,7 +151,7 @@ def _show(result: CalibrationResult, written: list[Path]) -> None:
     if len(result.notes) > MOST_NOTES:
         screen.print(f"note: {len(result.notes) - MOST_NOTES:,} more notes are in result.json")
     screen.print("written: " + ", ".join(str(path) for path in written), soft_wrap=True)
-    beside = [written[0].with_name(name) for name in ("replicates.parquet", "report.html")]
+    beside = [written[0].with_name(name) for name in ("replicates.parquet", "report.html", "small.parquet")]
     old = [str(path) for path in beside if path not in written and path.exists()]
     if old:
         screen.print("of an earlier run, left as it is: " + ", ".join(old), soft_wrap=True)

@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Annotated
 
 import attrs
+import pandas as pd
 import typer
 
 from l0_calibrate.problem import CalibrationProblem
+from l0_calibrate.problem.files import read_table
 from l0_core import InputError
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machines instead of tables.")]
@@ -52,6 +54,10 @@ class Source:
             help="What records consist of (person=persons.csv), for targets with that entity; may be repeated.",
         ),
     ] = None
+
+    def tables_of_members(self) -> dict[str, pd.DataFrame]:
+        """The tables of ``--members`` by name."""
+        return {name: read_table(path) for name, path in _named(self.members or []).items()}
 
     @property
     def files(self) -> tuple[Path | None, ...]:

@@ -6,6 +6,7 @@ import importlib.metadata
 import json
 import math
 import platform
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from l0_calibrate.problem import CalibrationProblem
 from l0_calibrate.result.diagnostics import Diagnostics, diagnose, fingerprint, scale_up_of, weight_ratios
 from l0_calibrate.solvers.base import relative_gap
 from l0_calibrate.watch import Progress
-from l0_core import Selection
+from l0_core import InputError, Selection
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -216,6 +217,15 @@ class CalibrationResult:
             }
         )
 
+    def small_file(self) -> pd.DataFrame:
+        """The records kept: ``record_id``, ``initial_weight``, ``weight`` and the columns of ``record_info``.
+
+        InputError where one of the latter is called as one of the former.
+        """
+        from l0_calibrate.result.small import small_file
+
+        return small_file(self.problem, self.weights)
+
     def summary(self) -> dict[str, Any]:
         """What ``result.json`` holds."""
         d = self.diagnostics
@@ -255,8 +265,13 @@ class CalibrationResult:
 
     # ------------------------------------------------------------------ files
 
-    def save(self, folder: str | Path) -> list[Path]:
+    def save(self, folder: str | Path, beside: Mapping[str, pd.DataFrame] | None = None) -> list[Path]:
         """Write weights.parquet, targets.parquet and result.json into a folder, whole or not at all.
+
+        Parameters
+        ----------
+        beside
+            Tables to write with them, by the names of their files (``{"small.parquet": result.small_file()}``).
 
         Returns
         -------
@@ -282,6 +297,11 @@ class CalibrationResult:
                 frame.insert(0, "record_id", self.problem.record_ids)
                 frame.to_parquet(scratch / "replicates.parquet", index=False)
                 names.append("replicates.parquet")
+            for name, frame in (beside or {}).items():
+                if name in names or Path(name).name != name or Path(name).suffix != ".parquet":
+                    raise InputError(f"{name!r} cannot stand beside a run: give the name of a .parquet file of its own")
+                frame.to_parquet(scratch / name, index=False)
+                names.append(name)
         return [folder / name for name in names]
 
     def report(self, path: str | Path) -> Path:
