@@ -399,3 +399,27 @@ def test_ids_may_be_the_index() -> None:
     assert ids(bare[bare["age"] > 20]) == [0, 1, 2]
     with pytest.raises(InputError, match="no column 'person'"):
         ids(bare.set_index(text), "person")
+
+
+@pytest.mark.parametrize("library", ["pyarrow", "polars"])
+def test_tables_of_other_libraries_are_taken(library: str) -> None:
+    made = pytest.importorskip(library)
+
+    def table(frame: pd.DataFrame) -> object:
+        return made.Table.from_pandas(frame) if library == "pyarrow" else made.from_pandas(frame)
+
+    targets = pd.DataFrame(
+        {"name": ["a", "b"], "value": [1.0, 2.0], "count_of": ["*", "wages"], "where": ["filer", None]}
+    )
+    ours, theirs = (
+        CalibrationProblem.from_microdata(kind(FRAME.drop(columns="holes")), kind(targets), members={"person": kind(FRAME)})
+        for kind in (lambda frame: frame, table)
+    )  # fmt: skip
+    assert theirs.digest == ours.digest
+    assert theirs.record_ids.tolist() == ours.record_ids.tolist()
+    assert theirs.record_info is not None
+    assert list(theirs.record_info.columns) == list(ours.record_info.columns)  # type: ignore[union-attr]
+    numbers = pd.DataFrame({"r1": [1.0, 0.0], "r2": [2.0, 3.0]})
+    matrices = [CalibrationProblem(kind, [1.0, 2.0]) for kind in (numbers, table(numbers))]
+    assert (matrices[0].matrix != matrices[1].matrix).nnz == 0
+    assert matrices[1].record_ids.tolist() == ["r1", "r2"]

@@ -12,6 +12,7 @@ import scipy.sparse as sp
 
 from l0_calibrate.problem.labels import Labels, naming, refuse_masked, shown
 from l0_calibrate.problem.number_text import first_text
+from l0_calibrate.problem.tables import as_frame
 from l0_core import InputError
 
 FloatArray = npt.NDArray[np.float64]
@@ -151,6 +152,7 @@ def checked_info(info: pd.DataFrame | None, count: int, what: str) -> pd.DataFra
     """A table with one row for each target or record, in the same order."""
     if info is None:
         return None
+    info = as_frame(info)
     if not isinstance(info, pd.DataFrame):
         raise InputError(f"{what} must be a pandas DataFrame, got {type(info).__name__}")
     if len(info) != count:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from l0_calibrate.problem.labels import naming
+from l0_calibrate.problem.tables import as_frame
 from l0_core import InputError
 
 IntArray = npt.NDArray[np.int64]
@@ -48,6 +49,7 @@ def member_table(
         The ids are missing or belong to no record; the message names the table, the row and the id.
     """
     what = f"members {name!r}"
+    members = as_frame(members)
     if not isinstance(members, pd.DataFrame):
         raise InputError(f"{what} must be a DataFrame, got {type(members).__name__}")
     if record_id is None:

@@ -16,6 +16,7 @@ from l0_calibrate.problem.evaluation import Evaluator
 from l0_calibrate.problem.labels import near
 from l0_calibrate.problem.number_text import first_text
 from l0_calibrate.problem.problem import CalibrationProblem
+from l0_calibrate.problem.tables import as_frame
 from l0_calibrate.problem.targets import Target, targets_of
 from l0_core import InputError
 
@@ -169,6 +170,7 @@ def problem_from_microdata(
     members: Mapping[str, pd.DataFrame] | None,
 ) -> CalibrationProblem:
     """See `CalibrationProblem.from_microdata`."""
+    frame = as_frame(frame)
     if not isinstance(frame, pd.DataFrame):
         raise InputError(f"microdata must be a DataFrame, got {type(frame).__name__}")
     if frame.empty:

@@ -28,6 +28,7 @@ from l0_calibrate.problem.checks import (
 )
 from l0_calibrate.problem.labels import Labels, frozen_labels, naming, near, own_labels, refuse_other_order
 from l0_calibrate.problem.matrices import frozen_csr
+from l0_calibrate.problem.tables import as_frame
 from l0_core import InputError
 from l0_core.relative_errors import error_scale
 
@@ -103,6 +104,7 @@ class CalibrationProblem:
         tolerances: Any = None,
         groups: Any = None,
     ) -> None:
+        matrix = as_frame(matrix)
         csr = frozen_csr(matrix)
         m, n = csr.shape
         rows, columns = _frame_labels(matrix)

@@ -14,6 +14,7 @@ import pandas as pd
 from l0_calibrate.problem.conditions import Condition, parse_condition
 from l0_calibrate.problem.labels import near
 from l0_calibrate.problem.number_text import writing
+from l0_calibrate.problem.tables import as_frame
 from l0_core import InputError
 
 FIELDS = ("name", "value", "sum_of", "count_of", "where", "entity", "tolerance", "weight")
@@ -162,6 +163,7 @@ def targets_of(declared: Sequence[Target] | pd.DataFrame) -> list[Target]:
     InputError
         There are none, a column is missing, or a row is no target; the message names it.
     """
+    declared = as_frame(declared)
     if isinstance(declared, pd.DataFrame):
         targets = _from_table(declared)
     else:
