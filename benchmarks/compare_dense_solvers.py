@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import subprocess
 import tempfile
 import time
@@ -30,7 +29,7 @@ from l0_calibrate.solvers import Machine, Stop, Task
 from l0_calibrate.solvers.base import Solver
 from l0_calibrate.solvers.interior_point import InteriorPointSolver
 from l0_calibrate.solvers.primal_dual import PrimalDualSolver
-from provenance import provenance
+from provenance import of_peer, provenance
 
 COMMON = """
 import json, sys, time, importlib.metadata
@@ -128,10 +127,14 @@ PER_MILLE = {"highs_ipm", "clarabel"}
 
 def peer(python: Path, code: str, file: Path, limit: float) -> dict[str, Any]:
     """What a peer reports, or how it failed."""
-    one = os.environ | {"OMP_NUM_THREADS": "1"}
     try:
         done = subprocess.run(
-            [str(python), "-c", code, str(file)], env=one, capture_output=True, text=True, check=False, timeout=limit
+            [str(python), "-c", code, str(file)],
+            env=of_peer(),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=limit,
         )
     except subprocess.TimeoutExpired:
         return {"failed": f"not done within {limit:.0f} s", "at_least": limit}

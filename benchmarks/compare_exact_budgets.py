@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import subprocess
 import tempfile
 import time
@@ -23,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from l0_calibrate import CalibrationProblem, calibrate
-from provenance import provenance
+from provenance import of_peer, provenance
 
 NEAR = 0.05
 
@@ -98,8 +97,7 @@ def theirs(python: str, problem: CalibrationProblem, job: dict[str, Any]) -> dic
             targets=problem.targets, weights=problem.initial_weights,
         )  # fmt: skip
         command = [python, "-c", PEER, json.dumps(job | {"vectors": str(vectors)})]
-        environment = os.environ | {"OMP_NUM_THREADS": "1"}
-        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=environment)
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=of_peer())
     outcome: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return outcome
 

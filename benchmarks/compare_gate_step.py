@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import statistics
 import subprocess
 import tempfile
@@ -23,7 +22,7 @@ import scipy.sparse as sp
 
 from l0_core import get_backend
 from l0_gates.hard_concrete import GateProblem, TrainingSettings, train_gates
-from provenance import provenance
+from provenance import of_peer, provenance
 
 PEER = """
 import json, sys, time
@@ -58,8 +57,7 @@ def peer_run(python: Path, folder: Path, steps: int) -> subprocess.CompletedProc
         file = Path(place) / "vectors.npz"
         np.savez(file, targets=targets, weights=weights)
         command = [str(python), "-c", PEER, str(folder), str(steps), str(file)]
-        one = os.environ | {"OMP_NUM_THREADS": "1"}
-        return subprocess.run(command, env=one, capture_output=True, text=True, check=False)
+        return subprocess.run(command, env=of_peer(), capture_output=True, text=True, check=False)
 
 
 def problem(folder: Path) -> GateProblem:

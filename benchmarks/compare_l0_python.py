@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import statistics
 import subprocess
 import sys
@@ -34,7 +33,7 @@ import pandas as pd
 import scipy.sparse as sp
 import scipy.stats
 
-from provenance import provenance
+from provenance import of_peer, provenance
 
 PROBLEM = """
 import json, sys, time, warnings
@@ -143,8 +142,10 @@ def prepare(folder: Path, place: Path) -> tuple[Path, Path, sp.csr_matrix, np.nd
 
 
 def run(python: str, worker: str, job: dict[str, Any]) -> dict[str, Any]:
-    one = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-    done = subprocess.run([python, "-c", worker, json.dumps(job)], env=one, capture_output=True, text=True, check=False)
+    # Of ours too: a path must not decide whose `l0` it is.
+    done = subprocess.run(
+        [python, "-c", worker, json.dumps(job)], env=of_peer(), capture_output=True, text=True, check=False
+    )
     if done.returncode:
         raise SystemExit(f"{python} failed:\n{done.stderr[-3000:]}")
     return dict(json.loads(done.stdout.splitlines()[-1]))

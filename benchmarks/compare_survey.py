@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import subprocess
 import tempfile
 import time
@@ -29,7 +28,7 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from l0_calibrate import survey_calibrate
-from provenance import provenance
+from provenance import of_peer, provenance
 
 FloatArray = npt.NDArray[np.float64]
 LEVELS = {"age": 8, "region": 12, "education": 5, "sex": 2}
@@ -133,9 +132,8 @@ def peer(python: Path, file: Path, how: tuple[str, float], limit: float) -> tupl
     out = file.with_name("weights.npy")
     out.unlink(missing_ok=True)
     command = [str(python), "-c", PEER, str(file), how[0], str(how[1]), str(REPEATS), str(LONG), str(out)]
-    one = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     try:
-        done = subprocess.run(command, env=one, capture_output=True, text=True, check=False, timeout=limit)
+        done = subprocess.run(command, env=of_peer(), capture_output=True, text=True, check=False, timeout=limit)
     except subprocess.TimeoutExpired:
         return {"failed": f"not done within {limit:.0f} s"}, None
     if done.returncode != 0:

@@ -23,3 +23,9 @@ def provenance(*others: str) -> dict[str, Any]:
         "python": platform.python_version(),
         "machine": f"{platform.machine()}, {os.cpu_count()} cores",
     }
+
+
+def of_peer() -> dict[str, str]:
+    """The environment of a peer's process: one thread, and no path on which it would find ours for its own."""
+    threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+    return {name: value for name, value in os.environ.items() if name != "PYTHONPATH"} | threads
