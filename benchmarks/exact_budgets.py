@@ -94,7 +94,7 @@ LARGEST_CASES: dict[str, dict[str, Any]] = {
 def one_run(name: str, folder: Path, threads: int, seed: int) -> dict[str, Any]:
     case = (CASES | LARGEST_CASES)[name]
     options = case["options"] | {"threads": threads, "seed": seed}
-    small = nested_problem(1e5)
+    small = nested_problem(1.2e6)
     warm = CalibrationProblem(small.matrix, small.targets, initial_weights=small.initial_weights)
     calibrate(warm, **options | {"keep": None if name == DENSE else 500, "ess_at_least": None, "selector_settings": {}})
     problem = CalibrationProblem.load(folder if case["problem"] == GENERATED else folder / case["problem"])
