@@ -214,6 +214,10 @@ def test_the_small_file_has_the_kept_records_and_their_members(
     expected["weight"] = expected["hh"].map(small.set_index("record_id")["weight"])
     pd.testing.assert_frame_equal(of_persons, expected)
     assert of_persons.loc[of_persons["age"] < 18, "weight"].sum() == pytest.approx(1.1 * children, rel=0.02)
+    assert command(monkeypatch, *(each for each in run if each != "--small-file"), "--out", tmp_path / "run") == 0
+    left = "".join(capsys.readouterr().out.split()).partition("leftasitis:")[2]
+    assert "small.parquet" in left
+    assert "small_person.parquet" in left
     persons.assign(weight=1.0).to_csv(tmp_path / "p.csv", index=False)
     assert command(monkeypatch, *run, "--out", tmp_path / "other") == 2
     assert "members 'person' have the column 'weight'" in " ".join(capsys.readouterr().err.split())

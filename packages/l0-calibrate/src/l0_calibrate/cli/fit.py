@@ -54,11 +54,11 @@ def fit(
 
     choices = Choices.of(aims, weights, method, effort, count)
     refuse_folder_of_problem(out)
-    members = source.tables_of_members() if around.small_file else {}
+    members = source.tables_of_members()
     small = [small_name(), *map(small_name, members)] if around.small_file else []
     refuse_inputs(out, (*WRITTEN, *small), (*source.files, around.reuse, around.replicates))
     check_writable(out)
-    problem, options = choices.on(source.load())
+    problem, options = choices.on(source.load(members))
     if around.small_file:
         refuse_clashes(problem, members)
     said: tuple[str, ...] = ()
@@ -151,7 +151,8 @@ def _show(result: CalibrationResult, written: list[Path]) -> None:
     if len(result.notes) > MOST_NOTES:
         screen.print(f"note: {len(result.notes) - MOST_NOTES:,} more notes are in result.json")
     screen.print("written: " + ", ".join(str(path) for path in written), soft_wrap=True)
-    beside = [written[0].with_name(name) for name in ("replicates.parquet", "report.html", "small.parquet")]
-    old = [str(path) for path in beside if path not in written and path.exists()]
+    beside = ("replicates.parquet", "report.html", "small.parquet", "small_*.parquet")
+    there = [path for name in beside for path in sorted(written[0].parent.glob(name))]
+    old = [str(path) for path in there if path not in written]
     if old:
         screen.print("of an earlier run, left as it is: " + ", ".join(old), soft_wrap=True)

@@ -64,8 +64,8 @@ class Source:
         """The files that are named one by one."""
         return (self.matrix, self.targets, self.records, self.microdata, *_named(self.members or []).values())
 
-    def load(self) -> CalibrationProblem:
-        """Read it; InputError where nothing or too much names a problem."""
+    def load(self, members: dict[str, pd.DataFrame] | None = None) -> CalibrationProblem:
+        """Read it, but for tables of members that are at hand; InputError where nothing or too much names a problem."""
         separate = self.matrix is not None or self.records is not None
         if self.microdata is not None:
             if self.problem is not None or separate or self.targets is None:
@@ -75,7 +75,7 @@ class Source:
                 self.targets,
                 weight="initial_weight" if self.weight is None else self.weight,
                 record_id=self.record_id,
-                members=_named(self.members or []),
+                members=self.tables_of_members() if members is None else members,
             )
         if self.weight is not None:
             raise InputError("--weight names a column of --microdata FILE; a problem has its own weights")

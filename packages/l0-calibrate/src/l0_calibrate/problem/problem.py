@@ -324,12 +324,15 @@ class CalibrationProblem:
         targets: str | Path,
         weight: str | None = "initial_weight",
         record_id: str | None = None,
-        members: Mapping[str, str | Path] | None = None,
+        members: Mapping[str, str | Path | pd.DataFrame] | None = None,
     ) -> CalibrationProblem:
-        """`from_microdata` of files (.parquet or .csv)."""
+        """`from_microdata` of files (.parquet or .csv); members may be tables already."""
         from l0_calibrate.problem.files import read_table
 
-        tables = {name: read_table(Path(path)) for name, path in (members or {}).items()}
+        tables = {
+            name: read_table(table) if isinstance(table, str | Path) else table
+            for name, table in (members or {}).items()
+        }
         return cls.from_microdata(read_table(Path(microdata)), read_table(Path(targets)), weight, record_id, tables)
 
 

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from l0_calibrate.problem.labels import Labels
 
 
-WRITTEN = ("weights.parquet", "targets.parquet", "result.json", "replicates.parquet")
+WEIGHTS, TARGETS, SUMMARY, REPLICATES = "weights.parquet", "targets.parquet", "result.json", "replicates.parquet"
+WRITTEN = (WEIGHTS, TARGETS, SUMMARY, REPLICATES)
 """The files of a run."""
 
 

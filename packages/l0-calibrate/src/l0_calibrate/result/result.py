@@ -283,20 +283,20 @@ class CalibrationResult:
             When the folder cannot be written, or holds a problem.
         """
         from l0_calibrate.folders import folder_transaction
-        from l0_calibrate.result.files import refuse_folder_of_problem
+        from l0_calibrate.result.files import REPLICATES, SUMMARY, TARGETS, WEIGHTS, refuse_folder_of_problem
 
         folder = Path(folder)
         refuse_folder_of_problem(folder)
         with folder_transaction(folder) as scratch:
-            self.to_frame().to_parquet(scratch / "weights.parquet", index=False)
-            self.targets.to_parquet(scratch / "targets.parquet", index=False)
-            (scratch / "result.json").write_text(json.dumps(self.summary(), indent=2) + "\n", encoding="utf-8")
-            names = ["weights.parquet", "targets.parquet", "result.json"]
+            self.to_frame().to_parquet(scratch / WEIGHTS, index=False)
+            self.targets.to_parquet(scratch / TARGETS, index=False)
+            (scratch / SUMMARY).write_text(json.dumps(self.summary(), indent=2) + "\n", encoding="utf-8")
+            names = [WEIGHTS, TARGETS, SUMMARY]
             if self.replicates is not None:
                 frame = pd.DataFrame(self.replicates, columns=list(self.replicate_names))
                 frame.insert(0, "record_id", self.problem.record_ids)
-                frame.to_parquet(scratch / "replicates.parquet", index=False)
-                names.append("replicates.parquet")
+                frame.to_parquet(scratch / REPLICATES, index=False)
+                names.append(REPLICATES)
             for name, frame in (beside or {}).items():
                 if name in names or Path(name).name != name or Path(name).suffix != ".parquet":
                     raise InputError(f"{name!r} cannot stand beside a run: give the name of a .parquet file of its own")
