@@ -244,10 +244,11 @@ def frontier_cost(found: dict[str, Any]) -> str:
         pairs = [f"{one[name]:{form}} / {own[name]:{form}}" for name, form in _TRIPLE]
         rows.append((f"{one['keep']:,}", *pairs, f"{seconds(one['seconds'])} / {seconds(own['seconds'])}"))
     head = ("records", "loss, path / alone", "ESS", "largest ratio", "time")
+    what = f"**{found['problem']}**, {found['targets']:,} targets and {found['records']:,} records"
     return (
-        f"**{found['problem']}** {where(found)}\n\n{table(head, rows)}\n\nThe path took "
-        f"{seconds(found['path_seconds'])}, its largest budget alone {seconds(found['largest_alone_seconds'])}, each "
-        f"budget alone {seconds(found['each_alone_seconds'])} together."
+        f"{what} {where(found)}\n\n{table(head, rows)}\n\nThe path took "
+        f"{seconds(found['path_seconds'])}, {found['path_to_largest']:.2f} times its largest budget alone "
+        f"({seconds(found['largest_alone_seconds'])}); each budget alone {seconds(found['each_alone_seconds'])} in all."
     )
 
 
@@ -366,8 +367,13 @@ SECTIONS: list[tuple[str, str, dict[str, Callable[[dict[str, Any]], str]]]] = [
     ),
     (
         "A path of budgets",
-        "`frontier_cost.py`: nested selections, each begun where the one before ended.",
-        {"frontier_cost.json": frontier_cost},
+        "`frontier_cost.py`: nested selections, each begun where the one before ended, one thread; the path and its "
+        "largest budget are medians of runs in turns. Last, a nested problem of `generate_nested.py`.",
+        {
+            "frontier_cost.json": frontier_cost,
+            "frontier_cost_large.json": frontier_cost,
+            "frontier_cost_generated.json": frontier_cost,
+        },
     ),
     (
         "Totals that contradict each other",

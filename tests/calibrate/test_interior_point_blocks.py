@@ -134,7 +134,7 @@ def test_columns_with_the_same_rows_lie_beside_one_another_and_nothing_is_lost()
     bundles = bundles_of(columns, found)
     assert np.sort(bundles.order).tolist() == np.flatnonzero(touched).tolist()
     want = in_order(matrix, found, bundles)
-    assert dense(bundles) == pytest.approx(want, rel=1e-6, abs=0.0)
+    np.testing.assert_allclose(dense(bundles), want, rtol=1e-6)
     patterns = {tuple(np.flatnonzero(column)) for column in want.T}
     assert bundles.arrays.columns.size - 1 == len(patterns) < bundles.count / 2
 
@@ -167,7 +167,7 @@ def test_rows_that_are_multiples_on_a_bundle_are_kept_once() -> None:
     assert bundles.arrays.lines.size == 5 * 4
     assert (bundles.arrays.lines == 24).all()
     assert bundles.size * 4 == matrix.nnz
-    assert dense(bundles) == pytest.approx(in_order(matrix, found, bundles), rel=1e-6, abs=0.0)
+    np.testing.assert_allclose(dense(bundles), in_order(matrix, found, bundles), rtol=1e-6)
 
 
 def test_rows_that_are_nearly_multiples_are_kept_apart() -> None:
@@ -176,7 +176,7 @@ def test_rows_that_are_nearly_multiples_are_kept_apart() -> None:
     columns = columns_of(matrix)
     found = structure_of(columns)
     bundles = bundled(columns, found, scale, 1)
-    assert dense(bundles) == pytest.approx(in_order(matrix, found, bundles), rel=1e-6, abs=0.0)
+    np.testing.assert_allclose(dense(bundles), in_order(matrix, found, bundles), rtol=1e-6)
 
 
 def test_a_matrix_without_multiples_is_kept_as_it_is() -> None:
@@ -184,7 +184,7 @@ def test_a_matrix_without_multiples_is_kept_as_it_is() -> None:
     columns = columns_of(matrix)
     found = structure_of(columns)
     bundles = bundled(columns, found, scale, 1)
-    assert dense(bundles) == pytest.approx(in_order(matrix, found, bundles), rel=1e-6, abs=0.0)
+    np.testing.assert_allclose(dense(bundles), in_order(matrix, found, bundles), rtol=1e-6)
     assert bundles.work[-1] <= 1.1 * sum(0.5 * n**2 + 16 * n for n in np.diff(matrix.indptr))
 
 
@@ -193,7 +193,7 @@ def test_entries_that_vanish_in_float32_are_none() -> None:
     columns = columns_of(matrix)
     found = structure_of(columns)
     bundles = bundles_of(columns, found)
-    assert dense(bundles) == pytest.approx(in_order(matrix, found, bundles), rel=1e-6, abs=0.0)
+    np.testing.assert_allclose(dense(bundles), in_order(matrix, found, bundles), rtol=1e-6)
 
 
 @pytest.mark.parametrize("threads", [2, 3])
@@ -253,8 +253,8 @@ def test_products_of_bundles_are_those_of_the_matrix(which: str, monkeypatch: py
             assert work.pieces.sums.shape[0] >= 5
             found_products.append((work.matvec(u), work.rmatvec(y)))
     for product, gradient in found_products:
-        assert product == pytest.approx(a @ u, rel=1e-12)
-        assert gradient == pytest.approx(a.T @ y, rel=1e-9, abs=1e-12 * np.abs(a.T @ y).max())
+        np.testing.assert_allclose(product, a @ u, rtol=1e-12)
+        np.testing.assert_allclose(gradient, a.T @ y, rtol=1e-9, atol=1e-12 * np.abs(a.T @ y).max())
         assert (product == found_products[0][0]).all()
         assert (gradient == found_products[0][1]).all()
 
@@ -286,7 +286,7 @@ def test_rows_and_columns_left_out_are_in_no_block() -> None:
     assert np.sort(found.row_order).tolist() == np.flatnonzero(rows).tolist()
     assert np.sort(found.column_order).tolist() == np.flatnonzero(used).tolist()
     bundles = bundles_of(columns, found)
-    assert dense(bundles) == pytest.approx(in_order(matrix, found, bundles), rel=1e-6, abs=0.0)
+    np.testing.assert_allclose(dense(bundles), in_order(matrix, found, bundles), rtol=1e-6)
 
 
 @pytest.mark.parametrize("threads", [1, 2])
@@ -306,7 +306,7 @@ def test_solves_what_a_dense_matrix_solves(threads: int, shape: tuple[int, int])
         x = factor.solve(rhs)
     a = dense(ordered)
     s = (a * weights) @ a.T + np.diag(diagonal)
-    assert x == pytest.approx(np.linalg.solve(s, rhs), rel=1e-6, abs=1e-9)
+    np.testing.assert_allclose(x, np.linalg.solve(s, rhs), rtol=1e-6, atol=1e-9)
 
 
 @pytest.mark.parametrize("threads", [1, 2])
@@ -325,7 +325,7 @@ def test_areas_that_share_no_target_leave_a_root_without_rows(threads: int) -> N
         factor.factor(weights, diagonal)
         x = factor.solve(rhs)
     a = dense(ordered)
-    assert x == pytest.approx(np.linalg.solve((a * weights) @ a.T + np.diag(diagonal), rhs), rel=1e-6, abs=1e-9)
+    np.testing.assert_allclose(x, np.linalg.solve((a * weights) @ a.T + np.diag(diagonal), rhs), rtol=1e-6, atol=1e-9)
 
 
 def deep(seed: int, levels: int, rows: int, records: int) -> sp.csc_array:
@@ -354,7 +354,7 @@ def test_a_deep_tree_leaves_each_rest_where_it_belongs(monkeypatch: pytest.Monke
         factor = BlockFactor(found, ordered, workers)
         factor.factor(weights, diagonal)
         x = factor.solve(rhs)
-    assert x == pytest.approx(np.linalg.solve((a * weights) @ a.T + np.diag(diagonal), rhs), rel=1e-6, abs=1e-9)
+    np.testing.assert_allclose(x, np.linalg.solve((a * weights) @ a.T + np.diag(diagonal), rhs), rtol=1e-6, atol=1e-9)
 
 
 @pytest.mark.parametrize("threads", [1, 2])
@@ -374,7 +374,7 @@ def test_what_cannot_be_factored_is_said_and_spoils_nothing(place: str, threads:
         factor.factor(np.ones(ordered.count), good)
         x = factor.solve(rhs)
     a = dense(ordered)
-    assert x == pytest.approx(np.linalg.solve(a @ a.T + np.eye(ordered.height), rhs), rel=1e-6, abs=1e-9)
+    np.testing.assert_allclose(x, np.linalg.solve(a @ a.T + np.eye(ordered.height), rhs), rtol=1e-6, atol=1e-9)
 
 
 def test_branches_come_the_largest_first() -> None:
@@ -428,7 +428,7 @@ def test_nobody_waits_for_a_thread_that_fails(threads: int, monkeypatch: pytest.
         factor.factor(weights, diagonal)
         x = factor.solve(np.ones(ordered.height))
     a = dense(ordered)
-    assert x == pytest.approx(np.linalg.solve(a @ a.T + np.eye(ordered.height), np.ones(ordered.height)), rel=1e-6)
+    np.testing.assert_allclose(x, np.linalg.solve(a @ a.T + np.eye(ordered.height), np.ones(ordered.height)), rtol=1e-6)
 
 
 def test_threads_of_blocks_give_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -471,7 +471,7 @@ def test_a_large_semidefinite_block_is_nudged_from_what_it_was() -> None:
     a = dense(bundles)
     wanted = rng.normal(size=200)
     x = factor.solve(a @ wanted)
-    assert a @ (a.T @ x) == pytest.approx(a @ wanted, rel=1e-4, abs=1e-4)
+    np.testing.assert_allclose(a @ (a.T @ x), a @ wanted, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize(("own", "above"), [(1, 1), (64, 5), (65, 1), (200, 70), (331, 40)])
@@ -486,7 +486,7 @@ def test_a_front_is_eliminated_in_place(own: int, above: int) -> None:
     solve_rows(ROUTINES, at, at + 8 * own, width, own, above, room)
     downdate(ROUTINES, at + 8 * own, width, own, above, rest.ctypes.data, above, room)
     upper = np.linalg.cholesky(whole[:own, :own]).T
-    assert panel[:, :own] == pytest.approx(upper, rel=1e-9, abs=1e-9)
-    assert panel[:, own:] == pytest.approx(np.linalg.solve(upper.T, whole[:own, own:]), rel=1e-7, abs=1e-7)
+    np.testing.assert_allclose(panel[:, :own], upper, rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(panel[:, own:], np.linalg.solve(upper.T, whole[:own, own:]), rtol=1e-7, atol=1e-7)
     left = whole[own:, own:] - whole[own:, :own] @ np.linalg.solve(whole[:own, :own], whole[:own, own:])
-    assert np.triu(rest) == pytest.approx(np.triu(left), rel=1e-6, abs=1e-6)
+    np.testing.assert_allclose(np.triu(rest), np.triu(left), rtol=1e-6, atol=1e-6)

@@ -7,10 +7,11 @@ import textwrap
 from pathlib import Path
 
 import numba
+import numpy as np
 import pytest
 
 from l0_gates import jit as jit_module
-from l0_gates.jit import jit
+from l0_gates.jit import inner_jit, jit, read_only
 
 
 def add(a, b):
@@ -86,7 +87,9 @@ class Installed:
         self.folder = folder / "kernels_of_a_test"
         self.folder.mkdir()
         self.write("__init__", "")
-        self.write("helper", "from l0_gates.jit import jit\n@jit\ndef twice(x):\n    return 2.0 * x\n")
+        self.write("deepest", "from l0_gates.jit import jit\n@jit\ndef by(x):\n    return 2.0 * x\n")
+        inner = "from l0_gates.jit import inner_jit\n@inner_jit\ndef twice(x):\n    return by(x)\n"
+        self.write("helper", f"from {self.folder.name}.deepest import by\n{inner}")
         self.write("numbers", "STEP = 0.5\n")
         self.types("types_before")
 
@@ -126,8 +129,11 @@ def test_machine_code_of_other_sources_is_not_used(tmp_path):
     """As after an upgrade in place, which leaves the cache of the version before where it is."""
     installed = Installed(tmp_path)
     assert [installed.run() for _ in range(2)] == [(2.5, 0), (2.5, 1)]
-    installed.write("helper", (installed.folder / "helper.py").read_text().replace("2.0", "3.0"))
+    installed.write("deepest", (installed.folder / "deepest.py").read_text().replace("2.0", "3.0"))
     assert [installed.run() for _ in range(2)] == [(3.5, 0), (3.5, 1)]  # the file of the kernel itself is as before
+    installed.write("helper", (installed.folder / "helper.py").read_text().replace("by(x)", "by(x) - 1.0"))
+    assert [installed.run() for _ in range(2)] == [(2.5, 0), (2.5, 1)]
+    installed.write("helper", (installed.folder / "helper.py").read_text().replace("by(x) - 1.0", "by(x)"))
     installed.write("numbers", "STEP = 0.25\n")
     assert [installed.run() for _ in range(2)] == [(3.25, 0), (3.25, 1)]
     (installed.folder / "types_before.py").unlink()
@@ -199,6 +205,25 @@ def test_a_kernel_of_several_is_the_same_compiled_and_from_the_cache(tmp_path):
     (compiled, none), (cached, once) = (installed.run() for _ in range(2))
     assert (none, once) == (0, 1)
     assert compiled == cached
+
+
+def test_what_kernels_alone_call_is_compiled_into_them_and_plain_to_python():
+    part = inner_jit(lambda a: 3 * a)
+
+    def tripled(x):
+        return part(x) + part(np.float64(x))
+
+    assert part(2) == 6
+    assert jit(tripled)(2) == 12.0
+
+
+def test_arrays_for_kernels_are_of_one_type_and_those_of_callers_stay_as_they_are():
+    values = np.arange(3.0)
+    shown = read_only(values)
+    assert numba.typeof(shown) == numba.typeof(read_only(shown))
+    assert values.flags.writeable
+    values[0] = 7.0
+    assert shown[0] == 7.0
 
 
 def test_a_kernel_goes_by_its_name():

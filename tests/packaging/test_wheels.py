@@ -19,6 +19,9 @@ USES = {
     "l0-gates": "import l0_core; g = l0_core.get_gate('sample', target_samples=3); print(g is not None)",
     "l0-calibrate": "from l0_calibrate.demo import load_demo; import l0_calibrate; print(load_demo().n_targets == 167)",
 }
+"""What each is asked once it is there, those that need least first ..."""
+WITHOUT = {"l0-core": ("scipy", "numba", "pandas"), "l0-gates": ("pandas",)}
+"""... and what must not have come with it."""
 
 
 @pytest.fixture(scope="session")
@@ -48,31 +51,39 @@ def test_the_demonstration_travels_in_the_wheel(wheels):
     assert {"matrix.npz", "targets.csv", "records.parquet"} <= held
 
 
-@pytest.mark.network
-@pytest.mark.slow
-@pytest.mark.parametrize("name", sorted(USES))
-def test_a_package_alone_brings_no_torch(wheels, name, tmp_path):
-    venv.create(tmp_path / "clean", with_pip=True)
-    python = tmp_path / "clean" / "bin" / "python"
-    ours = tmp_path / "ours.txt"
-    ours.write_text("".join(f"{known} @ {wheel.as_uri()}\n" for known, wheel in wheels.items()))
-    pip = [str(python), "-m", "pip", "--quiet", "--disable-pip-version-check"]
-    done = subprocess.run(
-        [*pip, "install", "--constraint", str(ours), name], capture_output=True, text=True, check=False, timeout=600
-    )
-    if done.returncode:
-        probe = subprocess.run([*pip, "install", "--dry-run", "--ignore-installed", "attrs"], check=False, timeout=600)
-        assert probe.returncode, f"an index answers, yet {name} cannot be installed: {done.stderr}"
-        pytest.skip("no package index answers")
+def _installed(python):
     listed = subprocess.run(
         [str(python), "-m", "pip", "list", "--format=json"], capture_output=True, text=True, check=True
     )
-    installed = {row["name"].lower(): row["version"] for row in json.loads(listed.stdout)}
-    assert installed[name] == wheels[name].name.split("-")[1]
-    assert not [known for known in installed if known.startswith(("torch", "nvidia", "triton", "l0-torch"))]
-    used = subprocess.run(
-        [str(python), "-I", "-c", USES[name]], capture_output=True, text=True, check=False, cwd=tmp_path, timeout=300
-    )
-    assert used.stdout.strip() == "True", used.stderr
-    for extra in ("scipy", "pandas", "numba") if name == "l0-core" else ():
-        assert extra not in installed
+    return {row["name"].lower(): row["version"] for row in json.loads(listed.stdout)}
+
+
+@pytest.mark.network
+@pytest.mark.slow
+def test_a_package_alone_brings_no_torch(wheels, tmp_path):
+    """One after the other, from the one that needs least to the one that needs most, into one environment."""
+    venv.create(tmp_path / "clean", with_pip=True)
+    clean = tmp_path / "clean" / "bin" / "python"
+    ours = tmp_path / "ours.txt"
+    ours.write_text("".join(f"{known} @ {wheel.as_uri()}\n" for known, wheel in wheels.items()))
+    pip = [str(clean), "-m", "pip", "--quiet", "--disable-pip-version-check"]
+    before = []
+    for name, use in USES.items():
+        install = [*pip, "install", "--no-compile", "--constraint", str(ours), name]
+        done = subprocess.run(install, capture_output=True, text=True, check=False, timeout=600)
+        if done.returncode:
+            probe = subprocess.run(
+                [*pip, "install", "--dry-run", "--ignore-installed", "attrs"], check=False, timeout=600
+            )
+            assert probe.returncode, f"an index answers, yet {name} cannot be installed: {done.stderr}"
+            pytest.skip("no package index answers")
+        installed = _installed(clean)
+        assert installed[name] == wheels[name].name.split("-")[1]
+        assert {known for known in installed if known.startswith("l0-")} == {*before, name}
+        assert not [known for known in installed if known.startswith(("torch", "nvidia", "triton"))]
+        assert not [known for known in WITHOUT.get(name, ()) if known in installed]
+        used = subprocess.run(
+            [str(clean), "-I", "-c", use], capture_output=True, text=True, check=False, cwd=tmp_path, timeout=300
+        )
+        assert used.stdout.strip() == "True", used.stderr
+        before.append(name)

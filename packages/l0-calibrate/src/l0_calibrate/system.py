@@ -18,7 +18,7 @@ from l0_calibrate.columns import Columns, Entries, RowNumbers, row_numbers
 from l0_calibrate.threads import Threads
 from l0_core import InputError
 from l0_core.relative_errors import error_scale
-from l0_gates.jit import jit
+from l0_gates.jit import jit, read_only
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -196,8 +196,8 @@ def build_system(
     m, n = matrix.shape
     scale = error_scale(targets)
     counts = np.zeros(n + 1, dtype=np.int64)
-    reference = np.ascontiguousarray(reference, dtype=np.float64)
-    rows = _RowArrays(matrix.indptr, matrix.indices, matrix.data)
+    reference = read_only(np.ascontiguousarray(reference, dtype=np.float64))
+    rows = _RowArrays(read_only(matrix.indptr), read_only(matrix.indices), read_only(matrix.data))
     parts = _PARTS if matrix.nnz >= _WORTH_PARTS else 1
     with Threads(min(threads, parts)) as workers:
         edges = np.arange(parts + 1) * n // parts

@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from l0_gates.jit import fast_jit
+from l0_gates.jit import fast_inner_jit
 
 FloatArray = npt.NDArray[np.float64]
 
 _ONE, _TWO, _THREE, _FOUR = np.uint64(1), np.uint64(2), np.uint64(3), np.uint64(4)
 
 
-@fast_jit
+@fast_inner_jit
 def add_scaled(
     sums: FloatArray, places: npt.NDArray[Any], values: npt.NDArray[Any], first: Any, last: Any, factor: float
 ) -> None:

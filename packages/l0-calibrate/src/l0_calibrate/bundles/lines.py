@@ -10,7 +10,7 @@ import numpy.typing as npt
 from l0_calibrate.bundles.bundles import BundleArrays
 from l0_calibrate.columns import ColumnArrays, Entries
 from l0_calibrate.hashing import mixed
-from l0_gates.jit import jit
+from l0_gates.jit import inner_jit, jit
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -151,7 +151,7 @@ def make_bundles(
     return made.bundles, made.rows, made.runs, made.touched
 
 
-@jit
+@inner_jit
 def _examine(source: Source, columns: IntArray, room: Room) -> tuple[int, int]:
     """Find the rows of some columns, ascending, and the lines among them; how many there are of both."""
     matrix = source.matrix
@@ -203,7 +203,7 @@ def _by_rows(columns: int, rows: int, room: Room) -> None:
             room.fill[k] += 1
 
 
-@jit
+@inner_jit
 def _find_lines(rows: int, alike: float, room: Room) -> int:
     """The line of each row and its multiple; lines are numbered in the order of their first rows."""
     size = 4
@@ -231,7 +231,7 @@ def _find_lines(rows: int, alike: float, room: Room) -> int:
     return lines
 
 
-@jit
+@inner_jit
 def _is_multiple(first: int, k: int, alike: float, room: Room) -> bool:
     """Whether row k is a multiple of a first row, which is then kept."""
     p, q = room.row_edges[first], room.row_edges[k]
@@ -254,7 +254,7 @@ def _is_multiple(first: int, k: int, alike: float, room: Room) -> bool:
     return bool(abs(kept - ratio) <= alike * abs(ratio))
 
 
-@jit
+@inner_jit
 def _same_rows(columns: int, room: Room) -> int:
     """Cut the columns where their rows change; how many runs that makes."""
     room.cuts[0] = 0
@@ -273,7 +273,7 @@ def _same_rows(columns: int, room: Room) -> int:
     return runs
 
 
-@jit
+@inner_jit
 def _pays(columns: int, rows: int, lines: int, runs: int, room: Room) -> bool:
     """Whether products of columns are less work in a bundle than they would be at least in runs."""
     room.values_of[:columns] = 0
@@ -292,7 +292,7 @@ def _pays(columns: int, rows: int, lines: int, runs: int, room: Room) -> bool:
     return work <= apart
 
 
-@jit
+@inner_jit
 def _emit(columns: int, rows: int, lines: int, room: Room, out: BundleArrays, made: Counts) -> Counts:
     """Write a bundle down."""
     bundle, row, run, at = made
@@ -330,7 +330,7 @@ def _emit(columns: int, rows: int, lines: int, room: Room, out: BundleArrays, ma
     return Counts(bundle + 1, row + rows, run + 1, at)
 
 
-@jit
+@inner_jit
 def _list_values(columns: int, lines: int, room: Room) -> None:
     """The values of each column, by lines."""
     room.list_edges[: columns + 1] = 0

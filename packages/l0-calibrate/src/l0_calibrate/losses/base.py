@@ -10,12 +10,17 @@ import numpy as np
 import numpy.typing as npt
 
 from l0_calibrate.losses.row_kernels import row_costs, row_slopes
+from l0_gates.jit import read_only
 
 if TYPE_CHECKING:
     from l0_calibrate.problem import CalibrationProblem
 
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
+
+
+def _not_written_to(values: FloatArray) -> FloatArray:
+    return read_only(values)
 
 
 @attrs.frozen(eq=False)
@@ -41,9 +46,9 @@ class RowPrice:
     ``|r| <= d``. The conjugate is ``d |y| + q y^2 / 2`` on ``|y| <= c``.
     """
 
-    cap: FloatArray
-    dead_zone: FloatArray
-    curvature: FloatArray
+    cap: FloatArray = attrs.field(converter=_not_written_to)
+    dead_zone: FloatArray = attrs.field(converter=_not_written_to)
+    curvature: FloatArray = attrs.field(converter=_not_written_to)
 
     @classmethod
     def absolute(cls, weights: FloatArray) -> RowPrice:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from l0_gates.jit import jit
+from l0_gates.jit import inner_jit, jit
 
 FloatArray = npt.NDArray[np.float64]
 
 
-@jit
+@inner_jit
 def row_cost(residual: float, cap: float, dead_zone: float, curvature: float) -> float:
     """``h(r)``; ``inf`` where a hard row (infinite cap, no curvature) is violated."""
     excess = abs(residual) - dead_zone
@@ -23,7 +23,7 @@ def row_cost(residual: float, cap: float, dead_zone: float, curvature: float) ->
     return cap * excess
 
 
-@jit
+@inner_jit
 def row_slope(residual: float, cap: float, dead_zone: float, curvature: float) -> float:
     """``h'(r)``, 0 at a corner at 0."""
     excess = abs(residual) - dead_zone

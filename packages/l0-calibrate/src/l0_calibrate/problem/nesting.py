@@ -16,7 +16,7 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from l0_calibrate.problem.matrices import entries_of_columns
-from l0_gates.jit import jit
+from l0_gates.jit import inner_jit, jit
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -172,7 +172,7 @@ def size(rows: Rows, row: int) -> int:
     return int(rows.indptr[row + 1] - rows.indptr[row])
 
 
-@jit
+@inner_jit
 def _fitting(rows: Rows, part: int, whole: int, left: FloatArray) -> int:
     """Number of entries of a row, from its first, that can be a part of what is left of the whole."""
     counts = rows.counts[part] and rows.counts[whole]
@@ -190,7 +190,7 @@ def fits(rows: Rows, part: int, whole: int, left: FloatArray) -> bool:
     return bool(_fitting(rows, part, whole, left) == size(rows, part))
 
 
-@jit
+@inner_jit
 def is_left(rows: Rows, part: int, left: FloatArray) -> bool:
     """Whether the entries of a row are all that is left of the whole on its records."""
     p = rows.indptr[part]

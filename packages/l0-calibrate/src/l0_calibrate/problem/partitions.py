@@ -34,7 +34,7 @@ from l0_calibrate.problem.nesting import (
     take,
     within,
 )
-from l0_gates.jit import jit
+from l0_gates.jit import inner_jit, jit
 
 MOST_COUNTED = 255
 """Rows whose entries are all whole numbers from 1 up to this are counts: persons, returns, dwellings."""
@@ -87,7 +87,7 @@ def divide(nesting: Nesting, nest: Nest, known: Sequence[Partition]) -> Division
 # ---------------------------------------------------------------------- kernels
 
 
-@jit
+@inner_jit
 def _holds(rows: Rows, row: int, record: int) -> bool:
     low, high = rows.indptr[row], rows.indptr[row + 1]
     while low < high:
@@ -132,7 +132,7 @@ def _remainder(rows: Rows, nest: Nest, first: int, room: Room) -> tuple[int, int
     return found, spent
 
 
-@jit
+@inner_jit
 def _first_of_size(rows: Rows, children: IntArray, most: int) -> int:
     """Place of the first candidate that has at most so many entries."""
     low, high = 0, children.size

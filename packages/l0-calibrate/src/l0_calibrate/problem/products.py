@@ -11,7 +11,7 @@ import scipy.sparse as sp
 
 from l0_calibrate.problem.matrices import row_ranges
 from l0_calibrate.problem.npz import give_back
-from l0_gates.jit import jit
+from l0_gates.jit import jit, read_only
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -22,7 +22,7 @@ _AT_A_TIME = 1 << 18
 def times(matrix: sp.csr_array, vector: FloatArray) -> FloatArray:
     """``A v`` in float64, shape (rows,), each row summed in the order of its entries."""
     out = np.empty(matrix.shape[0])
-    _pass(matrix, _times, matrix.data, vector, out)
+    _pass(matrix, _times, read_only(matrix.data), read_only(vector), out)
     return out
 
 
@@ -34,8 +34,9 @@ def reached(matrix: sp.csr_array, usable: npt.NDArray[np.bool_]) -> npt.NDArray[
 
 
 def _pass(matrix: sp.csr_array, kernel: Callable[..., None], *arguments: Any) -> None:
+    indptr, indices = read_only(matrix.indptr), read_only(matrix.indices)
     for start, stop in row_ranges(matrix, _AT_A_TIME):
-        kernel(start, stop, matrix.indptr, matrix.indices, *arguments)
+        kernel(start, stop, indptr, indices, *arguments)
         give_back(matrix)
 
 

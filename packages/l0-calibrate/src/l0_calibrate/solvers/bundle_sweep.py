@@ -8,14 +8,14 @@ import numpy.typing as npt
 from l0_calibrate.bundles.bundles import BundleArrays
 from l0_calibrate.bundles.kernels import extent, most_lines
 from l0_calibrate.solvers.kernels import Primal, Terms, column_steps
-from l0_gates.jit import fast_jit
+from l0_gates.jit import fast_inner_jit
 
 FloatArray = npt.NDArray[np.float64]
 
 _ONE = np.uint64(1)
 
 
-@fast_jit
+@fast_inner_jit
 def bundle_sweep(
     first: int,
     last: int,

@@ -16,7 +16,7 @@ from l0_calibrate.columns import ColumnArrays
 from l0_calibrate.losses.row_kernels import row_slope
 from l0_calibrate.solvers.kernels import column_dot
 from l0_gates.descent.kernels import coordinate_minimiser
-from l0_gates.jit import fast_jit
+from l0_gates.jit import fast_inner_jit, fast_jit
 
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
@@ -57,7 +57,7 @@ class Coordinates(NamedTuple):
     centre: float
 
 
-@fast_jit
+@fast_inner_jit
 def _row_weight(residual: float, cap: float, dead_zone: float, curvature: float) -> float:
     if curvature <= 0.0:  # free of charge
         return 0.0

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from l0_calibrate.columns import ColumnArrays
-from l0_gates.jit import fast_jit
+from l0_gates.jit import fast_inner_jit, fast_jit
 from l0_gates.scatter import add_scaled
 
 FloatArray = npt.NDArray[np.float64]
@@ -73,7 +73,7 @@ class Rows(NamedTuple):
     step: FloatArray
 
 
-@fast_jit
+@fast_inner_jit
 def column_dot(matrix: ColumnArrays, j: int, y: FloatArray) -> float:
     """``a_j'y``; a loop that compilers turn into vector instructions."""
     indptr, indices, values = matrix
@@ -83,7 +83,7 @@ def column_dot(matrix: ColumnArrays, j: int, y: FloatArray) -> float:
     return total
 
 
-@fast_jit
+@fast_inner_jit
 def column_steps(first: int, last: int, primal: Primal, terms: Terms, omega: float, q: float) -> float:
     """One primal step of some columns, whose ``u1`` has ``a_j'y`` before, and their reflected Halpern average.
 
@@ -108,7 +108,7 @@ def column_steps(first: int, last: int, primal: Primal, terms: Terms, omega: flo
     return travel
 
 
-@fast_jit
+@fast_inner_jit
 def primal_sweep(
     first: int,
     last: int,

@@ -19,7 +19,7 @@ from numba import types
 
 from l0_calibrate.solvers.atomics import added, seen, swapped
 from l0_calibrate.threads import Threads, even_shares
-from l0_gates.jit import jit
+from l0_gates.jit import inner_jit, jit
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -161,7 +161,7 @@ def take(board: Board, lane: Lane, wanted: int, iteration: int) -> bool:
     return lane.lanes == 1 or swapped(board.taken[wanted], np.int64(iteration)) != iteration
 
 
-@jit
+@inner_jit
 def waited(counter: IntArray, least: int, given_up: IntArray, patience: int) -> int:
     """How many looks it took until a counter was at ``least``, with naps after so many; -1 once somebody gives up."""
     looks = 0

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import attrs
 
-from l0_gates.jit import jit
+from l0_gates.jit import inner_jit, jit
 
 SUFFICIENT = 0.2
 """Restart when the residual has fallen to this part of the first since the restart."""
@@ -44,7 +44,7 @@ class Travel(NamedTuple):
     size: float
 
 
-@jit
+@inner_jit
 def is_real(length: float, size: float) -> bool:
     """Whether a travel is more than rounding (a ratio of roundings would send omega anywhere)."""
     return length > ROUNDING * size and length > 0.0

@@ -14,7 +14,7 @@ from l0_calibrate.solvers.bundle_sweep import bundle_sweep
 from l0_calibrate.solvers.kernels import Dual, Primal, Products, Rows, Terms, dual_step, primal_sweep
 from l0_calibrate.solvers.lanes import Board, Lane, meet, piece, take
 from l0_calibrate.solvers.restarts import halpern, is_due, next_weight, remembered
-from l0_gates.jit import fast_jit
+from l0_gates.jit import fast_inner_jit, fast_jit
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -136,7 +136,7 @@ def _travel(first: Any, last: Any, point: FloatArray, anchor: FloatArray, step: 
     return length, size
 
 
-@fast_jit
+@fast_inner_jit
 def _go_on(first: Any, last: Any, current: FloatArray, anchor: FloatArray, new: FloatArray) -> None:
     """Average and anchor go to the new point."""
     for i in range(np.uint64(first), np.uint64(last)):
@@ -158,7 +158,7 @@ def _sums(k: int, board: Board, sides: Sides) -> FloatArray:
     return sums
 
 
-@fast_jit
+@fast_inner_jit
 def _rows_follow(lane: Lane, board: Board, numbers: FloatArray, sides: Sides, omega: float, q: float) -> float:
     """The rows' part of an iteration, when all lanes have swept their columns; the fixed-point residual.
 

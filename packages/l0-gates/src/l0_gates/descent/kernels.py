@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from l0_gates.jit import fast_jit, jit
+from l0_gates.jit import fast_inner_jit, fast_jit, inner_jit, jit
 from l0_gates.scatter import add_scaled
 
 FloatArray = npt.NDArray[np.float64]
@@ -43,7 +43,7 @@ class Terms(NamedTuple):
     upper: FloatArray
 
 
-@fast_jit
+@fast_inner_jit
 def column_dot(columns: Columns, j: int, vector: FloatArray) -> float:
     """``x_j' vector``; loops that compilers turn into vector instructions."""
     total = 0.0
@@ -89,7 +89,7 @@ def coordinate_minimiser(linear: float, curvature: float, price: float, lower: f
     return best
 
 
-@jit
+@inner_jit
 def decrease(linear: float, curvature: float, price: float, lower: float, upper: float) -> float:
     """How much the objective falls when the coordinate goes from zero to its minimiser (price paid)."""
     best = coordinate_minimiser(linear, curvature, price, lower, upper)

@@ -15,10 +15,10 @@ import numpy as np
 
 from l0_core.errors import InputError
 from l0_gates.designs.probabilities import BoolArray, FloatArray, check_probabilities
-from l0_gates.jit import jit
+from l0_gates.jit import inner_jit, jit
 
 
-@jit
+@inner_jit
 def null_vector(matrix: FloatArray, direction: FloatArray) -> None:
     """A vector u with ``matrix @ u = 0``, u != 0, for a matrix with more columns than rows (it is overwritten)."""
     rows, columns = matrix.shape

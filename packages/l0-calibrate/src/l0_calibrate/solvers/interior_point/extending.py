@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from l0_gates.jit import fast_jit, jit
+from l0_gates.jit import fast_inner_jit, fast_jit, inner_jit, jit
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -40,7 +40,7 @@ def clear(sums: RootSums, number: int) -> None:
             square[i, i:] = 0.0
 
 
-@jit
+@inner_jit
 def extend_root(rest: FloatArray, places: IntArray, sums: RootSums, number: int) -> None:
     """Add the upper triangle of what a branch leaves to its places (ascending) in a sum."""
     square = sums.squares[number // 2]
@@ -67,7 +67,7 @@ def extend(rest: FloatArray, places: IntArray, panel: FloatArray, above: FloatAr
                 above[i - n, places[p] - n] += rest[q, p]
 
 
-@fast_jit
+@fast_inner_jit
 def _extend_turned(rest: FloatArray, places: IntArray, square: FloatArray, diagonal: FloatArray) -> None:
     last = square.shape[0] - 1
     for q in range(places.size):
@@ -90,14 +90,14 @@ def add_up(sums: RootSums, count: int) -> None:
             _add(sums.squares[0], square)
 
 
-@fast_jit
+@fast_inner_jit
 def _add(to: FloatArray, square: FloatArray) -> None:
     for i in range(to.shape[0]):
         for j in range(i, to.shape[0]):
             to[i, j] += square[i, j]
 
 
-@fast_jit
+@fast_inner_jit
 def _add_turned(to: FloatArray, square: FloatArray, diagonal: FloatArray) -> None:
     last = to.shape[0] - 1
     for i in range(to.shape[0]):

@@ -18,7 +18,7 @@ from l0_calibrate.solvers.interior_point.lapack import ITEM, Numbers, Routines, 
 from l0_calibrate.solvers.interior_point.numbering import Structure
 from l0_calibrate.solvers.interior_point.substitution import PanelArrays
 from l0_calibrate.solvers.lanes import waited
-from l0_gates.jit import fast_jit, jit
+from l0_gates.jit import fast_inner_jit, fast_jit, inner_jit, jit
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -101,7 +101,7 @@ class Front(NamedTuple):
     rest: FloatArray
 
 
-@jit
+@inner_jit
 def factor_branch(
     use: Routines,
     blocks: IntArray,
@@ -141,7 +141,7 @@ def factor_branch(
     return -1
 
 
-@jit
+@inner_jit
 def _front(k: int, tree: Tree, panels: PanelArrays, memory: FloatArray) -> Front:
     """The front of a block, in place."""
     first, last = panels.row_edges[k], panels.row_edges[k + 1]
@@ -183,7 +183,7 @@ def close(
     return True
 
 
-@jit
+@inner_jit
 def _factored(use: Routines, panel: FloatArray, room: Numbers) -> bool:
     """Cholesky of the upper triangle of a panel's own rows, with a nudge where rounding has spoilt it.
 
@@ -211,7 +211,7 @@ def _factored(use: Routines, panel: FloatArray, room: Numbers) -> bool:
     return False
 
 
-@fast_jit
+@fast_inner_jit
 def _mirror(own: FloatArray) -> None:
     """Copy the upper triangle to the lower one, by tiles: along whole rows every store would miss the cache."""
     n = own.shape[0]
@@ -222,7 +222,7 @@ def _mirror(own: FloatArray) -> None:
                     own[j, i] = own[i, j]
 
 
-@fast_jit
+@fast_inner_jit
 def _restore(own: FloatArray, diagonal: FloatArray) -> None:
     """Copy the lower triangle back to the upper one."""
     n = own.shape[0]
@@ -264,7 +264,7 @@ def _gather(
         _spread(b, bundles, local, square, places, near, panel, above)
 
 
-@fast_jit
+@fast_inner_jit
 def _add_products(r: int, bundles: BundleArrays, weights: FloatArray, entries: FloatArray, square: FloatArray) -> None:
     """Add the products of the columns of a run to the upper triangle of the square, a few at a time."""
     edge, length, count, start = extent(bundles, r)
@@ -298,7 +298,7 @@ def _add_products(r: int, bundles: BundleArrays, weights: FloatArray, entries: F
                 )
 
 
-@fast_jit
+@fast_inner_jit
 def _spread(
     b: int,
     bundles: BundleArrays,

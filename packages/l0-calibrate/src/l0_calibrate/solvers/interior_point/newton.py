@@ -20,7 +20,7 @@ from l0_calibrate.solvers.interior_point.arrow import BlockFactor
 from l0_calibrate.solvers.interior_point.opening import Opened, central_rows
 from l0_calibrate.solvers.interior_point.products import BundleMap, Pieces, multiply_piece, taken
 from l0_calibrate.solvers.interior_point.program import Program, Terms
-from l0_gates.jit import fast_jit, jit
+from l0_gates.jit import fast_inner_jit, fast_jit, jit
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -363,7 +363,7 @@ def _multiply_and_move(pieces: Pieces, y: FloatArray, known: Known, gradient: Fl
         k = taken(pieces)
 
 
-@fast_jit
+@fast_inner_jit
 def _pushes(first: int, last: int, known: Known, missing: FloatArray) -> None:
     """How far each ratio would go if the duals stayed."""
     bounded, x, _, wanted, give, push = known
@@ -378,7 +378,7 @@ def _pushes(first: int, last: int, known: Known, missing: FloatArray) -> None:
         push[j] = give[j] * pull
 
 
-@fast_jit
+@fast_inner_jit
 def _moves(first: int, last: int, known: Known, gradient: FloatArray, dx: Pairs, dz: Pairs) -> None:
     """Slacks and multipliers of the columns, from what the duals' move does to their gradients."""
     bounded, x, z, wanted, give, push = known

@@ -13,7 +13,7 @@ from l0_calibrate.bundles.bundles import BundleArrays, Bundles
 from l0_calibrate.bundles.kernels import multiply, multiply_transposed
 from l0_calibrate.solvers.atomics import added
 from l0_calibrate.threads import Threads, even_shares
-from l0_gates.jit import jit
+from l0_gates.jit import inner_jit, jit
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -101,7 +101,7 @@ def _multiply(pieces: Pieces, u: FloatArray) -> None:
         k = taken(pieces)
 
 
-@jit
+@inner_jit
 def multiply_piece(k: int, pieces: Pieces, u: FloatArray) -> None:
     """What the columns of a piece add to the rows, in its sums."""
     sums = pieces.sums[k]

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from l0_calibrate.solvers.interior_point.patterns import Lists, Pattern
 from l0_calibrate.threads import Threads
-from l0_gates.jit import jit
+from l0_gates.jit import inner_jit, jit
 
 IntArray = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
@@ -191,7 +191,7 @@ def _count_neighbours(
                     neighbours[k] += heft[i]
 
 
-@jit
+@inner_jit
 def _root(forest: IntArray, i: int) -> int:
     while forest[i] != i:
         forest[i] = forest[forest[i]]
