@@ -109,21 +109,24 @@ def test_fit_and_evaluate_from_the_command_line_agree(problem, tmp_path):
     assert not (tmp_path / "no").exists()
 
 
-def test_an_interrupted_fit_leaves_nothing_behind(tmp_path):
+@pytest.mark.parametrize(
+    ("asked", "code", "word"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "ended")]
+)
+def test_an_interrupted_fit_leaves_nothing_behind(asked, code, word, tmp_path):
     rng = np.random.default_rng(0)
     matrix = rng.uniform(0.0, 1.0, (400, 6000)) * (rng.uniform(size=(400, 6000)) < 0.1)
     CalibrationProblem(matrix, matrix.sum(axis=1) * rng.uniform(0.5, 2.0, 400)).save(tmp_path / "problem")
     # No tolerance: the fit does not end by itself while this test waits for it.
     # A process begun in the background is begun deaf to interrupts; so that this one hears them, it says so.
-    code = (
+    program = (
         "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "from l0_calibrate.cli import main; main()"
     )
-    command = [sys.executable, "-c", code, "fit", "problem", "--out", "run", "--tol", "0", "--solver", "primal_dual"]
+    command = [sys.executable, "-c", program, "fit", "problem", "--out", "run", "--tol", "0", "--solver", "primal_dual"]
     with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr.readline().startswith("fit")  # the first plain line: the fit is under way
-        process.send_signal(signal.SIGINT)
+        process.send_signal(asked)
         said = process.communicate(timeout=60)[1]
-    assert process.returncode == 130
-    assert "interrupted: no result was written" in said
+    assert process.returncode == code
+    assert f"{word}: no result was written" in said
     assert [path.name for path in tmp_path.iterdir()] == ["problem"]

@@ -174,6 +174,8 @@ def test_numbers_of_numpy_are_the_same_options() -> None:
     assert json.dumps(numpy_like.as_dict()) == json.dumps(Options(keep=3, seed=1, tol=0.1).as_dict())
     with pytest.raises(InputError, match="tol"):
         Options(tol=None)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=r"relative gap, below 1 .* got 1"):
+        Options(tol=1)  # per cent, as likely as not
 
 
 def test_a_selection_that_breaks_its_contract_is_refused() -> None:

@@ -158,7 +158,7 @@ class Options:
     unreachable
         Whether a target that no record can move is reported as a finding or refused.
     tol
-        Certified relative gap at which a fit is good enough.
+        Certified relative gap at which a fit is good enough, below 1: 0.01 is 1 %.
     time_limit
         Wall-clock seconds for the whole run; where it binds, the result depends on the machine's speed.
     threads
@@ -222,6 +222,8 @@ class Options:
             raise InputError("give spread or ess_at_least, not both: the second finds the first")
         if self.tol is None:
             raise InputError("tol must be a non-negative number, got None")
+        if self.tol >= 1.0:
+            raise InputError(f"tol is a certified relative gap, below 1 (0.01 is 1 %), got {self.tol:g}")
         if self.unreachable not in ("report", "error"):
             raise InputError(f"unreachable must be 'report' or 'error', got {self.unreachable!r}")
         if self.keep is None and self.share is None:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
 from typing import Any
 
 import typer
@@ -23,7 +28,7 @@ _CommandLineError: Any = typer.BadParameter.__mro__[2]
 """What a wrong option raises: click's ClickException, from click or from the copy that newer typer carries."""
 
 BAD_INPUT = 2
-INTERRUPTED = 130
+INTERRUPTED, TERMINATED = 130, 143
 
 app = typer.Typer(
     name="l0-calibrate",
@@ -54,11 +59,32 @@ for command in (demo, fit, check, frontier, evaluate, report, plugins):
     app.command()(command)
 
 
+@contextmanager
+def _terminations() -> Iterator[list[int]]:
+    """A request to end (a scheduler's, ``timeout``'s) stops a run as Ctrl-C does; the list says whether one came."""
+    came: list[int] = []
+
+    def stop(number: int, _frame: FrameType | None) -> None:
+        came.append(number)
+        raise KeyboardInterrupt
+
+    ours = threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    if ours:
+        signal.signal(signal.SIGTERM, stop)
+    try:
+        yield came
+    finally:
+        if ours:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
 def main() -> None:
     """Run the command line; an error of the input is one clear message, not a traceback."""
     errors = Console(stderr=True, highlight=False, soft_wrap=True)
+    came: list[int] = []
     try:
-        code = app(standalone_mode=False, obj=tuple(sys.argv[1:]))
+        with _terminations() as came:
+            code = app(standalone_mode=False, obj=tuple(sys.argv[1:]))
     except (InputError, UnknownPluginError, PluginConflictError, MissingDependencyError, BrokenPluginError) as error:
         errors.print(f"[bold red]error:[/] {escape(str(error.args[0] if error.args else error))}")
         sys.exit(BAD_INPUT)
@@ -70,5 +96,6 @@ def main() -> None:
     except BrokenPipeError:
         sys.exit(0)
     if code == INTERRUPTED:  # typer may turn Ctrl-C into this code itself
-        errors.print("interrupted: no result was written")
+        errors.print(f"{'ended' if came else 'interrupted'}: no result was written")
+        code = TERMINATED if came else INTERRUPTED
     sys.exit(code if isinstance(code, int) else 0)
