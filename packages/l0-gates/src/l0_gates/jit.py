@@ -65,8 +65,8 @@ def fast_jit(function: Kernel) -> Kernel:
 def inner_jit(function: Kernel, fastmath: bool = False) -> Kernel:
     """A piece of kernels, compiled into those that call it and by itself in no process; otherwise as `jit`.
 
-    What kernels alone call needs neither an entry for the interpreter nor a file in the cache, which together took a
-    quarter of the time of a first fit. Called from Python it is the plain function.
+    What kernels alone call needs neither an entry for the interpreter nor a file in the cache: both take time at the
+    first fit. Called from Python it is the plain function.
     """
     part: Any = register_jitable(**_options(fastmath))(function)
     part.stamp = _stamp(function)

@@ -99,9 +99,9 @@ SPARING = attrs.evolve(CAREFUL, far=Step(75, 0.95))
 QUICK = Pace(600, Step(120, 0.94), far=Step(40, 0.95))
 BRIEF = Pace(300, Step(80, 0.93), far=Step(25, 0.93))
 NESTED = Pace(0, Step(75, 0.95, last=25), near=Step(120, 0.95, last=25), below=Step(40, 0.98))
-"""From the fit of a larger budget, which needs no first one. What a fit at K itself would find, the refit finds: a third
-of the iterations save it one to three of its own, the others nothing. Steps of 10 % lost records that matter, whatever
-the iterations."""
+"""From the fit of a larger budget, which needs no first one. What a fit at K itself would find, the refit finds: a few
+iterations save it one to three of its own, more of them nothing. Steps of 10 % lost records that matter, whatever the
+iterations."""
 
 
 def contributions(budget: Budget, support: IntArray, u: FloatArray) -> FloatArray:
