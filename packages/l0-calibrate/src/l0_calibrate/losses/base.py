@@ -20,7 +20,7 @@ BoolArray = npt.NDArray[np.bool_]
 
 
 def _not_written_to(values: FloatArray) -> FloatArray:
-    return read_only(values)
+    return read_only(np.asarray(values))
 
 
 @attrs.frozen(eq=False)
