@@ -5,6 +5,7 @@ import subprocess
 import sys
 import textwrap
 from pathlib import Path
+from types import FunctionType
 
 import numba
 import numpy as np
@@ -129,6 +130,8 @@ def test_machine_code_of_other_sources_is_not_used(tmp_path):
     """As after an upgrade in place, which leaves the cache of the version before where it is."""
     installed = Installed(tmp_path)
     assert [installed.run() for _ in range(2)] == [(2.5, 0), (2.5, 1)]
+    assert list(installed.folder.rglob("*.by-*"))
+    assert not list(installed.folder.rglob("*.twice-*"))  # it is in the machine code of its caller
     installed.write("deepest", (installed.folder / "deepest.py").read_text().replace("2.0", "3.0"))
     assert [installed.run() for _ in range(2)] == [(3.5, 0), (3.5, 1)]  # the file of the kernel itself is as before
     installed.write("helper", (installed.folder / "helper.py").read_text().replace("by(x)", "by(x) - 1.0"))
@@ -213,14 +216,16 @@ def test_what_kernels_alone_call_is_compiled_into_them_and_plain_to_python():
     def tripled(x):
         return part(x) + part(np.float64(x))
 
+    assert isinstance(part, FunctionType)
     assert part(2) == 6
     assert jit(tripled)(2) == 12.0
 
 
 def test_arrays_for_kernels_are_of_one_type_and_those_of_callers_stay_as_they_are():
-    values = np.arange(3.0)
+    values, kept = np.arange(3.0), np.arange(3.0)
+    kept.flags.writeable = False
     shown = read_only(values)
-    assert numba.typeof(shown) == numba.typeof(read_only(shown))
+    assert numba.typeof(shown) == numba.typeof(read_only(kept)) == numba.typeof(kept) != numba.typeof(values)
     assert values.flags.writeable
     values[0] = 7.0
     assert shown[0] == 7.0
