@@ -9,6 +9,7 @@ import struct
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -101,31 +102,60 @@ def test_the_matrix_of_a_loaded_problem_stays_in_the_file(tmp_path: Path) -> Non
     assert _mapped(matrix.indices)
 
 
-def _resident(path: Path) -> int:
-    """Bytes of a mapped file that the kernel counts to this process."""
+def _resident(ending: str) -> int:
+    """Bytes of the mapped files of such a path that the kernel counts to this process."""
     lines, counted, there = Path("/proc/self/smaps").read_text().splitlines(), 0, False
     for line in lines:
         if re.match(r"[0-9a-f]+-[0-9a-f]+ ", line):
-            there = line.endswith(str(path))
+            there = line.endswith(ending)
         elif there and line.startswith("Rss:"):
             counted += int(line.split()[1]) * 1024
     return counted
 
 
 @pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="the kernel tells what is resident on Linux")
-def test_a_mapped_matrix_takes_no_memory_after_it_was_used(tmp_path: Path) -> None:
+@pytest.mark.parametrize("compressed", [False, True])
+def test_a_mapped_matrix_takes_no_memory_after_it_was_used(tmp_path: Path, compressed: bool) -> None:
     rng = np.random.default_rng(0)
     matrix = sp.random_array((20, 50_000), density=0.3, rng=rng, format="csr", dtype=np.float32)
     weights = rng.uniform(0.5, 2, 50_000)
     CalibrationProblem(matrix, matrix @ weights, initial_weights=np.ones(50_000)).save(tmp_path)
-    problem, path = CalibrationProblem.load(tmp_path), tmp_path / "matrix.npz"
-    assert _resident(path) > 8 * matrix.nnz  # it was looked through
+    path = tmp_path / "matrix.npz"
+    if compressed:
+        sp.save_npz(path, matrix)
+    problem = CalibrationProblem.load(tmp_path)
+    mapped = "(deleted)" if compressed else str(path)  # unpacked into a file without a name
+    before = _resident(mapped)
+    assert before > 8 * matrix.nnz  # it was looked through
     problem.scaled(1)
-    assert _resident(path) < 0.02 * 8 * matrix.nnz
+    assert _resident(mapped) < before - 0.98 * 8 * matrix.nnz
     np.testing.assert_allclose(problem.estimates(weights), matrix.astype(np.float64) @ weights, rtol=1e-12)
     assert not problem.unreachable.size
-    assert _resident(path) < 0.02 * 8 * matrix.nnz
+    assert _resident(mapped) < before - 0.98 * 8 * matrix.nnz
     assert (problem.matrix != matrix).nnz == 0
+
+
+def _full(*_: object) -> Any:
+    return open("/dev/full", "wb")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has a file that is always full")
+@pytest.mark.parametrize("why", ["no room to begin with", "full on the way", "nowhere to write"])
+def test_a_compressed_matrix_is_held_in_memory_where_it_cannot_be_unpacked(
+    tmp_path: Path, why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    matrix = sp.random_array((20, 50_000), density=0.3, rng=np.random.default_rng(0), format="csr")
+    sp.save_npz(tmp_path / "matrix.npz", matrix)
+    assert _mapped(read_csr(tmp_path / "matrix.npz").data)
+    if why == "no room to begin with":
+        monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=10**6))
+    elif why == "full on the way":
+        monkeypatch.setattr("tempfile.TemporaryFile", _full)
+    else:
+        monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "absent"))
+    read = read_csr(tmp_path / "matrix.npz")
+    assert not _mapped(read.data)
+    assert (read != matrix).nnz == 0
 
 
 @pytest.mark.parametrize("compressed", [True, False])

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import io
+import math
 import mmap
+import shutil
 import struct
+import tempfile
 import zipfile
 import zlib
 from pathlib import Path
@@ -39,13 +42,17 @@ _DAMAGE = (
 )
 """What the readers of zip and .npy raise on bytes that are not what they say."""
 
+_WORTH_UNPACKING = 2**20
+"""Bytes: smaller arrays are read into memory."""
+
 _LOCAL_HEADER = struct.Struct("<4s5H3I2H")
 
 
 def read_csr(path: Path) -> Any:
     """The matrix of a .npz file as SciPy wrote it (CSR, CSC, COO, BSR or DIA), its arrays read-only.
 
-    Members that were stored without compression at an aligned place are mapped from the file.
+    Members that were stored without compression at an aligned place are mapped from the file. Others are unpacked into
+    a temporary file that has no name (where Python's `tempfile` puts it, and there is room) and mapped from there.
 
     Raises
     ------
@@ -83,6 +90,8 @@ def _member(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> npt.
         offset = info.header_offset + _LOCAL_HEADER.size + local[9] + local[10] + header
         if offset % max(dtype.itemsize, 1) == 0:
             return np.memmap(path, dtype=dtype, mode="r", offset=offset, shape=shape).view(np.ndarray)
+    if not fortran and (unpacked := _unpacked(archive, info, header, shape, dtype)) is not None:
+        return unpacked
     with archive.open(info) as stream:
         array: npt.NDArray[Any] = np.lib.format.read_array(stream, allow_pickle=False)
     holder: Any = array
@@ -90,6 +99,28 @@ def _member(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> npt.
         holder.setflags(write=False)
         holder = holder.base
     return array
+
+
+def _unpacked(
+    archive: zipfile.ZipFile, info: zipfile.ZipInfo, header: int, shape: tuple[int, ...], dtype: np.dtype[Any]
+) -> npt.NDArray[Any] | None:
+    """A member mapped from a temporary file, which goes with the array; None where it is small or has no room.
+
+    A system that cannot be told to give mapped memory back (`give_back`) gains nothing by it: None as well.
+    """
+    size = info.file_size - header
+    if size < _WORTH_UNPACKING or size != math.prod(shape) * dtype.itemsize or not hasattr(mmap, "MADV_DONTNEED"):
+        return None
+    try:
+        if shutil.disk_usage(tempfile.gettempdir()).free < 2 * size:  # half of what is left stays for others
+            return None
+        with tempfile.TemporaryFile() as file, archive.open(info) as stream:
+            stream.read(header)
+            shutil.copyfileobj(stream, file, _WORTH_UNPACKING)
+            file.flush()
+            return np.memmap(file, dtype=dtype, mode="r", shape=shape).view(np.ndarray)
+    except OSError:  # nowhere to write, or full; a fault of the archive's own comes again when it is read into memory
+        return None
 
 
 def _sparse(parts: dict[str, npt.NDArray[Any]], path: Path) -> Any:
