@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from hard_totals import METHODS, hard_totals
 from l0_calibrate.survey import ConflictingTotals, survey_calibrate
-from l0_calibrate.survey.distances import distance_named
+from l0_calibrate.survey.distances import distance_of
 from l0_core import InputError
 
 R_AGREEMENT = 1e-8
@@ -130,7 +130,7 @@ def test_bounds_hold_and_bind(method: str, bounds: tuple[float, float]) -> None:
 
 @pytest.mark.parametrize("name", ["linear", "bounded linear", "raking", "bounded raking", "logit"])
 def test_the_slope_of_a_distance_is_the_derivative_of_its_weight(name: str) -> None:
-    distance = distance_named(name.split()[-1], (0.4, 2.5) if name.startswith("bounded") or name == "logit" else None)
+    distance = distance_of(name.split()[-1], (0.4, 2.5) if name.startswith("bounded") or name == "logit" else None)
     at = np.linspace(-1.7, 1.7, 69)[1::2]
     step = 1e-5
     slope = (distance.weight(at + step) - distance.weight(at - step)) / (2 * step)
@@ -344,7 +344,7 @@ def test_logit_weights_next_to_a_bound_are_exact_beside_their_distance_from_it()
     for factor in (1e-4, 1e-3, 1.0, 1e3):
         weights = survey_calibrate(d, x, totals * factor, "logit", (0.0, 1e9))
         np.testing.assert_allclose(x.T @ weights, totals * factor, rtol=1e-12)
-    logit = distance_named("logit", (0.0, 3.0))
+    logit = distance_of("logit", (0.0, 3.0))
     far = np.array([-60.0, -200.0])
     np.testing.assert_allclose(logit.weight(far - 1.0) / logit.weight(far), np.exp(-1.5), rtol=1e-12)
     np.testing.assert_allclose(logit.slope(far) / logit.weight(far), 1.5, rtol=1e-12)

@@ -11,6 +11,7 @@ import scipy.sparse as sp
 
 from l0_calibrate.survey.distances import Distance
 from l0_calibrate.survey.newton import constraint_scale
+from l0_calibrate.survey.sample import NAMED, Sample
 from l0_core import InputError
 
 FloatArray = npt.NDArray[np.float64]
@@ -72,6 +73,28 @@ def conflicting(design: FloatArray, x: Any, totals: FloatArray, within: FloatArr
         if rest.size and _elastic(rows, target, rest, lower, upper)[0] > _MEETS:
             kept = rest
     return np.asarray(kept, dtype=np.int64)
+
+
+def refuse_conflict(sample: Sample, within: FloatArray, distance: Distance) -> None:
+    """Raise the error that names the totals that fight, if any do."""
+    names, target = sample.names, sample.totals
+    fight = conflicting(sample.design, sample.x, target, within, distance)
+    if not fight.size:
+        return
+    shown = ", ".join(f"{names[k]!r} (total {target[k]:g})" for k in fight[:NAMED])
+    more = f" and {fight.size - NAMED} more" if fight.size > NAMED else ""
+    which = "weights"
+    if np.isfinite(distance.upper):
+        which = f"g-weights between {distance.lower:g} and {distance.upper:g}"
+    elif distance.is_open:
+        which = "positive weights"
+    elif np.isfinite(distance.lower):
+        which = f"g-weights of at least {distance.lower:g}"
+    tail = "together" if fight.size > 1 else "whatever the other totals"
+    raise ConflictingTotals(
+        f"no {which} meet {shown}{more} {tail}; change or leave out one of them, or widen the bounds",
+        tuple(names[k] for k in fight),
+    )
 
 
 def _elastic(

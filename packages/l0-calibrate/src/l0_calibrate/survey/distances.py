@@ -23,7 +23,12 @@ METHODS = ("linear", "raking", "logit")
 
 @attrs.frozen
 class Distance(ABC):
-    """One distance; ``lower`` and ``upper`` are the ends of its g-weights (infinite for none)."""
+    """One distance; ``lower`` and ``upper`` are the ends of its g-weights (infinite for none).
+
+    One of your own is a subclass with ``weight`` and ``slope``, both defined for every x, elementwise over arrays of
+    shape (records,). F does not decrease, ``F(0) = 1`` and ``F'(0) = 1``. `l0_calibrate.testing.DistanceContract` tests
+    it.
+    """
 
     lower: float
     upper: float
@@ -39,9 +44,12 @@ class Distance(ABC):
     def slope(self, x: FloatArray) -> FloatArray:
         """F'."""
 
-    @abstractmethod
     def steepest(self, x: FloatArray) -> FloatArray:
-        """The largest slope of F between x and 0: where F has flattened out, what it had before."""
+        """The largest slope of F between x and 0: where F has flattened out, what it had before.
+
+        Newton's steps are damped by it. Unless a distance knows better, the largest of five on the way.
+        """
+        return np.asarray(np.max([self.slope(part * x) for part in (0.0, 0.25, 0.5, 0.75, 1.0)], axis=0))
 
 
 class Linear(Distance):
@@ -76,7 +84,7 @@ class Raking(Distance):
     def weight(self, x: FloatArray) -> FloatArray:
         """``exp(x)`` within the bounds."""
         with np.errstate(over="ignore"):
-            return np.asarray(np.exp(self._cut(x)))
+            return np.clip(np.exp(self._cut(x)), self.lower, self.upper)  # exp(log(3)) is not 3
 
     def slope(self, x: FloatArray) -> FloatArray:
         """``exp(x)`` within the bounds, 0 beyond."""
@@ -117,10 +125,12 @@ class Logit(Distance):
         return np.full_like(x, 0.25 * self._rate * (self.upper - self.lower))
 
 
-def distance_named(method: str, bounds: tuple[float, float] | None) -> Distance:
-    """The distance of a method with bounds on the g-weights, checked."""
-    if method not in METHODS:
-        raise InputError(f"unknown method {method!r}; known: {', '.join(METHODS)}")
+def distance_of(method: str | Distance, bounds: tuple[float, float] | None) -> Distance:
+    """The distance of a method with bounds on the g-weights, or one that somebody brings, checked."""
+    if isinstance(method, Distance):
+        return _checked(method, bounds)
+    if not isinstance(method, str) or method not in METHODS:
+        raise InputError(f"unknown method {method!r}; known: {', '.join(METHODS)}, and every survey.Distance")
     if bounds is None:
         if method == "logit":
             raise InputError("method 'logit' needs bounds (L, U) of the g-weights with L < 1 < U, such as (0.3, 3)")
@@ -140,3 +150,19 @@ def distance_named(method: str, bounds: tuple[float, float] | None) -> Distance:
     if not np.isfinite(upper):
         raise InputError("method 'logit' needs a finite upper bound; raking has none")
     return Logit(lower, upper)
+
+
+def _checked(distance: Distance, bounds: tuple[float, float] | None) -> Distance:
+    if bounds is not None:
+        raise InputError(f"{distance!r} has bounds of its own, lower and upper: leave out bounds={bounds!r}")
+    if not distance.lower < 1.0 < distance.upper:
+        raise InputError(
+            f"{distance!r} must have g-weights below and above 1, not from {distance.lower:g} to {distance.upper:g}"
+        )
+    for what, values in (("weight", distance.weight(np.zeros(2))), ("slope", distance.slope(np.zeros(2)))):
+        if np.shape(values) != (2,) or not np.allclose(values, 1.0, rtol=1e-12, atol=0.0):
+            raise InputError(
+                f"{distance!r} must leave each weight as it is, at unit slope, where nothing asks for more: "
+                f"{what}(x) at x = (0, 0) must be (1, 1), got {values!r}"
+            )
+    return distance

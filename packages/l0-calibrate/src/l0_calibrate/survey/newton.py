@@ -157,6 +157,7 @@ def g_weights(problem: Dual) -> tuple[FloatArray, FloatArray]:
             break
         direction = _downhill(problem, here, damping)
         here, length = _along(problem, here, direction)
+        is_stuck = length == 0.0 and damping >= 1.0
         if length <= _SHORT:
             damping = min(max(10.0 * damping, _DAMPING), 1.0)
         else:
@@ -167,7 +168,7 @@ def g_weights(problem: Dual) -> tuple[FloatArray, FloatArray]:
             best, since = here, 0
         else:
             at_rounding = best.worst <= ACCEPTED
-        if at_rounding or length == 0.0:
+        if at_rounding or is_stuck:
             break
     return best.ratios, best.miss
 
@@ -175,8 +176,9 @@ def g_weights(problem: Dual) -> tuple[FloatArray, FloatArray]:
 def _downhill(problem: Dual, here: _Point, damping: float) -> FloatArray:
     """A Newton step, damped by what the Hessian is where F is steepest; along the gradient where rounding leads uphill.
 
-    Where g-weights that could do something about the miss are all cut off at the bounds, the Hessian does not see
-    most of it: the steepest one takes its place.
+    Where g-weights that could do something about the miss are all cut off at the bounds, the Hessian does not see most
+    of it: a little of the steepest one is added. Little, so that the step goes as far as it takes along what the
+    Hessian does not see, and leaves alone what the g-weights between the bounds have met; the steepest alone zigzags.
     """
     slope, steepest = problem.distance.slope(here.inner), problem.distance.steepest(here.inner)
     hessian = problem.hessian(slope + damping * steepest)
@@ -184,7 +186,7 @@ def _downhill(problem: Dual, here: _Point, damping: float) -> FloatArray:
     with np.errstate(over="ignore", invalid="ignore"):
         left = float(np.abs(hessian @ step + here.gradient).max())
     if left > 0.5 * float(np.abs(here.gradient).max()):
-        step = -_solve(problem.hessian(steepest), here.gradient)
+        step = -_solve(problem.hessian(slope + max(damping, _DAMPING) * steepest), here.gradient)
     if not np.isfinite(step).all() or float(here.gradient @ step) >= 0.0:
         step = -here.gradient / max(float((problem.design * problem.q).mean()), np.finfo(float).tiny)
     return step

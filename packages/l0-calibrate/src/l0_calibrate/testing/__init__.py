@@ -1,4 +1,4 @@
-"""The contract kit of the calibrator: what every loss, selector and solver must do, as pytest classes.
+"""The contract kit of the calibrator: what every loss, selector, solver and distance must do, as pytest classes.
 
 Used as `l0_core.testing` is, whose rules hold here too: subclass the contract of what you have written, override the
 fixture that makes it, and its tests are yours::
@@ -10,16 +10,17 @@ fixture that makes it, and its tests are yours::
         def solver(self):
             return MySolver()
 
-The same classes run over every loss, selector and solver that l0-calibrate brings. pytest is needed here and nowhere
-else in l0-calibrate: ``pip install 'l0-calibrate[testing]'``.
+The same classes run over every loss, selector, solver and distance that l0-calibrate brings. pytest is needed here and
+nowhere else in l0-calibrate: ``pip install 'l0-calibrate[testing]'``.
 """
 
 import pytest
 
-pytest.register_assert_rewrite(*(f"l0_calibrate.testing.{name}" for name in ("loss", "selector", "solver")))
+pytest.register_assert_rewrite(*(f"l0_calibrate.testing.{name}" for name in ("distance", "loss", "selector", "solver")))
 
-from l0_calibrate.testing.loss import LossContract  # noqa: E402  asserts are rewritten on import
+from l0_calibrate.testing.distance import DistanceContract  # noqa: E402  asserts are rewritten on import
+from l0_calibrate.testing.loss import LossContract  # noqa: E402
 from l0_calibrate.testing.selector import SelectorContract  # noqa: E402
 from l0_calibrate.testing.solver import SolverContract  # noqa: E402
 
-__all__ = ["LossContract", "SelectorContract", "SolverContract"]
+__all__ = ["DistanceContract", "LossContract", "SelectorContract", "SolverContract"]

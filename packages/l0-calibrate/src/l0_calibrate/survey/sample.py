@@ -1,0 +1,104 @@
+"""What the classical estimators are given, checked at the door."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from l0_calibrate.problem.checks import vector
+from l0_calibrate.problem.labels import own_labels, refuse_other_order
+from l0_calibrate.problem.matrices import frozen_csr
+from l0_core import InputError
+
+FloatArray = npt.NDArray[np.float64]
+
+NAMED = 10
+"""Names of constraints that a message lists."""
+
+
+@attrs.frozen(eq=False)
+class Sample:
+    """The arguments, checked, without the records of weight 0 (``used`` flags the others)."""
+
+    design: FloatArray
+    x: Any
+    totals: FloatArray
+    q: FloatArray
+    names: list[Any]
+    used: npt.NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, design_weights: Any, X: Any, totals: Any, q: Any) -> Sample:
+        """Refuse what cannot be meant."""
+        matrix = frozen_csr(X, "X", "(records, constraints)")
+        n, p = matrix.shape
+        labels = next(
+            (own for own in (_records(X), _records(design_weights)) if own is not None and own.size == n), None
+        )
+        for values, name in ((design_weights, "design_weights"), (q, "q")):
+            if labels is not None:
+                refuse_other_order(values, labels, name, "X" if _records(X) is not None else "design_weights")
+        names = list(X.columns) if isinstance(X, pd.DataFrame) else list(range(p))
+        target = _totals(totals, names)
+        design = finite(design_weights, n, "design_weights", "record")
+        factor = np.ones(n) if q is None else finite(q, n, "q", "record")
+        bad = np.flatnonzero(~np.isfinite(matrix.data))
+        if bad.size:
+            row = int(np.searchsorted(matrix.indptr, bad[0], side="right")) - 1
+            column = names[matrix.indices[bad[0]]]
+            raise InputError(f"X has an entry that is not finite: record {row}, column {column!r}")
+        if (design < 0).any():
+            first = int(np.flatnonzero(design < 0)[0])
+            raise InputError(f"design_weights must not be negative: record {first} has one")
+        if (factor <= 0).any():
+            first = int(np.flatnonzero(factor <= 0)[0])
+            raise InputError(f"q must be positive: record {first} has {factor[first]:g}")
+        used = design > 0
+        if not used.any():
+            raise InputError("all design weights are 0: there is nothing to calibrate")
+        return cls(design[used], matrix.astype(np.float64)[used], target, factor[used], names, used)
+
+
+def _records(values: Any) -> npt.NDArray[Any] | None:
+    """The labels of the records of a Series or DataFrame that has any of its own."""
+    own = own_labels(values.index) if isinstance(values, (pd.Series, pd.DataFrame)) else None
+    return None if own is None else own.to_numpy()
+
+
+def finite(values: Any, size: int, name: str, what: str) -> FloatArray:
+    """One finite number for each record or constraint, refused where it has another shape."""
+    if np.shape(values) != (size,):
+        raise InputError(
+            f"{name} must have shape ({size},), one for each {what} of X (records, constraints), got {np.shape(values)}"
+        )
+    array = vector(values, size, name, what)
+    bad = np.flatnonzero(~np.isfinite(array))
+    if bad.size:
+        raise InputError(f"{name} must be finite: {what} {int(bad[0])} has {array[bad[0]]}")
+    return array
+
+
+def _totals(totals: Any, names: list[Any]) -> FloatArray:
+    """Totals in the order of the columns."""
+    if isinstance(totals, pd.Series) and not totals.index.is_unique:
+        raise InputError(f"totals name {totals.index[totals.index.duplicated()][0]!r} twice")
+    if isinstance(totals, (Mapping, pd.Series)):
+        given = set(totals.keys())
+        missing = [name for name in names if name not in given]
+        unknown = [name for name in totals.keys() if name not in set(names)]  # noqa: SIM118 (a Series iterates values)
+        if missing or unknown:
+            raise InputError(
+                "totals and columns of X do not match: "
+                + "; ".join(
+                    f"{what} {', '.join(map(repr, which[:NAMED]))}"
+                    for what, which in (("no total for", missing), ("no column for", unknown))
+                    if which
+                )
+            )
+        totals = [totals[name] for name in names]
+    return finite(totals, len(names), "totals", "constraint")
