@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
@@ -185,5 +186,23 @@ def worst_targets(problem: CalibrationProblem, weights: np.ndarray, count: int =
             number(float(problem.targets[i])),
             number(float(estimates[i])),
             f"{round(100 * errors[i], 1) + 0.0:+.1f} %",
+        )
+    return table
+
+
+def changed_columns(totals: pd.DataFrame, count: int = 20) -> Table:
+    """The rows of `column_totals` that changed by most; those that were 0 and are not come first."""
+    title = f"Columns of the records, the {count} of {len(totals):,} totals that changed by most"
+    table = Table(title="Columns of the records" if len(totals) <= count else title, title_justify="left")
+    for name, justify in (("column", "left"), ("before", "right"), ("after", "right"), ("change", "right")):
+        table.add_column(name, justify=justify)  # type: ignore[arg-type]
+    by = totals["change"].abs().where(totals["before"] != 0, np.where(totals["after"] != 0, np.inf, -1.0))
+    for i in np.argsort(-by.to_numpy(), kind="stable")[:count]:
+        row = totals.iloc[i]
+        table.add_row(
+            str(row["column"]) if pd.isna(row["value"]) else f"{row['column']} = {row['value']}",
+            number(row["before"]),
+            number(row["after"]),
+            "-" if np.isnan(row["change"]) else f"{round(100 * row['change'], 1) + 0.0:+.1f} %",
         )
     return table

@@ -10,7 +10,7 @@ import typer
 
 from l0_calibrate.cli.bundles import bundled
 from l0_calibrate.cli.choices import Wanted
-from l0_calibrate.cli.display import comparison, console, json_text, worst_targets
+from l0_calibrate.cli.display import changed_columns, comparison, console, json_text, worst_targets
 from l0_calibrate.cli.sources import JsonOption, Source
 
 
@@ -19,24 +19,39 @@ def evaluate(
     weights: Annotated[Path, typer.Argument(help="Weights (.parquet or .csv) with record_id and weight.")],
     source: Source,
     wanted: Wanted,
+    columns: Annotated[
+        Path | None,
+        typer.Option(
+            "--columns",
+            metavar="FILE",
+            help="Columns of the records (record_id and others), targeted or not, to be totalled before and after.",
+        ),
+    ] = None,
     json_: JsonOption = False,
 ) -> None:
     """Score a weight file against a problem, whoever made it; weights of 0 count as dropped in the largest ratio.
 
-    With --only-targets or --exclude-targets against some of its targets, such as those that a fit did not see.
+    With --only-targets or --exclude-targets against some of its targets, such as those that a fit did not see; with
+    --columns beside columns that no target is about: what their totals were under the initial weights and are now.
 
     Example: l0-calibrate evaluate run/weights.parquet problem_dir
     """
+    from l0_calibrate.problem.files import read_table
+    from l0_calibrate.result.column_totals import column_totals
     from l0_calibrate.result.diagnostics import diagnose
     from l0_calibrate.result.files import read_weights
 
     loaded = wanted.on(source.load())
     values = read_weights(weights, loaded)
     scores = diagnose(loaded, values)
+    totals = None if columns is None else column_totals(loaded, values, read_table(columns))
     if json_:
-        print(json_text(attrs.asdict(scores)))
+        beside = {} if totals is None else {"columns": totals.to_dict("records")}
+        print(json_text(attrs.asdict(scores) | beside))
         return
     out = console()
     before = diagnose(loaded, loaded.initial_weights)
     out.print(comparison([("initial", before, None, None, ""), (weights.name, scores, None, None, "")]))
     out.print(worst_targets(loaded, values))
+    if totals is not None:
+        out.print(changed_columns(totals))

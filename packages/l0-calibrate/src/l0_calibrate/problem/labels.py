@@ -19,6 +19,27 @@ _EXACT_WHOLE = 2.0**53
 """Whole numbers up to here are exact in float64."""
 
 
+def places_of(records: Labels, ids: Labels, source: str, what: str, remedy: str = "") -> npt.NDArray[np.intp]:
+    """Where each record of a problem stands among other ids, shape (records,); all are there, and no others.
+
+    Raises
+    ------
+    InputError
+        The kinds of ids differ, or some are on one side only; ``source`` has the ids and a ``what`` for each.
+    """
+    if ids.dtype != records.dtype:
+        kinds = ["whole numbers" if labels.dtype.kind == "i" else "text" for labels in (ids, records)]
+        raise InputError(f"{source}: record ids are {kinds[0]}, those of the problem {kinds[1]}; write them alike")
+    places: npt.NDArray[np.intp] = pd.Index(ids).get_indexer(pd.Index(records))
+    absent = records[places < 0]
+    if absent.size:
+        raise InputError(f"{source} has no {what} for {absent.size:,} records of the problem: {naming(absent)}{remedy}")
+    if ids.size > places.size:
+        unknown = ids[pd.Index(records).get_indexer(pd.Index(ids)) < 0]
+        raise InputError(f"{source} has {unknown.size:,} records that the problem does not have: {naming(unknown)}")
+    return places
+
+
 def frozen_labels(values: Any, count: int, what: str) -> Labels:
     """Labels as a read-only array: int64 where they are whole numbers, objects of type str where they are text.
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from l0_core import InputError
 
@@ -63,22 +62,11 @@ def read_weights(path: str | Path, problem: CalibrationProblem) -> npt.NDArray[n
     InputError
         The file cannot be read, a record is missing, there twice or unknown, or a weight is not a finite number.
     """
-    from l0_calibrate.problem.labels import naming
+    from l0_calibrate.problem.labels import places_of
 
     path = Path(path)
     ids, weights = weights_by_id(path)
-    if ids.dtype != problem.record_ids.dtype:
-        kinds = ["whole numbers" if labels.dtype.kind == "i" else "text" for labels in (ids, problem.record_ids)]
-        raise InputError(f"{path}: record ids are {kinds[0]}, those of the problem {kinds[1]}; write them alike")
-    places = pd.Index(ids).get_indexer(pd.Index(problem.record_ids))
-    absent = problem.record_ids[places < 0]
-    if absent.size:
-        raise InputError(
-            f"{path} has no weight for {absent.size:,} records of the problem: {naming(absent)}; "
-            "give records that were dropped a weight of 0"
-        )
-    if ids.size > places.size:
-        unknown = ids[pd.Index(problem.record_ids).get_indexer(pd.Index(ids)) < 0]
-        raise InputError(f"{path} has {unknown.size:,} records that the problem does not have: {naming(unknown)}")
+    remedy = "; give records that were dropped a weight of 0"
+    places = places_of(problem.record_ids, ids, f"{path}", "weight", remedy)
     ordered: npt.NDArray[np.float64] = weights[places]
     return ordered

@@ -226,6 +226,23 @@ class CalibrationResult:
 
         return small_file(self.problem, self.weights)
 
+    def column_totals(self, columns: pd.DataFrame | None = None) -> pd.DataFrame:
+        """Weighted totals of columns that no target need be about, before and after.
+
+        Parameters
+        ----------
+        columns
+            One row a record, in the problem's order or with a column ``record_id``; ``record_info`` where None.
+
+        Returns
+        -------
+        One row for each column of numbers and each value of a column of few texts: column, value, before, after,
+        change, missing. InputError on records that are missing or unknown.
+        """
+        from l0_calibrate.result.column_totals import column_totals
+
+        return column_totals(self.problem, self.weights, columns)
+
     def summary(self) -> dict[str, Any]:
         """What ``result.json`` holds."""
         d = self.diagnostics

@@ -1,0 +1,92 @@
+"""What new weights do to columns that no target is about: their weighted totals before and after."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from l0_core import InputError
+
+if TYPE_CHECKING:
+    from l0_calibrate.problem import CalibrationProblem
+
+FloatArray = npt.NDArray[np.float64]
+
+MOST_VALUES = 60
+"""Values that a text column may have to be counted one by one: a state is a category, a name is not."""
+
+
+def column_totals(
+    problem: CalibrationProblem, weights: FloatArray, columns: pd.DataFrame | None = None
+) -> pd.DataFrame:
+    """Weighted totals of columns of the records under the initial weights and under others.
+
+    Parameters
+    ----------
+    weights
+        Shape (records,), in the problem's order.
+    columns
+        One row a record in the problem's order, or with a column ``record_id`` in any; ``problem.record_info`` where
+        None.
+
+    Returns
+    -------
+    One row for each column of numbers or truth values (``value`` is missing: its sum), and for each value of a column
+    of texts that has at most 60 of them, and half as many as records (the records with it): ``column``, ``value``, ``before``, ``after``, and
+    ``change``, relative to ``before``; ``missing`` counts the records whose field is empty, which count for nothing
+    on either side. Other columns have no row.
+
+    Raises
+    ------
+    InputError
+        Records that are missing, unknown or there twice; a problem without columns where none are given.
+    """
+    frame = problem.record_info if columns is None else _in_order(columns, problem)
+    if frame is None:
+        raise InputError("the problem has no columns of its records; give some")
+    rows: list[tuple[Any, ...]] = []
+    for name in frame.columns:
+        values = frame[name]
+        is_there = values.notna().to_numpy()
+        for value, counted in _summed(values, is_there):
+            before, after = (float(counted @ w[is_there]) for w in (problem.initial_weights, weights))
+            rows.append((name, value, before, after, int((~is_there).sum())))
+    table = pd.DataFrame(rows, columns=["column", "value", "before", "after", "missing"])
+    change = np.full(len(table), np.nan)
+    base = table["before"].to_numpy(dtype=np.float64)
+    np.divide(table["after"].to_numpy(dtype=np.float64) - base, np.abs(base), out=change, where=base != 0)
+    table.insert(4, "change", change)
+    return table
+
+
+def _summed(values: pd.Series, is_there: npt.NDArray[np.bool_]) -> list[tuple[str | None, FloatArray]]:
+    """What a column is counted by: (value or None, what each record that has one counts)."""
+    there = values[is_there]
+    if pd.api.types.is_bool_dtype(values) or pd.api.types.is_numeric_dtype(values):
+        if pd.api.types.is_complex_dtype(values):
+            return []
+        return [(None, there.to_numpy(dtype=np.float64))]
+    if not all(isinstance(value, str) for value in pd.unique(there)):
+        return []
+    codes, names = pd.factorize(there, sort=True)
+    if len(names) > min(MOST_VALUES, len(values) // 2):
+        return []
+    return [(str(name), (codes == code).astype(np.float64)) for code, name in enumerate(names)]
+
+
+def _in_order(columns: pd.DataFrame, problem: CalibrationProblem) -> pd.DataFrame:
+    from l0_calibrate.problem.labels import frozen_labels, places_of
+
+    if "record_id" not in columns.columns:
+        if len(columns) != problem.n_records:
+            raise InputError(
+                f"the columns have {len(columns):,} rows, the problem {problem.n_records:,} records; give them a "
+                "column 'record_id', or one row for each record in the problem's order"
+            )
+        return columns
+    ids = frozen_labels(columns["record_id"], len(columns), "record id")
+    places = places_of(problem.record_ids, ids, "the table of columns", "row")
+    return columns.drop(columns="record_id").iloc[places].reset_index(drop=True)

@@ -1,0 +1,110 @@
+"""Totals of columns that no target is about, before and after."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from l0_calibrate import CalibrationProblem, calibrate
+from l0_calibrate.cli.app import app
+from l0_core import InputError
+
+
+def survey(info: pd.DataFrame | None = None) -> CalibrationProblem:
+    rng = np.random.default_rng(0)
+    matrix = rng.gamma(1.0, 1.0, (3, 40))
+    w = rng.uniform(5, 20, 40)
+    return CalibrationProblem(
+        matrix,
+        matrix @ w * [1.1, 0.9, 1.0],
+        initial_weights=w,
+        record_ids=[f"r{i}" for i in range(40)],
+        record_info=info,
+    )
+
+
+def columns() -> pd.DataFrame:
+    rng = np.random.default_rng(1)
+    return pd.DataFrame(
+        {
+            "income": np.where(np.arange(40) == 3, np.nan, rng.normal(0, 100, 40)),
+            "owner": rng.random(40) < 0.5,
+            "state": [["CA", "NY", None][i % 3] for i in range(40)],
+            "name": [f"person {i}" for i in range(40)],
+            "born": pd.date_range("2000-01-01", periods=40),
+            "none": np.zeros(40, dtype=np.int64),
+        }
+    )
+
+
+def test_totals_are_weighted_sums_and_counts_before_and_after() -> None:
+    frame = columns()
+    result = calibrate(survey(frame), keep=12)
+    before, after = result.problem.initial_weights, result.weights
+    table = result.column_totals().set_index(["column", "value"])
+    is_there = frame["income"].notna().to_numpy()
+    expected = {
+        ("income", None): (frame["income"].to_numpy()[is_there], is_there),
+        ("owner", None): (frame["owner"].to_numpy(dtype=float), np.ones(40, bool)),
+        ("state", "CA"): ((frame["state"] == "CA").to_numpy(dtype=float), np.ones(40, bool)),
+        ("state", "NY"): ((frame["state"] == "NY").to_numpy(dtype=float), np.ones(40, bool)),
+        ("none", None): (np.zeros(40), np.ones(40, bool)),
+    }
+    assert len(table) == len(expected)  # no rows for names and dates
+    for (column, value), (counted, rows) in expected.items():
+        [row] = [r for (c, v), r in table.iterrows() if c == column and (v == value or (value is None and pd.isna(v)))]
+        old, new = counted @ before[rows], counted @ after[rows]
+        assert (row["before"], row["after"]) == pytest.approx((old, new), rel=1e-12)
+        assert row["change"] == pytest.approx((new - old) / abs(old) if old else np.nan, rel=1e-12, nan_ok=True)
+        assert row["missing"] == {"income": 1, "state": 13}.get(column, 0)
+
+
+def test_a_table_by_record_ids_may_be_in_any_order() -> None:
+    result = calibrate(survey(), keep=12)
+    frame = columns()[["income", "state"]]
+    straight = result.column_totals(frame)
+    shuffled = frame.assign(record_id=[f"r{i}" for i in range(40)]).sample(frac=1, random_state=0)
+    pd.testing.assert_frame_equal(result.column_totals(shuffled), straight)
+
+
+def test_tables_that_do_not_fit_are_refused() -> None:
+    result = calibrate(survey(), keep=12)
+    with pytest.raises(InputError, match="the problem has no columns of its records; give some"):
+        result.column_totals()
+    with pytest.raises(InputError, match="the columns have 39 rows, the problem 40 records"):
+        result.column_totals(columns().iloc[1:])
+    named = columns().assign(record_id=[f"r{i}" for i in range(40)])
+    with pytest.raises(InputError, match="the table of columns has no row for 1 records of the problem: r0"):
+        result.column_totals(named.iloc[1:])
+    more = pd.concat([named, named.iloc[:1].assign(record_id="r40")])
+    with pytest.raises(InputError, match="the table of columns has 1 records that the problem does not have: r40"):
+        result.column_totals(more)
+
+
+def test_evaluate_shows_what_became_of_columns(tmp_path: Path) -> None:
+    problem, frame = survey(), columns().assign(record_id=[f"r{i}" for i in range(40)])
+    result = calibrate(problem, keep=12)
+    problem.save(tmp_path / "p")
+    result.save(tmp_path / "run")
+    frame.to_parquet(tmp_path / "columns.parquet", index=False)
+    call = [
+        "evaluate",
+        str(tmp_path / "run/weights.parquet"),
+        str(tmp_path / "p"),
+        "--columns",
+        f"{tmp_path}/columns.parquet",
+    ]
+    shown = CliRunner().invoke(app, call)
+    assert shown.exit_code == 0, shown.output
+    table = result.column_totals(frame).set_index(["column", "value"])
+    change = table.loc[("state", "CA"), "change"]
+    assert f"{100 * change:+.1f} %" in next(line for line in shown.output.splitlines() if "state = CA" in line)
+    said = json.loads(CliRunner().invoke(app, [*call, "--json"]).output)
+    assert said["kept"] == 12
+    assert [row["after"] for row in said["columns"]] == pytest.approx(table["after"].tolist())
+    assert [row["value"] for row in said["columns"] if row["column"] == "income"] == [None]
