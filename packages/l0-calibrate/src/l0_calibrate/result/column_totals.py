@@ -35,9 +35,9 @@ def column_totals(
     Returns
     -------
     One row for each column of numbers or truth values (``value`` is missing: its sum), and for each value of a column
-    of texts that has at most 60 of them, and half as many as records (the records with it): ``column``, ``value``, ``before``, ``after``, and
-    ``change``, relative to ``before``; ``missing`` counts the records whose field is empty, which count for nothing
-    on either side. Other columns have no row.
+    of texts that has at most 60 of them, and at most half as many as there are records (the records with it).
+    ``column``, ``value``, ``before``, ``after``, ``change``, relative to ``before``, and ``missing``, the records whose
+    field is empty: they count for nothing on either side. Other columns have no row.
 
     Raises
     ------
