@@ -347,6 +347,8 @@ def test_the_report_is_one_offline_page(problem, tmp_path):
     with pytest.raises(InputError, match=r"not the folder of a run \(there is no result.json in it\); give what fit"):
         report_of_folder(tmp_path, tmp_path / "no.html")
     assert not (tmp_path / "no.html").exists()
+    with pytest.raises(InputError, match=r"mistyped is not the folder of a run"):
+        report_of_folder(tmp_path / "mistyped", tmp_path / "mistyped" / "report.html")
 
 
 @pytest.mark.parametrize(

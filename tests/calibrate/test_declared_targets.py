@@ -239,6 +239,8 @@ def test_a_table_declares_the_same_targets() -> None:
             "make a column of one of them (of a date its year, or text)",
         ),
         ({"count_of": "*", "where": "agee > 1"}, "target 't': there is no column 'agee'"),
+        ({"count_of": "*", "where": "state == QQ"}, "no column 'QQ'; there are: "),
+        ({"count_of": "*", "where": "state == QQ"}, "; if a text is meant, write it in quotes: 'QQ'\n"),
     ],
 )
 def test_microdata_that_do_not_fit_are_refused(target: dict[str, object], message: str) -> None:

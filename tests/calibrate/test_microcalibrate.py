@@ -203,6 +203,27 @@ def test_a_non_linear_function():
     assert calibration.estimate().index.tolist() == ["level", "ratio"]
 
 
+@pytest.mark.parametrize("l0", [False, True])
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (lambda table, w: table.numpy() @ w.detach().numpy(), "must give a tensor, .* got ndarray"),
+        (lambda table, w: (table @ w).tolist(), "must give a tensor, .* got list"),
+        (lambda table, w: (table @ w).detach(), "that no gradient leads from to the weights"),
+    ],
+)
+def test_a_function_that_cannot_be_learnt_from_is_refused_with_what_it_lacks(wrong, message, l0):
+    weights, targets, frame = example()
+    table = torch.tensor(frame.to_numpy().T, dtype=torch.float32)
+    options = {"epochs": 2, "regularize_with_l0": l0}
+    calibration = Calibration(weights, targets, NAMES, estimate_function=lambda w: wrong(table, w), **options)
+    with pytest.raises(InputError, match=message):
+        calibration.calibrate()
+    if "tensor" in message:
+        with pytest.raises(InputError, match=message):
+            calibration.estimate()
+
+
 def test_excluded_targets_take_no_part_and_are_still_reported():
     weights, targets, frame = example()
     options = {"epochs": 40, "learning_rate": 0.02}
@@ -511,6 +532,7 @@ BAD = [
     ({"keep": 5, "estimate_function": lambda w: w}, "need the estimates as a matrix"),
     ({"estimate_function": lambda w: w, "batch_size": 4}, "batch_size needs an estimate_matrix"),
     ({"options": {"max_weight_ratio": 5.0}}, "options are those of keep"),
+    ({"excluded_targets": "b"}, r"a list of names, such as \['b'\]; got the text 'b'"),
 ]
 
 

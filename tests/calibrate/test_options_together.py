@@ -178,6 +178,21 @@ def test_numbers_of_numpy_are_the_same_options() -> None:
         Options(tol=1)  # per cent, as likely as not
 
 
+@pytest.mark.parametrize("name", ["loss", "selector", "solver", "backend"])
+def test_what_a_plugin_builds_is_no_name(name: str) -> None:
+    with pytest.raises(InputError, match=rf"^{name} must be the name of an installed {name}.*; got <object"):
+        Options(**{name: object()})
+
+
+def test_switches_are_true_or_false() -> None:
+    for name in ("conserve_mass", "dense_bound"):
+        with pytest.raises(InputError, match=f"{name} must be True or False, got 'yes'"):
+            Options(keep=3, **{name: "yes"})
+    with pytest.raises(InputError, match="conserve_mass must be True or False, got None"):
+        Options(conserve_mass=None)  # type: ignore[arg-type]
+    assert Options(dense_bound=None).dense_bound is None
+
+
 def test_a_selection_that_breaks_its_contract_is_refused() -> None:
     asked = problem()
     flags = np.arange(N) == 5

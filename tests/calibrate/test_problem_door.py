@@ -218,6 +218,10 @@ REFUSED = {
         lambda: problem(record_ids=np.array([True, 2, 3], dtype=object)),
         "record ids must be whole numbers or text",
     ),
+    "lists among the ids": (
+        lambda: problem(record_ids=pd.Series([np.array([1, 2])] * 3)),  # as a nested column of parquet is read
+        "record ids must be whole numbers or text",
+    ),
     "fractional id": (lambda: problem(record_ids=[1.0, 1.5, 2.0]), "1.5 at position 1 is not a whole number"),
     "wrong number of ids": (lambda: problem(record_ids=["a"]), "one record id for each of the 3"),
     "negative tolerance": (lambda: problem(tolerances=-0.1), "must not be negative"),

@@ -261,6 +261,7 @@ _DAMAGE: list[tuple[str, Callable[[Path], object], str]] = [
     ("matrix.npz", _outside, "damaged"),
     ("matrix.npz", _backwards, "damaged"),
     ("matrix.npz", Path.unlink, "no matrix.npz"),
+    (".", lambda path: [file.unlink() for file in path.iterdir()], "no matrix.npz; it is empty"),
     ("matrix.npz", lambda path: sp.save_npz(path, sp.csr_array(np.ones((30, 4)))), "may be (records, targets)"),
     ("matrix.npz", lambda path: sp.save_npz(path, sp.csr_array(np.ones((4, 29)))), "has shape (4, 29)"),
     ("targets.csv", Path.unlink, "no targets.csv or targets.parquet"),

@@ -333,8 +333,8 @@ def test_group_weights():
         ({"M": sp.csr_matrix(np.ones((6, 29)))}, "30 columns"),
         ({"M": np.ones(30)}, "two dimensions"),
         ({"M": np.full((6, 30), np.inf)}, "must be finite"),
-        ({"lambda_l0": -1.0}, "not negative"),
-        ({"lambda_l2": float("nan")}, "finite"),
+        ({"lambda_l0": -1.0}, "lambda_l0 must be finite and not negative"),
+        ({"lambda_l2": float("nan")}, "lambda_l2 must be finite"),
         ({"lr": 0.0}, "lr must be positive"),
         ({"epochs": -1}, "epochs must be"),
         ({"epochs": 1.5}, "epochs must be"),
@@ -361,7 +361,7 @@ def test_bad_input_is_refused_before_anything_changes(change, message):
         ({"init_weights": 0.0}, "init_weights are all 0"),
         ({"init_weights": np.zeros(3)}, "init_weights are all 0"),
         ({"beta": 0.0}, "temperature"),
-        ({"log_alpha_jitter_sd": -0.1}, "not negative"),
+        ({"log_alpha_jitter_sd": -0.1}, "log_alpha_jitter_sd must be finite and not negative"),
     ],
 )
 def test_a_model_that_cannot_be_is_refused(arguments, message):

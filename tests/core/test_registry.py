@@ -301,7 +301,7 @@ def test_a_constructor_that_fails_by_itself_is_no_error_of_the_input(monkeypatch
     [
         ({"name": "Upper Case"}, "name"),
         ({"target": "no.colon"}, "target"),
-        ({"summary": 3}, "summary"),
+        ({"summary": 3}, "summary must be a text, got 3"),
         ({"requires": "torch"}, "several names"),
         ({"probe": "no.colon"}, "probe"),
         ({"requires": ("torch>=2",)}, "distribution's name"),
@@ -309,7 +309,7 @@ def test_a_constructor_that_fails_by_itself_is_no_error_of_the_input(monkeypatch
 )
 def test_records_are_checked_where_they_are_written(settings, text):
     fields = {"name": "mine", "target": HARD_CONCRETE, "summary": "a summary", **settings}
-    with pytest.raises((ValueError, TypeError), match=text):
+    with pytest.raises(ValueError, match=text):
         PluginRecord(**fields)
 
 

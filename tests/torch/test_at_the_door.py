@@ -26,6 +26,7 @@ from l0_torch import (
     SampleGate,
     SparseL0Linear,
     TemperatureScheduler,
+    compute_l0l2_penalty,
     gate_module,
     seed_gates,
 )
@@ -221,6 +222,13 @@ def test_a_tracker_takes_tensors_that_have_a_gradient():
         (lambda: SampleGate(2, 1).fit(np.ones((1, 2)), [1.0], lr="fast"), "lr must be positive and finite, got 'fast'"),
         (lambda: FeatureGate(2, 1).fit(np.ones((0, 2)), np.ones(0)), "at least one"),
         (lambda: SparseL0Linear(2).fit(np.ones((0, 2)), np.ones(0), epochs=2), "at least one row"),
+        (lambda: SparseL0Linear(2).fit(np.eye(2), np.ones(2), lambda_reg=-1), "lambda_reg must be finite and not neg"),
+        (lambda: SparseL0Linear(2).fit(np.eye(2), np.ones(2), lambda_l0="a"), "lambda_l0 must be a number, got 'a'"),
+        (
+            lambda: SparseL0Linear(2).fit(np.eye(2), np.ones(2), lambda_reg=0.5, lambda_l0=1e-9),
+            "give the price once: lambda_reg, or lambda_l0; got 0.5 and 1e-09",
+        ),
+        (lambda: compute_l0l2_penalty(SparseL0Linear(2), l2_lambda=-1), "l2_lambda must be finite and not negative"),
         (lambda: L0Gate(3).apply_gates(np.ones(3)), "x must be a tensor, got ndarray"),
         (lambda: L0Embedding(4, 3, padding_idx=4), "padding_idx must be one of the 4 rows"),
         (lambda: L0DepthwiseConv2d(3, 0), "kernel_size must be one whole number of at least 1"),

@@ -10,7 +10,7 @@ from l0_calibrate.checkpoint import Checkpoint
 from l0_calibrate.constraints import check_mass_on
 from l0_calibrate.dense_bound import dense_bound, is_convex, refuse_without_convexity
 from l0_calibrate.losses.reweighting import solve_priced
-from l0_calibrate.postconditions import check_selection
+from l0_calibrate.postconditions import check_selected, check_selection
 from l0_calibrate.result.result import CalibrationResult
 from l0_calibrate.run import Run, result_of
 from l0_calibrate.selectors.base import Budget, Selected
@@ -119,7 +119,8 @@ def fit_budget(
                 f"selector {options.selector!r} chooses records one by one; with groups use one that keeps them "
                 "whole, such as prune or exchange"
             )
-        selected = run.clock.timed("select", lambda: selector.select(budget, run.machine, run.watch))
+        chosen = run.clock.timed("select", lambda: selector.select(budget, run.machine, run.watch))
+        selected = check_selected(chosen, options.selector)
         if checkpoint is not None:
             try:
                 checkpoint.store(run.problem, options, selected)

@@ -24,6 +24,23 @@ Made = TypeVar("Made")
 _optional_number = partial(number, closed=False, optional=True)
 """A validator: None, or a finite number above one (from it on, if closed)."""
 
+
+def _name(instance: object, attribute: attrs.Attribute[Any], value: Any) -> None:
+    """A validator: the name of a plugin. What it builds is none: a run is written down, and repeated, by names."""
+    if not isinstance(value, str):
+        settings = f", its settings as {attribute.name}_settings" if attribute.name in ("loss", "selector") else ""
+        raise InputError(
+            f"{attribute.name} must be the name of an installed {attribute.name}{settings}; got {value!r} "
+            "(an entry point of group 'l0' gives one of your own a name)"
+        )
+
+
+def _flag(instance: object, attribute: attrs.Attribute[Any], value: Any) -> None:
+    """A validator: true or false, or None where that is the default."""
+    if not isinstance(value, bool) and not (value is None and attribute.default is None):
+        raise InputError(f"{attribute.name} must be True or False, got {value!r}")
+
+
 DEFAULT_SELECTOR = "prune"
 """The selector of a budget that names none; a dense fit refuses any other, having nothing to select."""
 
@@ -180,7 +197,7 @@ class Options:
     max_weight: float | None = attrs.field(
         default=None, converter=_plain, validator=_optional_number(0.0, "a positive number")
     )
-    conserve_mass: bool = attrs.field(default=False, validator=attrs.validators.instance_of(bool))
+    conserve_mass: bool = attrs.field(default=False, validator=_flag)
     spread: float | None = attrs.field(
         default=None, converter=_plain, validator=_optional_number(0.0, "a non-negative number", closed=True)
     )
@@ -191,15 +208,13 @@ class Options:
     never_keep: Any = attrs.field(default=None, converter=_flags)
     groups: Any = attrs.field(default=None, converter=_ids)
     areas: Any = attrs.field(default=None, converter=_areas)
-    dense_bound: bool | None = attrs.field(
-        default=None, validator=attrs.validators.optional(attrs.validators.instance_of(bool))
-    )
-    loss: str = attrs.field(default="absolute", validator=attrs.validators.instance_of(str))
+    dense_bound: bool | None = attrs.field(default=None, validator=_flag)
+    loss: str = attrs.field(default="absolute", validator=_name)
     loss_settings: dict[str, Any] = attrs.field(factory=dict, converter=_settings)
-    selector: str = attrs.field(default=DEFAULT_SELECTOR, validator=attrs.validators.instance_of(str))
+    selector: str = attrs.field(default=DEFAULT_SELECTOR, validator=_name)
     selector_settings: dict[str, Any] = attrs.field(factory=dict, converter=_settings)
-    solver: str = attrs.field(default="auto", validator=attrs.validators.instance_of(str))
-    backend: str = attrs.field(default="numpy", validator=attrs.validators.instance_of(str))
+    solver: str = attrs.field(default="auto", validator=_name)
+    backend: str = attrs.field(default="numpy", validator=_name)
     unreachable: Literal["report", "error"] = attrs.field(default="report")
     tol: float = attrs.field(
         default=0.01, converter=_plain, validator=_optional_number(0.0, "a non-negative number", closed=True)

@@ -15,7 +15,7 @@ from l0_calibrate.constraints import Bounds, bounds_of
 from l0_calibrate.ess_bound import check_ess
 from l0_calibrate.losses.base import Loss, RowPrice
 from l0_calibrate.options import Options
-from l0_calibrate.postconditions import check_weights
+from l0_calibrate.postconditions import check_claims, check_price, check_weights
 from l0_calibrate.problem import CalibrationProblem
 from l0_calibrate.problem.labels import naming
 from l0_calibrate.result.result import CalibrationResult
@@ -129,7 +129,8 @@ def prepare(problem: CalibrationProblem, options: Options, watch: Watch) -> Run:
         history.append(event)
         watch(event)
 
-    return Run(problem, options, bounds, loss, loss.price(problem), machine, clock, record, groups, areas, history)
+    price = check_price(loss.price(problem), problem, options.loss)
+    return Run(problem, options, bounds, loss, price, machine, clock, record, groups, areas, history)
 
 
 def result_of(
@@ -144,6 +145,7 @@ def result_of(
     m = run.problem.n_targets
     residuals = run.problem.relative_errors(weights)
     objective = solution.objective + _stored_away(run, residuals, solution.residuals)
+    check_claims(solution, objective, m, run.choices[0].name)
     gap = relative_gap(objective, solution.bound)
     status = solution.status
     # The solver stopped at the tolerance by its stored entries: what they hide must not turn that over.

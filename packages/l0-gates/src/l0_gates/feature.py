@@ -84,7 +84,7 @@ class FeatureStrategy(LearningStrategy):
         self.max_features = max_features
         self.method = method
         self.loss = loss
-        self.l2 = price(l2)
+        self.l2 = price(l2, "l2")
         self.backend = backend
         self.settings = settings
 

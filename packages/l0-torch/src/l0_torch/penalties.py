@@ -90,7 +90,8 @@ def compute_l2_penalty(model: nn.Module) -> Tensor:
 
 def compute_l0l2_penalty(model: nn.Module, l0_lambda: float = 1e-3, l2_lambda: float = 1e-4) -> Tensor:
     """``l0_lambda`` times the expected open gates plus ``l2_lambda`` times the squares, a scalar."""
-    return price(l0_lambda) * compute_l0_penalty(model) + price(l2_lambda) * compute_l2_penalty(model)
+    gates, squares = price(l0_lambda, "l0_lambda"), price(l2_lambda, "l2_lambda")
+    return gates * compute_l0_penalty(model) + squares * compute_l2_penalty(model)
 
 
 def parameter_groups(model: nn.Module, weight_decay: float, **gate_options: Any) -> list[dict[str, Any]]:
@@ -109,7 +110,7 @@ def parameter_groups(model: nn.Module, weight_decay: float, **gate_options: Any)
     others = [parameter for parameter, decays in kinds if not decays and parameter not in logits]
     gates = [parameter for parameter, _ in kinds if parameter in logits]
     groups = [
-        {"params": weights, "weight_decay": price(weight_decay)},
+        {"params": weights, "weight_decay": price(weight_decay, "weight_decay")},
         {"params": others, "weight_decay": 0.0},
         {"params": gates, "weight_decay": 0.0, **gate_options},
     ]

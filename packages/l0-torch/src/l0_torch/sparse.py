@@ -24,6 +24,9 @@ _log = logging.getLogger(__name__)
 _JITTER = 0.01
 """Standard deviation of the logits at first: equal features must not stay equal for ever."""
 
+_PRICE = 0.01
+"""Price of an open gate where none is given."""
+
 
 class SparseL0Linear(StochasticGates):
     """Linear regression whose coefficients have Hard Concrete gates; X may be sparse and stays so.
@@ -116,7 +119,7 @@ class SparseL0Linear(StochasticGates):
         self,
         X: Any,
         y: Any,
-        lambda_reg: float = 0.01,
+        lambda_reg: float = _PRICE,
         lr: float = 0.01,
         epochs: int = 1000,
         verbose: bool = False,
@@ -141,9 +144,12 @@ class SparseL0Linear(StochasticGates):
         Raises
         ------
         InputError
-            Shapes that do not fit, values that are not finite, gates in half precision.
+            Shapes that do not fit, values that are not finite, a price below 0 or under both names, gates in half
+            precision.
         """
-        cost = price(lambda_reg if lambda_l0 is None else lambda_l0)
+        if lambda_l0 is not None and lambda_reg != _PRICE:
+            raise InputError(f"give the price once: lambda_reg, or lambda_l0; got {lambda_reg!r} and {lambda_l0!r}")
+        cost = price(lambda_reg, "lambda_reg") if lambda_l0 is None else price(lambda_l0, "lambda_l0")
         settings = LearningSettings(epochs, lr)
         check_size("verbose_freq", verbose_freq)
         dtype = precision(self.weight)

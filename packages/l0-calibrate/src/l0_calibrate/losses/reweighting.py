@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import attrs
 import numpy as np
@@ -30,7 +31,7 @@ def solve_priced(
     """
     began = time.perf_counter()
     first = current = task.price
-    solution = solver.solve(task, stop, start, machine, watch)
+    solution = _of_form(solver.solve(task, stop, start, machine, watch), task, solver)
     for _ in range(MOST_ROUNDS):
         following = loss.reprice(first, solution.residuals)
         left = stop.seconds - (time.perf_counter() - began)
@@ -38,7 +39,21 @@ def solve_priced(
             break
         current = following
         stop_here = attrs.evolve(stop, seconds=left)
-        solution = solver.solve(attrs.evolve(task, price=current), stop_here, solution.start(), machine, watch)
+        again = solver.solve(attrs.evolve(task, price=current), stop_here, solution.start(), machine, watch)
+        solution = _of_form(again, task, solver)
+    return solution
+
+
+def _of_form(solution: Any, task: Task, solver: Solver) -> Solution:
+    """The solution, or RuntimeError where a solver gave something else: what follows would not name it."""
+    who = f"solver {type(solver).__name__} gave"
+    told = "it breaks the contract of solvers; report it to the package that brings it"
+    if not isinstance(solution, Solution):
+        raise RuntimeError(f"{who} a {type(solution).__name__} instead of a Solution: {told}")
+    for name, count in (("u", task.count), ("y", task.system.targets), ("residuals", task.system.targets)):
+        shape = np.shape(getattr(solution, name))
+        if shape != (count,):
+            raise RuntimeError(f"{who} {name} of shape {shape} instead of {(count,)}: {told}")
     return solution
 
 

@@ -14,6 +14,7 @@ from l0_calibrate.microcalibrate.evaluation import vector
 from l0_calibrate.microcalibrate.matrices import record_columns
 from l0_calibrate.microcalibrate.settings import TrainingOptions
 from l0_calibrate.microcalibrate.targets import NamedTargets, factors
+from l0_calibrate.microcalibrate.training import tensor_of
 from l0_core import InputError
 
 FloatArray = npt.NDArray[np.float64]
@@ -150,7 +151,7 @@ class CalibrationInputs:
         import torch
 
         with torch.no_grad():
-            given = self._function(torch.tensor(weights, dtype=torch.float32, device=self.training.device))
+            given = tensor_of(self._function(torch.tensor(weights, dtype=torch.float32, device=self.training.device)))
         found = given.double().cpu().numpy()
         if found.size == self.named.values.size:
             return np.asarray(found, dtype=np.float64)

@@ -50,6 +50,8 @@ class NamedTargets:
 
     def without(self, names: Sequence[str]) -> NamedTargets:
         """The same, with exactly these left out; a name that no target has is told in a warning."""
+        if isinstance(names, str):
+            raise InputError(f"targets to exclude are a list of names, such as [{names!r}]; got the text {names!r}")
         wanted = [str(name) for name in names]
         unknown = sorted(set(wanted) - set(self.names.astype(str)))
         if unknown:

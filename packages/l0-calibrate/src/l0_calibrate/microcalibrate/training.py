@@ -175,6 +175,11 @@ def train_on_function(
             shown = shown * law.sample(parameters[1], draws)
         left = memory.shown(start.size, options.dropout_rate, "float32")
         objective = error(function(shown if left is None else shown * torch.from_numpy(left).to(device)))
+        if not objective.requires_grad:
+            raise InputError(
+                "estimate_function gives estimates that no gradient leads from to the weights; compute them from the "
+                "tensor it is given, by torch and without detach(), numpy() or item()"
+            )
         if gates is not None:
             objective = objective + gates.l0_lambda * law.open_probability(parameters[1]).sum()
         objective.backward()
@@ -184,9 +189,20 @@ def train_on_function(
         return np.asarray(now().double().cpu().numpy(), dtype=np.float64), history
 
 
+def tensor_of(estimates: Any) -> Any:
+    """What an estimate function gave, or InputError where it is no tensor: no gradient could lead through it."""
+    import torch
+
+    if not isinstance(estimates, torch.Tensor):
+        raise InputError(
+            f"estimate_function must give a tensor, computed from the weights by torch; got {type(estimates).__name__}"
+        )
+    return estimates
+
+
 def included_part(estimates: Any, included: npt.NDArray[np.bool_]) -> Any:
     """The estimates of the included targets, from a function that gives those of all, or of them alone."""
-    count = int(included.sum())
+    estimates, count = tensor_of(estimates), int(included.sum())
     if estimates.ndim != 1 or len(estimates) not in (included.size, count):
         raise InputError(
             f"estimate_function must give one estimate for each of {included.size} targets"

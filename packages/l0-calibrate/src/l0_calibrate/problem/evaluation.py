@@ -124,9 +124,13 @@ class Evaluator:
     def _column(self, column: Column, condition: Condition) -> _Values:
         if column.name not in self._columns:
             if column.name not in self._frame.columns:
-                condition.fail(
-                    f"there is no column {column.name!r}; {near(column.name, self._frame.columns)}", column.position
+                others = near(column.name, self._frame.columns)
+                quoted = (
+                    ""
+                    if others.startswith("did you mean")
+                    else f"; if a text is meant, write it in quotes: '{column.name}'"
                 )
+                condition.fail(f"there is no column {column.name!r}; {others}{quoted}", column.position)
             series = self._frame[column.name]
             missing = np.flatnonzero(series.isna().to_numpy())
             if missing.size:

@@ -145,9 +145,8 @@ def _one_of(folder: Path, names: tuple[str, ...]) -> Path:
         return there[0]
     if there:
         raise InputError(f"{folder} has {' and '.join(path.name for path in there)}: keep one, they may differ")
-    raise InputError(
-        f"{folder} has no {' or '.join(names)}; it holds: {naming(sorted(p.name for p in folder.iterdir()))}"
-    )
+    have = naming(sorted(p.name for p in folder.iterdir()))
+    raise InputError(f"{folder} has no {' or '.join(names)}; " + (f"it holds: {have}" if have else "it is empty"))
 
 
 def _numbers(frame: pd.DataFrame, column: str, path: Path) -> Any:

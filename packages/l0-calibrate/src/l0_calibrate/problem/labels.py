@@ -61,7 +61,7 @@ def frozen_labels(values: Any, count: int, what: str) -> Labels:
     array = values.to_numpy() if isinstance(values, (pd.Series, pd.Index)) else np.asarray(values)
     if array.ndim != 1 or array.size != count:
         raise InputError(f"there must be one {what} for each of the {count}, got shape {array.shape}")
-    missing = np.flatnonzero(pd.isna(array) | (array.astype(object) == ""))
+    missing = np.flatnonzero(pd.isna(array) | _blank(array))
     if missing.size:
         raise InputError(f"{what} at position {int(missing[0])} is missing; every one needs its own")
     array = _whole_or_text(array, what)
@@ -74,6 +74,13 @@ def frozen_labels(values: Any, count: int, what: str) -> Labels:
         )
     array.setflags(write=False)
     return array
+
+
+def _blank(array: Labels) -> npt.NDArray[np.bool_]:
+    """Which are empty text, shape (count,); a cell may be anything, a list of a nested column too."""
+    if array.dtype.kind == "O":
+        return np.fromiter((isinstance(value, str) and not value for value in array), bool, array.size)
+    return np.asarray(array == "") if array.dtype.kind == "U" else np.zeros(array.size, bool)
 
 
 def _whole_or_text(array: Labels, what: str) -> Labels:

@@ -45,8 +45,9 @@ def report_of_folder(folder: Path, path: Path) -> Path:
     InputError
         The folder is not one of a run, or the file cannot be written.
     """
+    run = RunTables.of_folder(folder)  # first: where it is misspelt, so is the file within it
     check_file(path)
-    return _write(path, _page(RunTables.of_folder(folder)))
+    return _write(path, _page(run))
 
 
 def _page(run: RunTables) -> str:

@@ -23,6 +23,9 @@ IntArray = npt.NDArray[np.int64]
 MET = 1e-7
 """Mean price below which all targets are met to the digits that their entries may be stored with."""
 
+STATUS = frozenset({"optimal", "converged", "stalled", "budget_spent", "infeasible"})
+"""How a fit may end (`Solution.status`)."""
+
 
 @attrs.frozen(eq=False)
 class Task:

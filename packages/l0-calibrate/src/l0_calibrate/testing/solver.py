@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pytest
 
 from l0_calibrate.areas import Areas
-from l0_calibrate.solvers.base import MET, Machine, Solution, Solver, Start, Stop, Task
+from l0_calibrate.solvers.base import MET, STATUS, Machine, Solution, Solver, Start, Stop, Task
 from l0_calibrate.testing.optimum import Optimum, cost_of, matrix_of, optimum, reference_of
 from l0_calibrate.testing.tasks import (
     DEGENERATE,
@@ -43,8 +43,6 @@ STOPS = {
     "without a certificate": Stop(iterations=50, certify=False),
 }
 """Where a fit may be told to stop before it has arrived."""
-
-STATUS = {"optimal", "converged", "stalled", "budget_spent", "infeasible"}
 
 ARRIVED = {"optimal", "converged"}
 

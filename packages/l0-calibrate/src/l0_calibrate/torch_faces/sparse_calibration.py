@@ -95,8 +95,8 @@ class SparseCalibrationWeights(StochasticGates):
         start = 0 if seed is None else check_seed(seed)
         super().__init__(HardConcrete(beta, gamma, zeta), seed=start)
         self.n_features = count
-        self.log_weight_jitter_sd = price(log_weight_jitter_sd)
-        self.log_alpha_jitter_sd = price(log_alpha_jitter_sd)
+        self.log_weight_jitter_sd = price(log_weight_jitter_sd, "log_weight_jitter_sd")
+        self.log_alpha_jitter_sd = price(log_alpha_jitter_sd, "log_alpha_jitter_sd")
         self.use_gates = bool(use_gates)
         self.seed = seed
         keep = _one_each("init_keep_prob", init_keep_prob, count)
@@ -232,7 +232,8 @@ class SparseCalibrationWeights(StochasticGates):
             An unknown ``loss_type``, shapes that do not fit, numbers that are not finite, a price below 0.
         """
         steps = check_whole(epochs, 0, "epochs")
-        prices = TrainingPrices(price(lambda_l0), price(lambda_l2), LearningSettings(lr=lr).lr)
+        of_gates, of_squares = price(lambda_l0, "lambda_l0"), price(lambda_l2, "lambda_l2")
+        prices = TrainingPrices(of_gates, of_squares, LearningSettings(lr=lr).lr)
         table = self._table(M)
         targets = vector(y, table.shape[0], "y")
         weights = group_weights(targets.size, target_groups, normalize_groups, group_multipliers)

@@ -43,14 +43,14 @@ class Penalty(ABC):
         return SumPenalty((self, other))
 
 
-def price(value: Any) -> float:
-    """A price as a float, or InputError unless it is finite and not negative."""
+def price(value: Any, what: str = "the weight of a penalty") -> float:
+    """A price as a float, or InputError, which calls it ``what``, unless it is finite and not negative."""
     try:
         number = float(value)
     except (TypeError, ValueError) as error:
-        raise InputError(f"the weight of a penalty must be a number, got {value!r}") from error
+        raise InputError(f"{what} must be a number, got {value!r}") from error
     if not (math.isfinite(number) and number >= 0):
-        raise InputError(f"the weight of a penalty must be finite and not negative, got {number}")
+        raise InputError(f"{what} must be finite and not negative, got {number}")
     return number
 
 

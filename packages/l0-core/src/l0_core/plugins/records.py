@@ -21,6 +21,11 @@ def _matches(pattern: re.Pattern[str], shape: str):  # type: ignore[no-untyped-d
     return check
 
 
+def _text(instance: object, attribute: attrs.Attribute[str], value: str) -> None:
+    if not isinstance(value, str):
+        raise ValueError(f"{attribute.name} must be a text, got {value!r}")
+
+
 def _names(values: Iterable[str]) -> tuple[str, ...]:
     if isinstance(values, str):
         raise ValueError(f"requires must be several names, such as ({values!r},), got the text {values!r}")
@@ -51,7 +56,7 @@ class PluginRecord:
 
     name: str = attrs.field(validator=_matches(_NAME, "'lower-case-name'"))
     target: str = attrs.field(validator=_matches(_TARGET, "'package.module:attribute'"))
-    summary: str = attrs.field(validator=attrs.validators.instance_of(str))
+    summary: str = attrs.field(validator=_text)
     requires: tuple[str, ...] = attrs.field(
         default=(),
         converter=_names,
