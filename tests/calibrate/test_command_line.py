@@ -15,6 +15,7 @@ from l0_calibrate import CalibrationProblem, calibrate
 from l0_calibrate.cli import display, main
 from l0_calibrate.cli.display import progress
 from l0_calibrate.result.diagnostics import share_text
+from l0_calibrate.selectors.random import RandomSelector
 from l0_calibrate.watch import Progress
 from l0_core import InputError
 
@@ -285,3 +286,13 @@ def test_a_run_never_takes_the_place_of_what_it_reads(folder, monkeypatch, capsy
     assert command(monkeypatch, *run) == 0  # again into its own folder
     with pytest.raises(InputError, match="choose another output folder"):
         calibrate(CalibrationProblem.load(problem), keep=9).save(problem)
+
+
+def test_a_fault_of_a_plugin_has_a_code_of_its_own(folder, monkeypatch, capsys):
+    monkeypatch.setattr(RandomSelector, "select", lambda self, budget, machine, watch: None)
+    asked = ("fit", folder / "problem", "--keep", 9, "--selector", "random", "--out", folder / "run")
+    assert command(monkeypatch, *asked) == 70
+    told = capsys.readouterr().err
+    assert "Traceback" in told
+    assert "a fault of L0 or of a plugin, not of the input: selector 'random' gave a NoneType" in told
+    assert not (folder / "run").exists()

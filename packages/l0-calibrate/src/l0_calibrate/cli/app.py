@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 import threading
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -28,6 +29,8 @@ _CommandLineError: Any = typer.BadParameter.__mro__[2]
 """What a wrong option raises: click's ClickException, from click or from the copy that newer typer carries."""
 
 BAD_INPUT = 2
+AT_FAULT = 70
+"""A fault of L0 or of a plugin (``EX_SOFTWARE``): scripts must not take it for weights that are not good."""
 INTERRUPTED, TERMINATED = 130, 143
 
 app = typer.Typer(
@@ -95,6 +98,10 @@ def main() -> None:
         code = INTERRUPTED
     except BrokenPipeError:
         sys.exit(0)
+    except Exception as fault:
+        traceback.print_exc()
+        errors.print(f"[bold red]a fault of L0 or of a plugin, not of the input:[/] {escape(str(fault))}")
+        sys.exit(AT_FAULT)
     if code == INTERRUPTED:  # typer may turn Ctrl-C into this code itself
         errors.print(f"{'ended' if came else 'interrupted'}: no result was written")
         code = TERMINATED if came else INTERRUPTED
