@@ -17,6 +17,7 @@ from l0_calibrate.survey.conflicts import ConflictingTotals, at_the_edge, confli
 from l0_calibrate.survey.distances import Distance, distance_named
 from l0_calibrate.survey.newton import (
     ACCEPTED,
+    AT_LENGTH,
     CalibrationNotConverged,
     Dual,
     constraint_scale,
@@ -97,7 +98,7 @@ def survey_calibrate(
     if not _are_met(misses) or at_the_edge(ratios, within, distance):
         _refuse_conflict(sample, within, distance)
     if not _are_met(misses):
-        ratios, misses = g_weights(dual.orthogonal())
+        ratios, misses = g_weights(dual.orthogonal(), AT_LENGTH)
     if not _are_met(misses):
         worst = int(np.argmax(np.abs(np.nan_to_num(misses, nan=np.inf))))
         raise CalibrationNotConverged(
