@@ -679,6 +679,13 @@ def test_domains_that_are_numbered_are_named_by_their_numbers() -> None:
         calibrate_domains(numbered.subset([0], range(4)), "area", Options())
 
 
+@pytest.mark.parametrize("flags", ["must_keep", "never_keep"])
+def test_flags_of_no_record_are_none_in_domains_too(flags: str) -> None:
+    asked, none = halves(), np.zeros(N, dtype=bool)
+    flagged = calibrate_domains(asked, "side", Options(keep=12, **{flags: none}))  # type: ignore[arg-type]
+    assert flagged.fingerprint == calibrate_domains(asked, "side", Options(keep=12)).fingerprint
+
+
 def test_records_without_a_weight_are_told_where_the_scale_of_ratios_counts_them() -> None:
     weights = np.where(np.arange(N) < N // 3, 0.0, 2.0)
     asked = attrs_copy(problem(), initial_weights=weights)

@@ -183,7 +183,10 @@ def _plans(problem: CalibrationProblem, options: Options, division: _Division) -
     plans = []
     for d in range(size):
         columns = np.flatnonzero(division.of_record == d)
-        own: dict[str, Any] = {name: mask[columns] for name, mask in flags.items() if mask.any()}
+        # Where they were given, if for no record: the flags of all records are of another shape than the domain's.
+        own: dict[str, Any] = {
+            name: mask[columns] for name, mask in flags.items() if getattr(options, name) is not None
+        }
         if groups is not None:
             own["groups"] = groups[columns]
         if areas is not None:
