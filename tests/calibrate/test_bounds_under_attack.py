@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from typing import Any
 
 import attrs
 import numpy as np
@@ -165,6 +166,19 @@ def test_hundreds_of_small_problems_through_calibrate_beside_linprog(solver: str
         assert result.loss >= best - 1e-6 * (1 + best), seed
         assert result.loss <= best * (1 + 2e-3) + 2e-6 + resolution, seed
         assert result.bound is None or result.bound <= best + 1e-6 * (1 + best), seed
+
+
+@pytest.mark.parametrize("solver", ["primal_dual", "interior_point"])
+@pytest.mark.parametrize("how", [{"max_weight_ratio": 0.5}, {"min_weight_ratio": 2.0}], ids=["most", "least"])
+def test_the_ratio_of_a_record_without_a_weight_costs_nothing(how: dict[str, Any], solver: str) -> None:
+    w = np.array([2.0, 0.0, 0.0, 1.0])
+    asked = CalibrationProblem(np.array([[1.0, 1.0, 1.0, 3.0], [0.0, 2.0, 1.0, 1.0]]), [4.0, 2.0], initial_weights=w)
+    result = calibrate(asked, spread=1.0, solver=solver, tol=1e-3, **how)
+    ratios = result.weights[w > 0] / w[w > 0]
+    cost = np.abs(asked.relative_errors(result.weights)).mean() + 0.5 * ((ratios - 1.0) ** 2).sum() / asked.n_records
+    assert result.objective == pytest.approx(cost, rel=1e-12)
+    assert result.bound is not None
+    assert result.bound <= cost
 
 
 def test_a_gap_that_storage_hid_from_the_solver_is_not_called_optimal(monkeypatch: pytest.MonkeyPatch) -> None:

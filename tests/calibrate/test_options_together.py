@@ -683,6 +683,24 @@ def test_targets_that_no_record_enters_are_told_of_domains_too() -> None:
     assert [note for note in notes if "typo" in note] == ["no record with an initial weight enters 1 target: typo"]
 
 
+def test_domains_that_are_numbered_are_named_by_their_numbers() -> None:
+    matrix = np.array([[1.0, 1.0, 0.0, 0.0], [0.0, 0.0, 1.0, 1.0]])
+    numbered = CalibrationProblem(matrix, [3.0, 3.0], record_info=pd.DataFrame({"area": [1, 1, 2, 2]}))
+    with pytest.raises(InputError, match="domain 2 has no record"):
+        calibrate_domains(numbered, "area", Options(keep=2, never_keep=[False, False, True, True]))
+    with pytest.raises(InputError, match="area = 1: conserve_mass cannot hold"):
+        calibrate_domains(numbered, "area", Options(conserve_mass=True, max_weight_ratio=0.5))
+    with pytest.raises(InputError, match="belongs to area = 2: its records"):
+        calibrate_domains(numbered.subset([0], range(4)), "area", Options())
+
+
+@pytest.mark.parametrize("flags", ["must_keep", "never_keep"])
+def test_flags_of_no_record_are_none_in_domains_too(flags: str) -> None:
+    asked, none = halves(), np.zeros(N, dtype=bool)
+    flagged = calibrate_domains(asked, "side", Options(keep=12, **{flags: none}))  # type: ignore[arg-type]
+    assert flagged.fingerprint == calibrate_domains(asked, "side", Options(keep=12)).fingerprint
+
+
 def test_records_without_a_weight_are_told_where_the_scale_of_ratios_counts_them() -> None:
     weights = np.where(np.arange(N) < N // 3, 0.0, 2.0)
     asked = attrs_copy(problem(), initial_weights=weights)

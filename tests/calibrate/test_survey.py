@@ -56,6 +56,17 @@ def test_equals_survey_calibrate_of_r(case: dict[str, Any]) -> None:
     assert weights == pytest.approx(np.array(case["weights"]), rel=1e-8)
 
 
+@pytest.mark.parametrize("seed", [47, 129, 202, 208, 223, 297])
+def test_g_weights_that_belong_next_to_their_bounds_are_found(seed: int) -> None:
+    g = np.random.default_rng([15, seed])
+    n, k = int(g.integers(2, 30)), int(g.integers(2, 7))
+    x = np.column_stack((np.ones(n), g.random((n, k - 1)) < 0.3)).astype(float)
+    ratios = np.clip(g.lognormal(0, 0.5, n), 0.901, 1.999)
+    weights = survey_calibrate(np.ones(n), x, x.T @ ratios, "raking", (0.9, 2.0))
+    assert x.T @ weights == pytest.approx(x.T @ ratios, rel=1e-8)
+    assert ((weights >= 0.9) & (weights <= 2.0)).all()
+
+
 def test_one_auxiliary_by_hand() -> None:
     # One auxiliary: lambda = (t - d'x) / d'x^2 for the linear, log(t / d'1) for a raked constant.
     d, x = np.array([2.0, 3.0, 5.0]), np.array([1.0, 2.0, 4.0])

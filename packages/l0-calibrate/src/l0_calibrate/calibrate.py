@@ -118,9 +118,12 @@ def fit_dense(run: Run, warm: Start | None) -> CalibrationResult:
     system, options = run.problem.system, run.options
     everything = np.arange(system.records)
     lower, upper = run.bounds.on(everything, 1.0)
+    # The ratio of a record without a weight is none: free to move and priced, it would cost what no weight does.
+    weightless = system.reference == 0
+    upper[weightless] = lower[weightless]
 
     def fit(mu: float, start: Start | None) -> Solution:
-        kappa = np.full(system.records, mu * system.targets / system.records)
+        kappa = np.where(weightless, 0.0, mu * system.targets / system.records)
         task = Task(system, run.price, None, lower, upper, kappa, 1.0, run.mass, run.areas)
         stop = run.stop()
         solver = run.choice(task, stop, warm).solver

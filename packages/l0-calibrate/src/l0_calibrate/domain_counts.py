@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from l0_calibrate.problem.labels import naming
+from l0_calibrate.problem.labels import naming, shown
 from l0_calibrate.selectors.groups import reachable_counts, whole
 from l0_core import InputError
 from l0_core.selection import share_out
@@ -44,7 +44,7 @@ def proportional_counts(
     least = np.maximum(np.bincount(of_record[must], minlength=values.size), 1)
     short = np.flatnonzero(usable < least)
     if short.size:
-        raise InputError(f"domain {values[short[0]]!r} has no record that can be kept; leave the domain out")
+        raise InputError(f"domain {shown(values[short[0]])} has no record that can be kept; leave the domain out")
     if keep < least.sum():
         raise InputError(
             f"keep={keep} is below the {int(least.sum())} records that {values.size} domains need "

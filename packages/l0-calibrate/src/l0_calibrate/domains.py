@@ -14,7 +14,7 @@ from l0_calibrate.domain_counts import check_groups, counts_by_groups, proportio
 from l0_calibrate.losses.base import Loss
 from l0_calibrate.options import Options
 from l0_calibrate.problem import CalibrationProblem, record_column
-from l0_calibrate.problem.labels import naming
+from l0_calibrate.problem.labels import naming, shown
 from l0_calibrate.replicates import calibrate_replicates, checked_replicates, replicate_names
 from l0_calibrate.result.result import CalibrationResult
 from l0_calibrate.run import out_of_reach
@@ -56,7 +56,7 @@ class _Division:
         values, of_row = np.asarray(found), _rows_of_domains(problem, by, codes)
         empty = np.setdiff1d(np.arange(values.size), of_row)
         if empty.size:
-            raise InputError(f"no target belongs to {by} = {values[empty[0]]!r}: its records cannot be calibrated")
+            raise InputError(f"no target belongs to {by} = {shown(values[empty[0]])}: its records cannot be calibrated")
         reached = of_row >= 0
         share = np.bincount(of_row[reached], problem.loss_weights[reached], values.size) / problem.n_targets
         return cls(by, values, codes, of_row, share)
@@ -155,7 +155,7 @@ def calibrate_domains(
                 again = attrs.evolve(result, options=attrs.evolve(how, time_limit=clock.following()), timings={})
                 replicates[columns] = calibrate_replicates(again, main[columns]).replicates
         except InputError as error:
-            raise InputError(f"{by} = {division.values[d]!r}: {error}") from error
+            raise InputError(f"{by} = {shown(division.values[d])}: {error}") from error
         weights[columns] = result.weights
         if result.dual is not None:
             dual[rows] = result.dual * division.share[d]
@@ -183,7 +183,10 @@ def _plans(problem: CalibrationProblem, options: Options, division: _Division) -
     plans = []
     for d in range(size):
         columns = np.flatnonzero(division.of_record == d)
-        own: dict[str, Any] = {name: mask[columns] for name, mask in flags.items() if mask.any()}
+        # Where they were given, if for no record: the flags of all records are of another shape than the domain's.
+        own: dict[str, Any] = {
+            name: mask[columns] for name, mask in flags.items() if getattr(options, name) is not None
+        }
         if groups is not None:
             own["groups"] = groups[columns]
         if areas is not None:

@@ -87,7 +87,8 @@ class CalibrationResult:
         fit on the kept records.
     objective, bound
         Mean price of the targets plus the price on unequal weights, and its certified lower bound
-        (None where there is none), both for the kept records.
+        (None where there is none), both for the kept records. With a budget the bound is one of weights above the
+        floors that keep them positive (`l0_calibrate.selectors.fits.floors`).
     dual
         Shape (targets,), or None.
     spread
