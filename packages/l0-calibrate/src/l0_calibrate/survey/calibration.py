@@ -11,7 +11,6 @@ from l0_calibrate.survey.conflicts import at_the_edge, refuse_conflict
 from l0_calibrate.survey.distances import Distance, distance_of
 from l0_calibrate.survey.newton import (
     ACCEPTED,
-    AT_LENGTH,
     CalibrationNotConverged,
     Dual,
     constraint_scale,
@@ -91,7 +90,7 @@ def survey_calibrate(
     if not _are_met(misses) or at_the_edge(ratios, within, distance):
         refuse_conflict(sample, within, distance)
     if not _are_met(misses):
-        ratios, misses = g_weights(dual.orthogonal(), AT_LENGTH)
+        ratios, misses = g_weights(dual.orthogonal())
     if not _are_met(misses):
         worst = int(np.argmax(np.abs(np.nan_to_num(misses, nan=np.inf))))
         raise CalibrationNotConverged(

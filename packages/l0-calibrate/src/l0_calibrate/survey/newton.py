@@ -25,9 +25,6 @@ _EXACT = 1e-13
 _ITERATIONS = 200
 _PATIENCE = 50
 """Iterations without a smaller miss that end a run."""
-AT_LENGTH = 10
-"""Times as many of both where the totals are known to be met: a g-weight that belongs next to a bound, and that a step
-has carried far beyond it, comes back by short ones, in which phi falls while the largest miss goes up and down."""
 _TRIALS = 60
 _FLATTER = 0.1
 """A step has gone far enough where the slope along it is this part of what it was."""
@@ -151,15 +148,12 @@ class _Point(NamedTuple):
         return math.inf if math.isnan(worst) else worst
 
 
-def g_weights(problem: Dual, patience: int = 1) -> tuple[FloatArray, FloatArray]:
-    """The g-weights at the minimum of the dual, or at the best point reached, and the relative miss of each total.
-
-    ``patience`` multiplies the iterations that it may take.
-    """
+def g_weights(problem: Dual) -> tuple[FloatArray, FloatArray]:
+    """The g-weights at the minimum of the dual, or at the best point reached, and the relative miss of each total."""
     best = here = problem.at(np.zeros(problem.target.size))
     damping, since = 0.0, 0
-    for _ in range(patience * _ITERATIONS):
-        if here.worst <= _EXACT or since >= patience * _PATIENCE:
+    for _ in range(_ITERATIONS):
+        if here.worst <= _EXACT or since >= _PATIENCE:
             break
         direction = _downhill(problem, here, damping)
         here, length = _along(problem, here, direction)
