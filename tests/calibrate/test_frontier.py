@@ -79,7 +79,7 @@ def test_the_first_is_the_budget_alone_and_each_further_one_a_little_work(
     monkeypatch.setattr(PrimalDualSolver, "solve", counted)
     first, *_ = calibrate_path(problem, (1_500, 1_200, 900, 700, 500, 400), Options(max_weight_ratio=5), watch=watch)
     assert len(work) == 6
-    assert sum(work[1:]) < 0.1 * work[0]
+    assert sum(work[1:]) < 0.3 * work[0]
     assert first.fingerprint == calibrate(problem, keep=1_500, max_weight_ratio=5).fingerprint
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from l0_calibrate.selectors.prune import BRIEF, CAREFUL, NESTED, QUICK, SPARING, Pace, Step
+from l0_calibrate.selectors.prune import BRIEF, CAREFUL, NESTED, NESTED_CAREFUL, QUICK, SPARING, Pace, Step
 
 
 @pytest.mark.parametrize(
@@ -19,7 +19,8 @@ from l0_calibrate.selectors.prune import BRIEF, CAREFUL, NESTED, QUICK, SPARING,
         (1_000_000, 149, False, SPARING, QUICK),
         (9_000_000, 150, False, BRIEF, BRIEF),
         (9_000_000, 149, False, SPARING, BRIEF),
-        (400_000, 100, True, NESTED, NESTED),
+        (400_000, 100, True, NESTED_CAREFUL, NESTED_CAREFUL),
+        (1_000_000, 100, True, NESTED, NESTED),
         (9_000_000, 100, True, NESTED, NESTED),
     ],
 )
