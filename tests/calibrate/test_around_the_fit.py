@@ -443,3 +443,23 @@ def test_where_no_ratio_can_move_the_certificate_is_exact(solver):
 def test_loss_weights_whose_sum_is_too_large_for_a_double_count_all_the_same():
     weights = CalibrationProblem(np.ones((3, 4)), [1.0, 2.0, 3.0], loss_weights=[1e308, 1e308, 5e307]).loss_weights
     np.testing.assert_allclose(weights, [1.2, 1.2, 0.6])
+
+
+@pytest.mark.parametrize("keep", [None, 30])
+def test_a_fit_tells_of_totals_in_other_units(keep):
+    amounts = np.random.default_rng(4).gamma(2.0, 1e5, 40)
+    matrix = np.vstack([amounts, np.ones(40), np.zeros(40)])
+    true = np.array([amounts.sum(), 40.0, 5.0])
+    names = ["wages", "persons", "nobody"]
+
+    def notes(targets):
+        result = calibrate(CalibrationProblem(matrix, targets, target_names=names), keep=keep, max_weight_ratio=5)
+        return [note for note in result.notes if "times off" in note]
+
+    assert notes(true) == []
+    assert notes(true / [1000.0, 1.0, 1.0]) == [
+        "the initial estimate of 1 target is more than 100 times off, as of totals in thousands: wages; check the units"
+    ]
+    (both,) = notes(true * [1000.0, 1 / 500.0, 1.0])
+    assert "estimates of 2 targets are" in both
+    assert "wages, persons" in both

@@ -18,6 +18,7 @@ from l0_calibrate.options import Options
 from l0_calibrate.postconditions import check_claims, check_price, check_weights
 from l0_calibrate.problem import CalibrationProblem
 from l0_calibrate.problem.labels import naming
+from l0_calibrate.problem.units import FAR_OFF
 from l0_calibrate.result.result import CalibrationResult
 from l0_calibrate.selectors.groups import group_numbers
 from l0_calibrate.solvers.auto import Choice, choose_solver
@@ -158,7 +159,7 @@ def result_of(
     if run.choices[0].note is not None:
         notes = (*notes, run.choices[0].note)
     notes = (*notes, *out_of_reach(run.problem, run.problem.unreachable), *_left_out(run.problem, weights))
-    notes = (*notes, *_weightless(run))
+    notes = (*notes, *_far_off(run.problem), *_weightless(run))
     result = CalibrationResult(
         problem=run.problem,
         options=run.options,
@@ -186,6 +187,18 @@ def out_of_reach(problem: CalibrationProblem, targets: IntArray) -> list[str]:
         return []
     what = "1 target" if missed.size == 1 else f"{missed.size:,} targets"
     return [f"no record with an initial weight enters {what}: {naming(problem.target_names[missed])}"]
+
+
+def _far_off(problem: CalibrationProblem) -> list[str]:
+    """A note on targets in other units than their rows."""
+    if not problem.far_off.size:
+        return []
+    count = problem.far_off.size
+    which = "estimate of 1 target is" if count == 1 else f"estimates of {count:,} targets are"
+    return [
+        f"the initial {which} more than {FAR_OFF:g} times off, as of totals in thousands: "
+        f"{naming(problem.target_names[problem.far_off])}; check the units"
+    ]
 
 
 def _left_out(problem: CalibrationProblem, weights: FloatArray) -> list[str]:

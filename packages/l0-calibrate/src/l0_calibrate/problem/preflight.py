@@ -15,6 +15,7 @@ from l0_calibrate.problem.finding import Finding, grouped
 from l0_calibrate.problem.labels import naming, shown
 from l0_calibrate.problem.matrices import entries_of_columns, row_blocks
 from l0_calibrate.problem.problem import CalibrationProblem
+from l0_calibrate.problem.units import FAR_OFF, is_far_off
 from l0_calibrate.system import bytes_of_entry
 from l0_core import InputError
 
@@ -23,10 +24,6 @@ IntArray = npt.NDArray[np.int64]
 
 THIN = 5
 """A target with fewer records than this rests on single answers."""
-
-FAR_OFF = 100.0
-"""An initial estimate so many times its target, or so many times below, speaks of different units. Below 1,000, so that
-a total in thousands is seen though the initial weights do not meet it exactly."""
 
 
 def preflight(
@@ -150,7 +147,7 @@ def _reach(problem: CalibrationProblem, sums: _Sums, lower: float, upper: float)
 
 def _units(problem: CalibrationProblem, sums: _Sums) -> Iterator[Finding]:
     size, estimate = np.abs(problem.targets), np.abs(sums.initial)
-    far = (sums.support > 0) & (size > 0) & ((estimate > FAR_OFF * size) | (estimate * FAR_OFF < size))
+    far = (sums.support > 0) & is_far_off(problem.targets, sums.initial)
     yield from grouped(
         "far_off",
         "warning",

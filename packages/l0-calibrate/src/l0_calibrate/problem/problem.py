@@ -193,6 +193,14 @@ class CalibrationProblem:
 
         return np.flatnonzero(~reached(self.matrix, self.initial_weights > 0))
 
+    @cached_property
+    def far_off(self) -> IntArray:
+        """Positions of the targets whose initial estimate, not 0, is 100 times off: their units may not match."""
+        from l0_calibrate.problem.units import is_far_off
+
+        estimates = self.estimates(self.initial_weights)
+        return np.flatnonzero(is_far_off(self.targets, estimates) & (estimates != 0))
+
     def refuse_unreachable(self) -> None:
         """InputError where a target cannot be moved by any record (they are only reported otherwise)."""
         lost = self.unreachable
