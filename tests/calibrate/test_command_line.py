@@ -296,3 +296,17 @@ def test_a_fault_of_a_plugin_has_a_code_of_its_own(folder, monkeypatch, capsys):
     assert "Traceback" in told
     assert "a fault of L0 or of a plugin, not of the input: selector 'random' gave a NoneType" in told
     assert not (folder / "run").exists()
+
+
+def test_evaluate_tells_of_negative_weights(folder, monkeypatch, capsys):
+    problem = CalibrationProblem.load(folder / "problem")
+    weights = np.where(np.arange(80) == 5, -2.0, 1.0)
+    frame = pd.DataFrame({"record_id": problem.record_ids, "weight": weights})
+    frame.to_parquet(folder / "w.parquet")
+    assert command(monkeypatch, "evaluate", folder / "w.parquet", folder / "problem") == 0
+    assert f"1 weight is negative, that of record {problem.record_ids[5]}" in capsys.readouterr().out
+    frame.assign(weight=-np.ones(80)).to_parquet(folder / "w.parquet")
+    assert command(monkeypatch, "evaluate", folder / "w.parquet", folder / "problem", "--json") == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said["negative"] == said["kept"] == 80
+    assert said["ess"] == pytest.approx(80.0)

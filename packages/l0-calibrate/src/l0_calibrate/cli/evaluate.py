@@ -37,6 +37,7 @@ def evaluate(
     Example: l0-calibrate evaluate run/weights.parquet problem_dir
     """
     from l0_calibrate.problem.files import read_table
+    from l0_calibrate.problem.labels import naming
     from l0_calibrate.result.column_totals import column_totals
     from l0_calibrate.result.diagnostics import diagnose
     from l0_calibrate.result.files import read_weights
@@ -44,14 +45,20 @@ def evaluate(
     loaded = wanted.on(source.load())
     values = read_weights(weights, loaded)
     scores = diagnose(loaded, values)
+    negative = loaded.record_ids[values < 0]
     totals = None if columns is None else column_totals(loaded, values, read_table(columns))
     if json_:
         beside = {} if totals is None else {"columns": totals.to_dict("records")}
-        print(json_text(attrs.asdict(scores) | beside))
+        print(json_text(attrs.asdict(scores) | {"negative": int(negative.size)} | beside))
         return
     out = console()
     before = diagnose(loaded, loaded.initial_weights)
     out.print(comparison([("initial", before, None, None, ""), (weights.name, scores, None, None, "")]))
+    if negative.size:
+        which = (
+            "1 weight is negative, that" if negative.size == 1 else f"{negative.size:,} weights are negative, such as"
+        )
+        out.print(f"{which} of record {naming(negative[:1])}")
     out.print(worst_targets(loaded, values))
     if totals is not None:
         out.print(changed_columns(totals))

@@ -16,7 +16,7 @@ FloatArray = npt.NDArray[np.float64]
 
 def effective_sample_size(weights: FloatArray) -> float:
     """Kish's effective sample size, ``(sum w)^2 / sum w^2`` (Kish 1965, section 11.7); 0 for no weight at all."""
-    peak = float(np.max(weights, initial=0.0))
+    peak = float(np.abs(weights).max(initial=0.0))  # weights of others (GREG's) may be negative
     if peak <= 0.0:
         return 0.0
     scaled = weights / peak  # squares of large weights must not overflow
