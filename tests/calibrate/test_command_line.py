@@ -304,7 +304,7 @@ def test_evaluate_tells_of_negative_weights(folder, monkeypatch, capsys):
     frame = pd.DataFrame({"record_id": problem.record_ids, "weight": weights})
     frame.to_parquet(folder / "w.parquet")
     assert command(monkeypatch, "evaluate", folder / "w.parquet", folder / "problem") == 0
-    assert f"1 weight is negative, that of record {problem.record_ids[5]}" in capsys.readouterr().out
+    assert f"1 weight is negative: {problem.record_ids[5]}" in capsys.readouterr().out
     frame.assign(weight=-np.ones(80)).to_parquet(folder / "w.parquet")
     assert command(monkeypatch, "evaluate", folder / "w.parquet", folder / "problem", "--json") == 0
     said = json.loads(capsys.readouterr().out)
