@@ -55,10 +55,8 @@ def evaluate(
     before = diagnose(loaded, loaded.initial_weights)
     out.print(comparison([("initial", before, None, None, ""), (weights.name, scores, None, None, "")]))
     if negative.size:
-        which = (
-            "1 weight is negative, that" if negative.size == 1 else f"{negative.size:,} weights are negative, such as"
-        )
-        out.print(f"{which} of record {naming(negative[:1])}")
+        count = "1 weight is" if negative.size == 1 else f"{negative.size:,} weights are"
+        out.print(f"{count} negative: {naming(negative)}")
     out.print(worst_targets(loaded, values))
     if totals is not None:
         out.print(changed_columns(totals))
