@@ -27,6 +27,9 @@ def evaluate(
             help="Columns of the records (record_id and others), targeted or not, to be totalled before and after.",
         ),
     ] = None,
+    small: Annotated[
+        bool, typer.Option("--small", help="WEIGHTS is a small file: records that it does not have were dropped.")
+    ] = False,
     json_: JsonOption = False,
 ) -> None:
     """Score a weight file against a problem, whoever made it; weights of 0 count as dropped in the largest ratio.
@@ -43,7 +46,7 @@ def evaluate(
     from l0_calibrate.result.files import read_weights
 
     loaded = wanted.on(source.load())
-    values = read_weights(weights, loaded)
+    values = read_weights(weights, loaded, small=small)
     scores = diagnose(loaded, values)
     negative = loaded.record_ids[values < 0]
     totals = None if columns is None else column_totals(loaded, values, read_table(columns))
