@@ -324,3 +324,20 @@ def test_evaluate_tells_of_negative_weights(folder, monkeypatch, capsys):
     said = json.loads(capsys.readouterr().out)
     assert said["negative"] == said["kept"] == 80
     assert said["ess"] == pytest.approx(80.0)
+
+
+def test_evaluate_takes_the_small_file(folder, monkeypatch, capsys):
+    asked = ("fit", folder / "problem", "--keep", 20, "--small-file", "--out", folder / "run", "--quiet")
+    assert command(monkeypatch, *asked) == 0
+    said = []
+    for how in (["weights.parquet"], ["small.parquet", "--small"]):
+        assert command(monkeypatch, "evaluate", folder / "run" / how[0], folder / "problem", "--json", *how[1:]) == 0
+        said.append(json.loads(capsys.readouterr().out))
+    assert said[0] == said[1]
+    assert said[0]["kept"] == 20
+    assert command(monkeypatch, "evaluate", folder / "run/small.parquet", folder / "problem") == 2
+    assert "say that it is a small file (--small)" in " ".join(capsys.readouterr().err.split())
+    small = pd.read_parquet(folder / "run/small.parquet")
+    small.assign(record_id=np.where(np.arange(20) == 3, 999, small["record_id"])).to_csv(folder / "other.csv")
+    assert command(monkeypatch, "evaluate", folder / "other.csv", folder / "problem", "--small") == 2
+    assert "has 1 records that the problem does not have: 999" in " ".join(capsys.readouterr().err.split())

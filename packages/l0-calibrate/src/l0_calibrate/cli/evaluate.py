@@ -27,6 +27,9 @@ def evaluate(
             help="Columns of the records (record_id and others), targeted or not, to be totalled before and after.",
         ),
     ] = None,
+    small: Annotated[
+        bool, typer.Option("--small", help="WEIGHTS is a small file: records that it does not have were dropped.")
+    ] = False,
     json_: JsonOption = False,
 ) -> None:
     """Score a weight file against a problem, whoever made it; weights of 0 count as dropped in the largest ratio.
@@ -43,7 +46,7 @@ def evaluate(
     from l0_calibrate.result.files import read_weights
 
     loaded = wanted.on(source.load())
-    values = read_weights(weights, loaded)
+    values = read_weights(weights, loaded, small=small)
     scores = diagnose(loaded, values)
     negative = loaded.record_ids[values < 0]
     totals = None
@@ -60,10 +63,8 @@ def evaluate(
     before = diagnose(loaded, loaded.initial_weights)
     out.print(comparison([("initial", before, None, None, ""), (weights.name, scores, None, None, "")]))
     if negative.size:
-        which = (
-            "1 weight is negative, that" if negative.size == 1 else f"{negative.size:,} weights are negative, such as"
-        )
-        out.print(f"{which} of record {naming(negative[:1])}")
+        count = "1 weight is" if negative.size == 1 else f"{negative.size:,} weights are"
+        out.print(f"{count} negative: {naming(negative)}")
     out.print(worst_targets(loaded, values))
     if totals is not None:
         out.print(changed_columns(totals))

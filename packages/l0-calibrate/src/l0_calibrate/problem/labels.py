@@ -19,8 +19,12 @@ _EXACT_WHOLE = 2.0**53
 """Whole numbers up to here are exact in float64."""
 
 
-def places_of(records: Labels, ids: Labels, source: str, what: str, remedy: str = "") -> npt.NDArray[np.intp]:
+def places_of(
+    records: Labels, ids: Labels, source: str, what: str, remedy: str = "", *, some: bool = False
+) -> npt.NDArray[np.intp]:
     """Where each record of a problem stands among other ids, shape (records,); all are there, and no others.
+
+    With ``some`` it is enough if some are there; the place of the others is -1.
 
     Raises
     ------
@@ -32,9 +36,9 @@ def places_of(records: Labels, ids: Labels, source: str, what: str, remedy: str 
         raise InputError(f"{source}: record ids are {kinds[0]}, those of the problem {kinds[1]}; write them alike")
     places: npt.NDArray[np.intp] = pd.Index(ids).get_indexer(pd.Index(records))
     absent = records[places < 0]
-    if absent.size:
+    if absent.size and not some:
         raise InputError(f"{source} has no {what} for {absent.size:,} records of the problem: {naming(absent)}{remedy}")
-    if ids.size > places.size:
+    if ids.size > places.size - absent.size:
         unknown = ids[pd.Index(records).get_indexer(pd.Index(ids)) < 0]
         raise InputError(f"{source} has {unknown.size:,} records that the problem does not have: {naming(unknown)}")
     return places

@@ -54,19 +54,21 @@ def weights_by_id(path: Path) -> tuple[Labels, npt.NDArray[np.float64]]:
     return ids, weights
 
 
-def read_weights(path: str | Path, problem: CalibrationProblem) -> npt.NDArray[np.float64]:
+def read_weights(path: str | Path, problem: CalibrationProblem, *, small: bool = False) -> npt.NDArray[np.float64]:
     """The weights of a file with ``record_id`` and ``weight``, in the problem's order, shape (records,).
+
+    With ``small`` it is a small file: records that it does not have were dropped, and have a weight of 0.
 
     Raises
     ------
     InputError
-        The file cannot be read, a record is missing, there twice or unknown, or a weight is not a finite number.
+        The file cannot be read, a record is missing (unless ``small``), there twice or unknown, or a weight is not a
+        finite number.
     """
     from l0_calibrate.problem.labels import places_of
 
     path = Path(path)
     ids, weights = weights_by_id(path)
-    remedy = "; give records that were dropped a weight of 0"
-    places = places_of(problem.record_ids, ids, f"{path}", "weight", remedy)
-    ordered: npt.NDArray[np.float64] = weights[places]
-    return ordered
+    remedy = "; give records that were dropped a weight of 0, or say that it is a small file (--small)"
+    places = places_of(problem.record_ids, ids, f"{path}", "weight", remedy, some=small)
+    return np.where(places >= 0, weights[places], 0.0)
