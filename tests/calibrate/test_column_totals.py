@@ -108,3 +108,39 @@ def test_evaluate_shows_what_became_of_columns(tmp_path: Path) -> None:
     assert said["kept"] == 12
     assert [row["after"] for row in said["columns"]] == pytest.approx(table["after"].tolist())
     assert [row["value"] for row in said["columns"] if row["column"] == "income"] == [None]
+
+
+def test_truth_values_with_empty_fields_are_counted_as_a_csv_file_brings_them() -> None:
+    result = calibrate(survey(), keep=12)
+    flags = pd.Series([True, False, None, True] * 10, dtype=object)
+    table = result.column_totals(pd.DataFrame({"owns": flags, "empty": pd.Series([None] * 40, dtype=object)}))
+    owns, empty = table.itertuples(index=False)
+    assert owns.after == pytest.approx(result.weights[flags == True].sum())  # noqa: E712
+    assert owns.missing == 10
+    assert (empty.column, empty.before, empty.after, empty.missing) == ("empty", 0.0, 0.0, 40)
+
+
+def test_an_infinite_field_is_named() -> None:
+    frame = columns()[["income"]].astype(float)
+    frame.loc[3, "income"] = np.inf
+    with pytest.raises(InputError, match="column 'income' of record 'r3' is not finite and has no total"):
+        calibrate(survey(), keep=12).column_totals(frame)
+
+
+def test_columns_may_name_their_ids_as_the_microdata_do(tmp_path: Path) -> None:
+    """Without it a table in another order was taken for one in the problem's."""
+    rng = np.random.default_rng(0)
+    people = pd.DataFrame(
+        {"hid": [f"h{i}" for i in range(40)], "initial_weight": 5.0, "wages": rng.gamma(2.0, 9.0, 40)}
+    )
+    people.to_parquet(tmp_path / "people.parquet", index=False)
+    people.sample(frac=1, random_state=0).to_parquet(tmp_path / "columns.parquet", index=False)
+    pd.DataFrame({"name": ["wages"], "value": [4000.0], "sum_of": ["wages"]}).to_csv(tmp_path / "t.csv", index=False)
+    source = ["--microdata", f"{tmp_path}/people.parquet", "--targets", f"{tmp_path}/t.csv", "--record-id", "hid"]
+    weights = people.rename(columns={"hid": "record_id"}).assign(weight=rng.gamma(2.0, 3.0, 40))
+    weights.to_parquet(tmp_path / "w.parquet", index=False)
+    call = ["evaluate", f"{tmp_path}/w.parquet", *source, "--columns", f"{tmp_path}/columns.parquet", "--json"]
+    said = CliRunner().invoke(app, call)
+    assert said.exit_code == 0, said.output
+    (wages,) = [row for row in json.loads(said.output)["columns"] if row["column"] == "wages"]
+    assert wages["after"] == pytest.approx(float(weights["weight"] @ weights["wages"]))

@@ -250,6 +250,20 @@ def test_who_interrupts_is_told_what_is_left(folder, monkeypatch, capsys):
     assert not (folder / "run").exists()
 
 
+def test_who_interrupts_replicates_is_told_too(folder, monkeypatch, capsys):
+    """Most of a run with replicates is after its selection."""
+    records, checkpoint = pd.read_parquet(folder / "problem" / "records.parquet"), folder / "ck.npz"
+    records[["record_id"]].assign(r1=1.0).to_parquet(folder / "r.parquet")
+
+    def stop(*_arguments, **_settings):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("l0_calibrate.replicates.calibrate_replicates", stop)
+    fit = ("fit", folder / "problem", "--keep", 20, "--out", folder / "run", "--replicates", folder / "r.parquet")
+    assert command(monkeypatch, *fit, "--checkpoint", checkpoint) == 130
+    assert f"the same command with --resume goes on from {checkpoint}" in " ".join(capsys.readouterr().err.split())
+
+
 def test_who_forgets_to_resume_is_told_that_the_selection_is_there(folder, monkeypatch, capsys):
     fit = ("fit", folder / "problem", "--keep", 20, "--out", folder / "run", "--checkpoint", folder / "ck.npz")
     assert command(monkeypatch, *fit) == 0

@@ -23,7 +23,7 @@ from l0_calibrate.cli.app import app
 from l0_calibrate.domain_counts import counts_by_groups, proportional_counts
 from l0_calibrate.domains import calibrate_domains
 from l0_calibrate.options import Options
-from l0_calibrate.selectors.groups import fill, nearest_counts
+from l0_calibrate.selectors.groups import fill, nearest_counts, reachable_counts
 from l0_core import InputError
 
 
@@ -195,6 +195,16 @@ def test_counts_of_domains_are_the_nearest_to_their_shares_that_whole_groups_giv
         return sum((a - b) ** 2 for a, b in zip(way, share, strict=True))
 
     assert off(found) == min(off(way) for way in ways if sum(way) == keep and min(way) > 0)
+
+
+def test_domains_of_hundreds_of_records_keep_whole_groups_next_to_their_shares() -> None:
+    """Counts of more than 62 records: they were searched for in 64 bits, and strayed or were refused."""
+    sizes, home = np.full(2000, 2), np.repeat([0, 1, 2], [1200, 600, 200])
+    groups, domain = np.repeat(np.arange(2000), sizes), np.repeat(home, sizes)
+    none = np.zeros(groups.size, bool)
+    assert counts_by_groups(1000, np.arange(3), domain, none, none, groups) == (600, 300, 100)
+    assert reachable_counts(sizes, np.int64(199), np.int64(204)).tolist() == [200, 202, 204]
+    assert nearest_counts(sizes, np.int64(199)) == (198, 200)
 
 
 def in_areas(seed: int, groups: np.ndarray) -> CalibrationProblem:

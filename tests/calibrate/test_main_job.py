@@ -130,3 +130,18 @@ def test_an_interrupted_fit_leaves_nothing_behind(asked, code, word, tmp_path):
     assert process.returncode == code
     assert f"{word}: no result was written" in said
     assert [path.name for path in tmp_path.iterdir()] == ["problem"]
+
+
+def test_the_exit_code_of_an_interruption_is_ours_wherever_it_came(tmp_path):
+    """Where it passed through a text that is executed, as numba's, Python made it -2 under ``python -m``."""
+    (tmp_path / "job.py").write_text(
+        "import importlib\n"
+        "command_line = importlib.import_module('l0_calibrate.cli.app')\n"
+        "text = 'import os, signal, time; os.kill(os.getpid(), signal.SIGTERM); time.sleep(60)'\n"
+        "command_line.app = lambda **_: exec(text)\n"
+        "command_line.main()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "job"], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert (done.returncode, done.stderr) == (143, "ended: no result was written\n")

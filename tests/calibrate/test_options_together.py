@@ -671,7 +671,10 @@ def test_what_no_weight_can_move_and_who_was_left_out_are_told() -> None:
     notes = calibrate(problem, keep=20).notes
     assert any("no record with an initial weight enters 1 target: typo" in note for note in notes)
     assert any("50 records that enter no target were left out, with 50 % of the initial weights" in n for n in notes)
+    assert any("conserve_mass" in note for note in notes)
     assert not any("left out" in note for note in calibrate(problem).notes)  # a dense fit keeps them
+    (held,) = (note for note in calibrate(problem, keep=20, conserve_mass=True).notes if "left out" in note)
+    assert held.endswith("must_keep keeps some")  # who holds the sum is not told to
 
 
 def test_targets_that_no_record_enters_are_told_of_domains_too() -> None:

@@ -158,7 +158,7 @@ def result_of(
         notes = (*notes, _census(run.problem, abandoned))
     if run.choices[0].note is not None:
         notes = (*notes, run.choices[0].note)
-    notes = (*notes, *out_of_reach(run.problem, run.problem.unreachable), *_left_out(run.problem, weights))
+    notes = (*notes, *out_of_reach(run.problem, run.problem.unreachable), *_left_out(run, weights))
     notes = (*notes, *_far_off(run.problem), *_weightless(run))
     result = CalibrationResult(
         problem=run.problem,
@@ -201,19 +201,17 @@ def _far_off(problem: CalibrationProblem) -> list[str]:
     ]
 
 
-def _left_out(problem: CalibrationProblem, weights: FloatArray) -> list[str]:
+def _left_out(run: Run, weights: FloatArray) -> list[str]:
     """A note on records that no target asks for and that have lost their weight, if it was much of the whole."""
-    system = problem.system
+    system = run.problem.system
     lost = (system.column_sums == 0) & (system.reference > 0) & (weights == 0)
     share = system.reference[lost].sum() / system.reference.sum()
     if share < _MUCH:
         return []
     count = int(np.count_nonzero(lost))
     who = "1 record that enters no target was" if count == 1 else f"{count:,} records that enter no target were"
-    return [
-        f"{who} left out, with {100 * share:.0f} % of the initial weights; must_keep keeps "
-        "some, conserve_mass holds the sum of all weights"
-    ]
+    held = "" if run.options.conserve_mass else ", conserve_mass holds the sum of all weights"
+    return [f"{who} left out, with {100 * share:.0f} % of the initial weights; must_keep keeps some{held}"]
 
 
 def _weightless(run: Run) -> list[str]:

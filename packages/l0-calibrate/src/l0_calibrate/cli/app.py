@@ -105,4 +105,7 @@ def main() -> None:
     if code == INTERRUPTED:  # typer may turn Ctrl-C into this code itself
         errors.print(f"{'ended' if came else 'interrupted'}: no result was written")
         code = TERMINATED if came else INTERRUPTED
+        # Python remembers an interruption of a text that was executed (numba does so) as one that nobody took, and
+        # `python -m` then ends by SIGINT whatever the code; executing another text makes it forget.
+        exec("")
     sys.exit(code if isinstance(code, int) else 0)

@@ -49,7 +49,12 @@ def evaluate(
     values = read_weights(weights, loaded, small=small)
     scores = diagnose(loaded, values)
     negative = loaded.record_ids[values < 0]
-    totals = None if columns is None else column_totals(loaded, values, read_table(columns))
+    totals = None
+    if columns is not None:
+        table = read_table(columns)
+        if source.record_id is not None and "record_id" not in table.columns:  # called as in the microdata
+            table = table.rename(columns={source.record_id: "record_id"})
+        totals = column_totals(loaded, values, table)
     if json_:
         beside = {} if totals is None else {"columns": totals.to_dict("records")}
         print(json_text(attrs.asdict(scores) | {"negative": int(negative.size)} | beside))

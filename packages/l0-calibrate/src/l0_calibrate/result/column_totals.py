@@ -42,8 +42,11 @@ def column_totals(
     Raises
     ------
     InputError
-        Records that are missing, unknown or there twice; a problem without columns where none are given.
+        Records that are missing, unknown or there twice; a field that is infinite; a problem without columns where none
+        are given.
     """
+    from l0_calibrate.problem.labels import shown
+
     frame = problem.record_info if columns is None else _in_order(columns, problem)
     if frame is None:
         raise InputError("the problem has no columns of its records; give some")
@@ -52,6 +55,12 @@ def column_totals(
         values = frame[name]
         is_there = values.notna().to_numpy()
         for value, counted in _summed(values, is_there):
+            endless = np.flatnonzero(is_there)[~np.isfinite(counted)]
+            if endless.size:
+                raise InputError(
+                    f"column {str(name)!r} of record {shown(problem.record_ids[endless[0]])} is not finite and has no "
+                    "total; leave the field empty, or leave the column out"
+                )
             before, after = (float(counted @ w[is_there]) for w in (problem.initial_weights, weights))
             rows.append((name, value, before, after, int((~is_there).sum())))
     table = pd.DataFrame(rows, columns=["column", "value", "before", "after", "missing"])
@@ -69,7 +78,12 @@ def _summed(values: pd.Series, is_there: npt.NDArray[np.bool_]) -> list[tuple[st
         if pd.api.types.is_complex_dtype(values):
             return []
         return [(None, there.to_numpy(dtype=np.float64))]
-    if not all(isinstance(value, str) for value in pd.unique(there)):
+    found = pd.unique(there)
+    if all(
+        isinstance(value, bool | np.bool_) for value in found
+    ):  # read with empty fields among them, or with no other
+        return [(None, there.to_numpy(dtype=np.float64))]
+    if not all(isinstance(value, str) for value in found):
         return []
     codes, names = pd.factorize(there, sort=True)
     if len(names) > min(MOST_VALUES, len(values) // 2):

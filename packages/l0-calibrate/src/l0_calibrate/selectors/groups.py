@@ -101,6 +101,7 @@ def _sums(sizes: IntArray, limit: int) -> int:
 
 def nearest_counts(sizes: IntArray, count: int) -> tuple[int | None, int | None]:
     """The largest sum of sizes up to ``count`` and the least from it on; None where there is none."""
+    count = int(count)  # as in `reachable_counts`
     if count < 0:
         return None, 0
     limit = min(int(sizes.sum()), count + int(sizes.max(initial=0)))
@@ -112,7 +113,8 @@ def nearest_counts(sizes: IntArray, count: int) -> tuple[int | None, int | None]
 
 def reachable_counts(sizes: IntArray, least: int, most: int) -> IntArray:
     """The sums of subsets of the sizes from ``least`` to ``most``, ascending."""
-    most = min(most, int(sizes.sum()))
+    # A shift by a number of NumPy's has 64 bits, and loses every sum beyond.
+    least, most = int(least), min(int(most), int(sizes.sum()))
     if most < least:
         return np.empty(0, dtype=np.int64)
     bits = _sums(sizes, most) >> least
