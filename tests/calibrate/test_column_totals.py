@@ -144,3 +144,14 @@ def test_columns_may_name_their_ids_as_the_microdata_do(tmp_path: Path) -> None:
     assert said.exit_code == 0, said.output
     (wages,) = [row for row in json.loads(said.output)["columns"] if row["column"] == "wages"]
     assert wages["after"] == pytest.approx(float(weights["weight"] @ weights["wages"]))
+
+
+def test_a_table_of_the_command_line_has_ids(tmp_path: Path) -> None:
+    problem = survey()
+    problem.save(tmp_path / "p")
+    calibrate(problem, keep=12).save(tmp_path / "run")
+    columns().to_parquet(tmp_path / "columns.parquet", index=False)
+    call = ["evaluate", f"{tmp_path}/run/weights.parquet", f"{tmp_path}/p", "--columns", f"{tmp_path}/columns.parquet"]
+    refused = CliRunner().invoke(app, call)
+    assert isinstance(refused.exception, InputError)
+    assert "columns.parquet has no column 'record_id'; there are: income, owner" in str(refused.exception)

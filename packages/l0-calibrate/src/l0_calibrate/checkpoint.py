@@ -18,6 +18,8 @@ from l0_calibrate.solvers.base import Start
 from l0_core import InputError, Selection
 
 _FORMAT = 3
+_ZIP = b"PK\x03\x04"
+"""How a checkpoint begins, cut off or not."""
 _FREE = ("time_limit", "threads", "tol", "unreachable", "areas")
 """Options that may differ between the run that stopped and the one that goes on."""
 
@@ -75,12 +77,19 @@ class Checkpoint:
 
     def _stored(self, wanted: tuple[str, ...] | None = None) -> dict[str, np.ndarray]:
         """What the file holds (of some names, if given); InputError where it is not a checkpoint of this version."""
+        foreign = False
         try:
             # Opened here: where the content is broken, np.load would leave the file open.
-            with open(self.path, "rb") as raw, np.load(raw, allow_pickle=False) as file:
-                names = file.files
-                stored = {name: file[name] for name in (names if wanted is None else wanted) if name in names}
+            with open(self.path, "rb") as raw:
+                begins = raw.read(len(_ZIP))
+                foreign = begins != _ZIP[: len(begins)]
+                raw.seek(0)
+                with np.load(raw, allow_pickle=False) as file:
+                    names = file.files
+                    stored = {name: file[name] for name in (names if wanted is None else wanted) if name in names}
         except (OSError, ValueError, TypeError, AttributeError, EOFError, BadZipFile) as error:
+            if foreign:
+                raise InputError(f"{self.path} is not a checkpoint but something else; name another file") from None
             raise InputError(
                 f"checkpoint {self.path} cannot be read ({error}); delete it and start again, or name another file"
             ) from error

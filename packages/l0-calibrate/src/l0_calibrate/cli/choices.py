@@ -74,7 +74,9 @@ class Weights:
     max_weight: Annotated[float | None, typer.Option(help="Largest weight.")] = None
     conserve_mass: Annotated[bool, typer.Option(help="Hold the sum of the weights at the initial sum.")] = False
     spread: Annotated[float | None, typer.Option(help="Price on unequal weights (mu); 0 switches it off.")] = None
-    ess_at_least: Annotated[float | None, typer.Option(help="Find the spread for this effective sample size.")] = None
+    ess_at_least: Annotated[
+        float | None, typer.Option(help="Find the spread for this effective sample size (with --by: of each domain).")
+    ] = None
     must_keep: Annotated[
         str | None, typer.Option(metavar="COLUMN", help="Column of the records that flags those to keep.")
     ] = None

@@ -12,6 +12,7 @@ from l0_calibrate.cli.bundles import bundled
 from l0_calibrate.cli.choices import Wanted
 from l0_calibrate.cli.display import changed_columns, comparison, console, json_text, worst_targets
 from l0_calibrate.cli.sources import JsonOption, Source
+from l0_core import InputError
 
 
 @bundled
@@ -40,7 +41,7 @@ def evaluate(
     Example: l0-calibrate evaluate run/weights.parquet problem_dir
     """
     from l0_calibrate.problem.files import read_table
-    from l0_calibrate.problem.labels import naming
+    from l0_calibrate.problem.labels import naming, near
     from l0_calibrate.result.column_totals import column_totals
     from l0_calibrate.result.diagnostics import diagnose
     from l0_calibrate.result.files import read_weights
@@ -54,6 +55,8 @@ def evaluate(
         table = read_table(columns)
         if source.record_id is not None and "record_id" not in table.columns:  # called as in the microdata
             table = table.rename(columns={source.record_id: "record_id"})
+        if "record_id" not in table.columns:  # files are sorted and filtered: their order says nothing
+            raise InputError(f"{columns} has no column 'record_id'; {near('record_id', table.columns)}")
         totals = column_totals(loaded, values, table)
     if json_:
         beside = {} if totals is None else {"columns": totals.to_dict("records")}
