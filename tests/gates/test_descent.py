@@ -197,6 +197,18 @@ def test_logistic_without_a_price_is_the_newton_optimum(intercept):
     np.testing.assert_allclose(fit.coefficients, exact.x[:5], atol=1e-3)
 
 
+@pytest.mark.parametrize("l2", [0.0, 0.1])
+@pytest.mark.parametrize("response", ["one class", "parted"])
+def test_a_logistic_loss_without_a_minimum_comes_to_an_end(l2, response):
+    """The loss falls towards zero for ever, so that any exchange seems to help."""
+    matrix, _, _ = data(5, rows=30, coordinates=6)
+    classes = np.zeros(30) if response == "one class" else (matrix[:, 0] > 0.0).astype(float)
+    settings = DescentSettings(max_majorisations=20)
+    fit = best_subset(Regression(matrix, classes, loss="logistic", l2=l2, intercept=True), 2, settings=settings)
+    assert fit.support.size == 2
+    assert fit.objective < 30 * np.log(2.0)
+
+
 @pytest.mark.parametrize("keep", [1, 2, 3])
 def test_logistic_best_subset_is_that_of_brute_force(keep):
     matrix, score, _ = data(8, rows=120, coordinates=6)
