@@ -296,3 +296,13 @@ def test_bad_prices_and_counts():
             best_subset(problem, keep)
     with pytest.raises(InputError, match="positions"):
         best_subset(problem, 1, must_keep=[3])
+
+
+@pytest.mark.parametrize("kind", [np.asarray, sp.csr_array])
+@pytest.mark.parametrize("seed", range(3))
+def test_a_large_constant_column_beside_an_intercept_and_a_ridge_is_worth_nothing(kind, seed):
+    rng = np.random.default_rng(10 + seed)
+    matrix, response = rng.normal(size=(13, 6)) + 1e3, rng.normal(size=13)
+    matrix[:, -1] = 1e6
+    fit = best_subset(Regression(kind(matrix), response, l2=1e-3, row_weights=rng.uniform(0, 2, 13), intercept=True), 6)
+    assert fit.coefficients[-1] == 0.0
