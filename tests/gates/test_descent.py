@@ -197,6 +197,18 @@ def test_logistic_without_a_price_is_the_newton_optimum(intercept):
     np.testing.assert_allclose(fit.coefficients, exact.x[:5], atol=1e-3)
 
 
+@pytest.mark.parametrize("l2", [0.0, 0.1])
+@pytest.mark.parametrize("response", ["one class", "parted"])
+def test_a_logistic_loss_without_a_minimum_comes_to_an_end(l2, response):
+    """The loss falls towards zero for ever, so that any exchange seems to help."""
+    matrix, _, _ = data(5, rows=30, coordinates=6)
+    classes = np.zeros(30) if response == "one class" else (matrix[:, 0] > 0.0).astype(float)
+    settings = DescentSettings(max_majorisations=20)
+    fit = best_subset(Regression(matrix, classes, loss="logistic", l2=l2, intercept=True), 2, settings=settings)
+    assert fit.support.size == 2
+    assert fit.objective < 30 * np.log(2.0)
+
+
 @pytest.mark.parametrize("keep", [1, 2, 3])
 def test_logistic_best_subset_is_that_of_brute_force(keep):
     matrix, score, _ = data(8, rows=120, coordinates=6)
@@ -284,3 +296,13 @@ def test_bad_prices_and_counts():
             best_subset(problem, keep)
     with pytest.raises(InputError, match="positions"):
         best_subset(problem, 1, must_keep=[3])
+
+
+@pytest.mark.parametrize("kind", [np.asarray, sp.csr_array])
+@pytest.mark.parametrize("seed", range(3))
+def test_a_large_constant_column_beside_an_intercept_and_a_ridge_is_worth_nothing(kind, seed):
+    rng = np.random.default_rng(10 + seed)
+    matrix, response = rng.normal(size=(13, 6)) + 1e3, rng.normal(size=13)
+    matrix[:, -1] = 1e6
+    fit = best_subset(Regression(kind(matrix), response, l2=1e-3, row_weights=rng.uniform(0, 2, 13), intercept=True), 6)
+    assert fit.coefficients[-1] == 0.0

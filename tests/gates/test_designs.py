@@ -108,6 +108,21 @@ def test_conditional_probabilities_are_those_of_enumeration(n):
     np.testing.assert_allclose(joint_probabilities(p, n), second, rtol=1e-10)
 
 
+@pytest.mark.parametrize("name", sorted(FIXED))
+def test_of_no_units_none_is_drawn(name):
+    assert FIXED[name](np.zeros(0), np.random.default_rng(0)).shape == (0,)
+
+
+@pytest.mark.parametrize("n", [1, 4, 7, 8])
+@pytest.mark.parametrize("size", [1e-9, 0.001, 0.999])
+def test_conditional_probabilities_hold_for_sizes_that_poisson_sampling_hardly_has(n, size):
+    """Only the odds matter, so it must not matter either how likely the size is under the probabilities given."""
+    p = size * (1 - 1e-2 * SIZES)
+    first, second, _ = by_enumeration(p, n)
+    np.testing.assert_allclose(conditional_probabilities(p, n), first, rtol=1e-10)
+    np.testing.assert_allclose(joint_probabilities(p, n), second, rtol=1e-9)
+
+
 def test_conditional_probabilities_of_many_units_are_those_of_the_convolution():
     """Against the distribution of the count by convolution, one unit after another."""
     p = np.random.default_rng(1).uniform(0.001, 0.9, size=1_500)

@@ -349,3 +349,14 @@ def test_transformer_layers_see_their_gates_and_become_smaller(activation, grad)
     assert [part.linear1.out_features for part in small.layers] == [12, 12]
     assert [part.linear2.in_features for part in small.layers] == [12, 12]
     assert [part.activation_relu_or_gelu for part in small.layers] == fused
+
+
+@pytest.mark.usefixtures("untouched_generators")
+def test_compaction_draws_no_random_numbers():
+    """A look at the compact model between two epochs must not change the dropout masks of those that follow."""
+    with torch.random.fork_rng(devices=[]):
+        images = gate_module(convnet(), "output").double()
+        sequences = nn.Sequential(L0Embedding(7, 6), L0MultiheadAttention(6, 2), L0Linear(6, 3))
+    for model, dtype in ((images, torch.float64), (sequences, torch.float32)):
+        small = compact(model)
+        assert {(p.dtype, p.device.type) for p in small.parameters()} == {(dtype, "cpu")}

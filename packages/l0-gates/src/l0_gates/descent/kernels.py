@@ -59,6 +59,14 @@ def column_dot(columns: Columns, j: int, vector: FloatArray) -> float:
     return total
 
 
+@inner_jit
+def slope_at(columns: Columns, j: int, residual: FloatArray, shift: FloatArray) -> float:
+    """The centred column's product with the residual; 0, not what rounding leaves of it, for a constant column."""
+    if columns.squares[j] == 0.0:
+        return 0.0
+    return float(column_dot(columns, j, residual) - columns.means[j] * shift[0])
+
+
 @fast_jit
 def move(columns: Columns, j: int, step: float, residual: FloatArray, shift: FloatArray) -> None:
     """Account for ``b_j += step`` in the residual and in ``S``."""
@@ -107,7 +115,7 @@ def sweep(
     for j in order:
         square = columns.squares[j]
         old = coefficients[j]
-        linear = column_dot(columns, j, residual) - columns.means[j] * shift[0] + square * old
+        linear = slope_at(columns, j, residual, shift) + square * old
         curvature = square + terms.ridge[j]
         new = coordinate_minimiser(linear, curvature, terms.price[j], terms.lower[j], terms.upper[j])
         if new != old:
@@ -156,7 +164,7 @@ def gains(
     result = np.full(coefficients.size, -np.inf)
     for j in range(coefficients.size):
         if coefficients[j] == 0.0:
-            linear = column_dot(columns, j, residual) - columns.means[j] * shift[0]
+            linear = slope_at(columns, j, residual, shift)
             curvature = columns.squares[j] + terms.ridge[j]
             result[j] = decrease(linear, curvature, terms.price[j], terms.lower[j], terms.upper[j])
     return result
@@ -182,20 +190,20 @@ def swap(
     for leaver in leavers:
         value = coefficients[leaver]
         move(columns, leaver, -value, residual, shift)
-        linear = column_dot(columns, leaver, residual) - columns.means[leaver] * shift[0]
+        linear = slope_at(columns, leaver, residual, shift)
         curvature = columns.squares[leaver] + terms.ridge[leaver]
         # What the leaver is worth at its present value, without it: the newcomer must be worth more.
         stay = linear * value - 0.5 * curvature * value * value - (terms.price[leaver] if value != 0.0 else 0.0)
         best, newcomer = stay + margin, -1
         for j in range(coefficients.size):
             if coefficients[j] == 0.0 and j != leaver and not barred[j]:
-                slope = column_dot(columns, j, residual) - columns.means[j] * shift[0]
+                slope = slope_at(columns, j, residual, shift)
                 square = columns.squares[j] + terms.ridge[j]
                 gain = decrease(slope, square, terms.price[j], terms.lower[j], terms.upper[j])
                 if gain > best:
                     best, newcomer = gain, j
         if newcomer >= 0:
-            slope = column_dot(columns, newcomer, residual) - columns.means[newcomer] * shift[0]
+            slope = slope_at(columns, newcomer, residual, shift)
             coefficients[leaver] = 0.0
             coefficients[newcomer] = coordinate_minimiser(
                 slope,

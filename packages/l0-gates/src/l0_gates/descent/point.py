@@ -90,8 +90,11 @@ def _solve(point: Point, order: IndexArray) -> None:
     problem, columns = point.problem, point.columns
     part = point.dense(order)
     gram = part.T @ part - columns.mass * np.outer(columns.means[order], columns.means[order])
-    gram[np.diag_indices(order.size)] += problem.ridge[order]
     linear = part.T @ point.residual - columns.means[order] * point.shift[0]
+    # What rounding leaves of a constant column, beside a ridge alone, would send its coefficient anywhere.
+    constant = columns.squares[order] == 0.0
+    gram[constant], gram[:, constant], linear[constant] = 0.0, 0.0, 0.0
+    gram[np.diag_indices(order.size)] += problem.ridge[order]
     slope = linear - problem.ridge[order] * point.coefficients[order]
     try:
         step = scipy.linalg.cho_solve(scipy.linalg.cho_factor(gram), slope)

@@ -266,9 +266,12 @@ def _splice(
         _without(trial, leavers)
         changed = members.copy()
         changed[leavers], changed[newcomers] = False, True
-        relax(trial, free, np.flatnonzero(changed), settings)
-        if trial.value() < point.value() * (1.0 - 1e-10):
+        rests = relax(trial, free, np.flatnonzero(changed), settings)
+        better = trial.value() < point.value() * (1.0 - 1e-10)
+        if better:
             point.become(trial)
             members[:] = changed
-        else:
+        # A loss without a minimum (one class alone under an intercept) falls in any model for ever, so that a fall is
+        # no reason to try as many again unless the descent came to rest.
+        if not (better and rests):
             count //= 2

@@ -91,6 +91,9 @@ def _weighed(angles: FloatArray, values: ComplexArray, weights: FloatArray, n: i
 
 def conditional_probabilities(p: FloatArray, n: int) -> FloatArray:
     """Exact inclusion probabilities of Poisson sampling with probabilities ``p`` in (0, 1), given size ``n``."""
+    # Only the odds matter. The sums are exact to rounding of 1, which is nothing to go by where the size is unlikely.
+    if abs(float(p.sum()) - n) > 1e-3:
+        p = with_expected_size(np.log(p) - np.log1p(-p), n)
     angles, values, weights = _grid(p)
     whole = _weighed(angles, values, weights, n)
     with_unit = np.zeros(p.size)

@@ -26,7 +26,7 @@ def systematic(probabilities: Any, rng: np.random.Generator, *, shuffle: bool = 
     steps = np.cumsum(values[order])
     # The last step is whole but for rounding, which must not add or lose a unit.
     steps = np.minimum(steps, round(float(values.sum())))
-    steps[-1] = round(float(values.sum()))
+    steps[-1:] = round(float(values.sum()))
     passed = np.ceil(steps - rng.random())
     drawn = np.zeros(values.size, dtype=bool)
     drawn[order] = np.diff(passed, prepend=0.0) > 0.0

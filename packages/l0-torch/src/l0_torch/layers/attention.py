@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from l0_core.errors import InputError
 from l0_torch.hard_concrete import HardConcrete, check_probability, check_size
-from l0_torch.layers.base import GatedLayer
+from l0_torch.layers.base import GatedLayer, unfilled
 
 
 class MultiheadAttention(nn.Module):
@@ -140,8 +140,9 @@ class L0MultiheadAttention(GatedLayer):
         kept = torch.nonzero(gates > 0).flatten()
         kept = kept if kept.numel() else torch.zeros(1, dtype=torch.long, device=gates.device)
         has_bias = part.out_proj.bias is not None
-        small = MultiheadAttention(part.embed_dim, int(kept.numel()), part.head_dim, has_bias)
-        small = small.to(device=gates.device, dtype=gates.dtype).train(self.training)
+        heads = int(kept.numel())
+        small = unfilled(lambda: MultiheadAttention(part.embed_dim, heads, part.head_dim, has_bias), like=gates)
+        small.train(self.training)
         rows = (kept[:, None] * part.head_dim + torch.arange(part.head_dim, device=kept.device)).flatten()
         for name in ("q_proj", "k_proj", "v_proj"):
             source, target = part.get_submodule(name), small.get_submodule(name)

@@ -3,11 +3,25 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Callable
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from l0_torch.hard_concrete import HardConcrete, check_probability
+
+Layer = TypeVar("Layer", bound=nn.Module)
+
+
+def unfilled(make: Callable[[], Layer], like: Tensor) -> Layer:
+    """What ``make`` makes, on the device and in the dtype of ``like``, with parameters yet to be filled.
+
+    No random numbers are drawn for them: a look at a plain twin must not change the training that goes on.
+    """
+    with torch.device("meta"):
+        layer = make()
+    return layer.to(dtype=like.dtype).to_empty(device=like.device)
 
 
 class GatedLayer(nn.Module):
@@ -117,10 +131,10 @@ class GatedWeightLayer(GatedLayer):
             self.bias[closed] = 0.0
 
     @torch.no_grad()
-    def _filled(self, plain: nn.Module) -> nn.Module:
-        """The plain layer with the weights of evaluation, in this layer's mode, dtype and device."""
+    def _filled(self, make: Callable[[], nn.Module]) -> nn.Module:
+        """The plain layer that ``make`` makes, with the weights of evaluation, in this layer's mode and dtype."""
         weight, bias = self.behind(self.gates.deterministic_gates())
-        plain = plain.to(device=weight.device, dtype=weight.dtype).train(self.training)
+        plain = unfilled(make, weight).train(self.training)
         plain.get_parameter("weight").copy_(weight)
         if bias is not None:
             plain.get_parameter("bias").copy_(bias)

@@ -105,7 +105,7 @@ class L0Conv(GatedWeightLayer):
         """torch's convolution with the weights of evaluation."""
         sizes: dict[str, Any] = {name: getattr(self, name) for name in ("kernel_size", "stride", "padding", "dilation")}
         channels = (self.in_channels, self.out_channels)
-        return self._filled(self.twin(*channels, groups=self.groups, bias=self.bias is not None, **sizes))
+        return self._filled(lambda: self.twin(*channels, groups=self.groups, bias=self.bias is not None, **sizes))
 
     def extra_repr(self) -> str:
         """Sizes."""

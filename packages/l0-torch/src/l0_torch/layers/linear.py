@@ -64,7 +64,7 @@ class L0Linear(GatedWeightLayer):
 
     def plain(self) -> nn.Module:
         """A `torch.nn.Linear` with the weights of evaluation."""
-        return self._filled(nn.Linear(self.in_features, self.out_features, bias=self.bias is not None))
+        return self._filled(lambda: nn.Linear(self.in_features, self.out_features, bias=self.bias is not None))
 
     def extra_repr(self) -> str:
         """Sizes."""
