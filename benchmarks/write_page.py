@@ -23,9 +23,8 @@ HEAD = """# Benchmarks
 <!-- written by benchmarks/write_page.py from benchmarks/results -->
 
 Measured on two cores of a shared machine; seconds vary by some tens of per cent between runs, ratios are of one run.
-All but the section named here are of the code as it is, or of code that differs from it by no number of theirs,
-measured while the processors were slow in turns, by up to a half and at times threefold. Of older code: the recovery of
-features.
+All sections are of the code as it is, or of code that differs from it by no number of theirs, measured while the
+processors were slow in turns, by up to a half and at times threefold.
 Compare ratios of a section, not seconds of different ones.
 Peers run in an environment of their own, as each script says; where one failed or was cut off, that is what the table
 shows. microcosm's `calibrate` package is not published on the package index and could not be run again.
