@@ -33,6 +33,8 @@ _SHORT = 0.1
 _DAMPING = 1e-8
 _RANK = 1e-13
 """Eigenvalues of the scaled Hessian below this part of the largest belong to constraints that repeat others."""
+_SMALL = 4_096
+"""Entries, zeros too, up to which a dense product costs less than calling a sparse one; BLAS takes one thread for it."""
 _SAME = 1e-13
 """Singular values of the constraints below this part of the largest are rounding: a total repeats others."""
 
@@ -101,6 +103,8 @@ class Dual:
     ) -> Dual:
         """The constraints as they are, over ``scale``: ``x`` CSR or CSC of shape (records, constraints), float64."""
         scaled = x.multiply(1.0 / scale[None, :]).tocsc()
+        if math.prod(scaled.shape) <= _SMALL:
+            scaled = scaled.toarray()
         return cls(design, q, scaled, totals / scale, scaled, totals / scale, distance)
 
     def orthogonal(self) -> Dual:
@@ -109,7 +113,8 @@ class Dual:
         Takes dense arrays of the shape of X.
         """
         root = np.sqrt(self.design * self.q)
-        left, values, right = scipy.linalg.svd(self.scaled.toarray() * root[:, None], full_matrices=False)
+        dense = self.scaled if isinstance(self.scaled, np.ndarray) else self.scaled.toarray()
+        left, values, right = scipy.linalg.svd(dense * root[:, None], full_matrices=False)
         kept = values > _SAME * values[0]
         combined = (right[kept] @ self.totals) / values[kept]
         return attrs.evolve(self, x=left[:, kept] / root[:, None], target=combined)
