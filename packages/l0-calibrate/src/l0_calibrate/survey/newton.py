@@ -34,7 +34,7 @@ _DAMPING = 1e-8
 _RANK = 1e-13
 """Eigenvalues of the scaled Hessian below this part of the largest belong to constraints that repeat others."""
 _SMALL = 4_096
-"""Entries, zeros too, up to which a dense product costs less than calling a sparse one; BLAS takes one thread for it."""
+"""Entries, zeros too, up to which a dense product costs less than calling a sparse one; BLAS takes one thread there."""
 _SAME = 1e-13
 """Singular values of the constraints below this part of the largest are rounding: a total repeats others."""
 
