@@ -119,6 +119,22 @@ def test_domains_bring_their_bounds_and_what_they_gave_up():
     assert given_up.solver
 
 
+@pytest.mark.parametrize(
+    ("ids", "message"),
+    [
+        (lambda ids: ids[1:], "has no replicate weights for 1 records of the problem: {first}"),
+        (lambda ids: [*ids, 10**9], "has 1 records that the problem does not have: 1000000000"),
+        (lambda ids: [*ids, ids[0]], "record id {first} appears more than once"),
+        (lambda ids: [f"h{i}" for i in ids], "record ids are text, those of the problem whole numbers"),
+    ],
+)
+def test_replicates_of_other_records_are_refused(problem, tmp_path, ids, message):
+    named = ids(problem.record_ids.tolist())
+    pd.DataFrame({"record_id": named, "r1": 1.0}).to_parquet(tmp_path / "replicates.parquet")
+    with pytest.raises(InputError, match=message.format(first=problem.record_ids[0])):
+        read_replicates(tmp_path / "replicates.parquet", problem)
+
+
 def test_replicates_follow_the_main_fit(problem, tmp_path):
     main = calibrate(problem, keep=300, max_weight_ratio=5)
     drawn = np.random.default_rng(0).poisson(1.0, (problem.n_records, 2)) * problem.initial_weights[:, None]

@@ -120,6 +120,11 @@ def test_with_a_design_effect_bounds_hold_as_well() -> None:
         (lambda: trim_weights([1.0, 2.0], [2.0, 1.0], [1.0, 2.0]), "lower must not be above upper: record 0"),
         (lambda: trim_weights([1.0, 2.0], upper=[1.0, 2.0, 3.0]), r"upper must be a number or shape \(2,\)"),
         (lambda: trim_weights([1.0, 2.0], upper=np.nan), "upper must not be negative or missing"),
+        (lambda: trim_weights([[1.0, 2.0]]), r"weights must have shape \(2,\), one for each record, got \(1, 2\)"),
+        (
+            lambda: trim_weights(pd.Series([1.0, 2.0], ["a", "b"]), upper=pd.Series([2.0, 2.0], ["b", "a"])),
+            "upper is indexed by the same labels as weights in another order",
+        ),
         (lambda: trim_weights([1.0, 2.0], max_design_effect=0.9), "max_design_effect must be at least 1"),
     ],
 )

@@ -1,4 +1,4 @@
-"""The calibrator's kit sees what it is for: losses, selectors and solvers, each of them broken in one way (see ``broken``)."""
+"""The calibrator's kit sees what it is for: losses, selectors, solvers and distances, each broken in one way (see ``broken``)."""
 
 from __future__ import annotations
 
@@ -57,12 +57,21 @@ SEEN = {
         "TestAreasAreFelt": "test_areas_are_advice",
         "TestInfeasibleGoesOn": "test_a_mass_out_of_reach_is_infeasible",
     },
+    "distances": {
+        "TestShifted": "test_nothing_asked_for_leaves_the_weights_as_they_are",
+        "TestFallsFarOut": "test_weights_rise_from_one_end_to_the_other",
+        "TestBeyondItsEnds": "test_weights_rise_from_one_end_to_the_other",
+        "TestSlopeOfAnother": "test_the_slope_is_that_of_the_weights",
+        "TestSteepestIsFlat": "test_the_steepest_slope_is_none_less_than_at_either_end",
+        "TestDoesNotReach": "test_totals_are_met",
+    },
 }
 
 SOUND = {
     "losses": "test_the_same_problem_has_the_same_price",
     "selectors": "test_it_says_what_it_is",
     "solvers": "test_it_says_what_it_is_and_takes_something",
+    "distances": "test_nothing_asked_for_leaves_the_weights_as_they_are",
 }
 """What is sound of nearly all of them."""
 

@@ -12,7 +12,7 @@ import pandas as pd
 from l0_calibrate.calibrate import calibrate
 from l0_calibrate.options import DEFAULT_SELECTOR
 from l0_calibrate.problem import CalibrationProblem
-from l0_calibrate.problem.labels import refuse_other_order, shown
+from l0_calibrate.problem.labels import frozen_labels, places_of, refuse_other_order
 from l0_calibrate.problem.problem import attrs_copy
 from l0_calibrate.result.result import CalibrationResult
 from l0_calibrate.solvers.base import Start
@@ -42,16 +42,11 @@ def read_replicates(path: Path, problem: CalibrationProblem) -> pd.DataFrame:
     columns = [c for c in frame.columns if c != "record_id"]
     if not columns:
         raise InputError(f"{path} has no column of replicate weights beside record_id")
-    ids = pd.Index(frame["record_id"])
-    if ids.has_duplicates:
-        raise InputError(f"{path}: record_id {shown(ids[ids.duplicated()][0])} appears more than once")
-    positions = ids.get_indexer(pd.Index(problem.record_ids))
-    if (positions < 0).any() or len(ids) != problem.n_records:
-        absent = problem.record_ids[int(np.flatnonzero(positions < 0)[0])] if (positions < 0).any() else None
-        raise InputError(
-            f"{path} has {len(ids)} records, the problem {problem.n_records}"
-            + (f"; record {shown(absent)} is not in the file" if absent is not None else "")
-        )
+    try:
+        ids = frozen_labels(frame["record_id"], len(frame), "record id")
+    except InputError as fault:
+        raise InputError(f"{path}: {fault}") from fault
+    positions = places_of(problem.record_ids, ids, f"{path}", "replicate weights")
     try:
         values = checked_replicates(problem, frame[columns].to_numpy()[positions])
     except InputError as fault:

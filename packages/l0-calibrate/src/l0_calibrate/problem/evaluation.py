@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from l0_calibrate.problem.conditions import All, Any, Column, Comparison, Condition, Constant, Membership, Node, Not
-from l0_calibrate.problem.labels import near
+from l0_calibrate.problem.labels import likely, near
 from l0_core import InputError
 
 Mask = npt.NDArray[np.bool_]
@@ -124,13 +124,12 @@ class Evaluator:
     def _column(self, column: Column, condition: Condition) -> _Values:
         if column.name not in self._columns:
             if column.name not in self._frame.columns:
-                others = near(column.name, self._frame.columns)
-                quoted = (
-                    ""
-                    if others.startswith("did you mean")
-                    else f"; if a text is meant, write it in quotes: '{column.name}'"
+                names = [str(known) for known in self._frame.columns]
+                is_slip = bool(likely(column.name, names))
+                quotes = "" if is_slip else f"; if a text is meant, write it in quotes: '{column.name}'"
+                condition.fail(
+                    f"there is no column {column.name!r}; {near(column.name, names)}{quotes}", column.position
                 )
-                condition.fail(f"there is no column {column.name!r}; {others}{quoted}", column.position)
             series = self._frame[column.name]
             missing = np.flatnonzero(series.isna().to_numpy())
             if missing.size:

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from l0_calibrate.inner import inner
 from l0_core import InputError
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def column_totals(
                     f"column {str(name)!r} of record {shown(problem.record_ids[endless[0]])} is not finite and has no "
                     "total; leave the field empty, or leave the column out"
                 )
-            before, after = (float(counted @ w[is_there]) for w in (problem.initial_weights, weights))
+            before, after = (inner(counted, w[is_there]) for w in (problem.initial_weights, weights))
             rows.append((name, value, before, after, int((~is_there).sum())))
     table = pd.DataFrame(rows, columns=["column", "value", "before", "after", "missing"])
     change = np.full(len(table), np.nan)
@@ -79,9 +80,8 @@ def _summed(values: pd.Series, is_there: npt.NDArray[np.bool_]) -> list[tuple[st
             return []
         return [(None, there.to_numpy(dtype=np.float64))]
     found = pd.unique(there)
-    if all(
-        isinstance(value, bool | np.bool_) for value in found
-    ):  # read with empty fields among them, or with no other
+    # Truth values with empty fields among them are read as objects; a column of no others is one of no value.
+    if all(isinstance(value, bool | np.bool_) for value in found):
         return [(None, there.to_numpy(dtype=np.float64))]
     if not all(isinstance(value, str) for value in found):
         return []

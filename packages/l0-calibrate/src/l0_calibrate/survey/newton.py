@@ -190,8 +190,8 @@ def _downhill(problem: Dual, here: _Point, damping: float) -> FloatArray:
     step = -_solve(hessian, here.gradient)
     with np.errstate(over="ignore", invalid="ignore"):
         left = float(np.abs(hessian @ step + here.gradient).max())
-    if left > 0.5 * float(np.abs(here.gradient).max()):
-        step = -_solve(problem.hessian(slope + max(damping, _DAMPING) * steepest), here.gradient)
+    if damping < _DAMPING and left > 0.5 * float(np.abs(here.gradient).max()):
+        step = -_solve(problem.hessian(slope + _DAMPING * steepest), here.gradient)
     if not np.isfinite(step).all() or float(here.gradient @ step) >= 0.0:
         step = -here.gradient / max(float((problem.design * problem.q).mean()), np.finfo(float).tiny)
     return step

@@ -38,11 +38,11 @@ class Sample:
         matrix = frozen_csr(X, "X", "(records, constraints)")
         n, p = matrix.shape
         labels = next(
-            (own for own in (_records(X), _records(design_weights)) if own is not None and own.size == n), None
+            (own for own in (labels_of(X), labels_of(design_weights)) if own is not None and own.size == n), None
         )
         for values, name in ((design_weights, "design_weights"), (q, "q")):
             if labels is not None:
-                refuse_other_order(values, labels, name, "X" if _records(X) is not None else "design_weights")
+                refuse_other_order(values, labels, name, "X" if labels_of(X) is not None else "design_weights")
         names = list(X.columns) if isinstance(X, pd.DataFrame) else list(range(p))
         target = _totals(totals, names)
         design = finite(design_weights, n, "design_weights", "record")
@@ -64,7 +64,7 @@ class Sample:
         return cls(design[used], matrix.astype(np.float64)[used], target, factor[used], names, used)
 
 
-def _records(values: Any) -> npt.NDArray[Any] | None:
+def labels_of(values: Any) -> npt.NDArray[Any] | None:
     """The labels of the records of a Series or DataFrame that has any of its own."""
     own = own_labels(values.index) if isinstance(values, (pd.Series, pd.DataFrame)) else None
     return None if own is None else own.to_numpy()
@@ -73,9 +73,7 @@ def _records(values: Any) -> npt.NDArray[Any] | None:
 def finite(values: Any, size: int, name: str, what: str) -> FloatArray:
     """One finite number for each record or constraint, refused where it has another shape."""
     if np.shape(values) != (size,):
-        raise InputError(
-            f"{name} must have shape ({size},), one for each {what} of X (records, constraints), got {np.shape(values)}"
-        )
+        raise InputError(f"{name} must have shape ({size},), one for each {what}, got {np.shape(values)}")
     array = vector(values, size, name, what)
     bad = np.flatnonzero(~np.isfinite(array))
     if bad.size:

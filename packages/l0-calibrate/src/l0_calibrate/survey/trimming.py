@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from l0_calibrate.problem.labels import refuse_other_order
 from l0_calibrate.result.diagnostics import effective_sample_size
-from l0_calibrate.survey.sample import finite
+from l0_calibrate.survey.sample import finite, labels_of
 from l0_core import InputError
 
 FloatArray = npt.NDArray[np.float64]
@@ -33,7 +34,7 @@ def trim_weights(
     weights
         Shape (records,), not negative. A weight of 0 stays 0.
     lower, upper
-        Of the weights themselves, a number or shape (records,).
+        Of the weights themselves, a number or shape (records,); a Series has the records in the order of the weights.
     max_design_effect
         Kish's ``n sum w^2 / (sum w)^2`` over the n positive weights is brought down to this, at least 1, by the largest
         common upper bound that does.
@@ -58,6 +59,10 @@ def trim_weights(
     used = given > 0
     if not used.any():
         raise InputError("all weights are 0: there is nothing to trim")
+    labels = labels_of(weights)
+    for bound, name in ((lower, "lower"), (upper, "upper")):
+        if labels is not None:
+            refuse_other_order(bound, labels, name, "weights")
     low, high = (_bound(bound, given.size, name)[used] for bound, name in ((lower, "lower"), (upper, "upper")))
     positions, w = np.flatnonzero(used), given[used]
     crossed = np.flatnonzero(low > high)

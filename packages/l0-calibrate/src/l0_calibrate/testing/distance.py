@@ -46,7 +46,7 @@ class DistanceContract(Contract):
         here, slope = distance.weight(x), distance.slope(x)
         up = (distance.weight(x + step) - here) / step
         down = (here - distance.weight(x - step)) / step
-        room = 1e-3 * (np.abs(slope) + np.abs(up) + np.abs(down)) + 1e-9 * np.abs(here) / step * STEP + 1e-9
+        room = 1e-3 * (np.abs(slope) + np.abs(up) + np.abs(down)) + 1e-9 * (np.abs(here) + 1.0)
         assert slope.shape == x.shape
         assert (slope >= np.minimum(up, down) - room).all()  # at a corner, where bounds cut off, any in between
         assert (slope <= np.maximum(up, down) + room).all()
