@@ -229,7 +229,8 @@ def test_bits_repeat_watching_changes_nothing_and_a_start_at_the_end_ends_at_onc
     assert (first.y == again.y).all()
     assert events[-1].gap == again.gap
     assert (solver.solve(task, stop, machine=Machine(seed=4)).u != first.u).any()
-    warm = solver.solve(task, stop, Start(first.u))
+    # A point alone proves less than the best of the bounds on the way to it: ask for less than was reached.
+    warm = solver.solve(task, Stop(tolerance=1e-2), Start(first.u))
     assert warm.iterations == 0
     assert warm.status == "optimal"
 
