@@ -18,8 +18,9 @@ from l0_calibrate.demo import load_demo
 from l0_calibrate.domains import calibrate_domains
 from l0_calibrate.microcalibrate.settings import TrainingOptions
 from l0_calibrate.options import Options
-from l0_calibrate.replicates import calibrate_replicates, read_replicates
-from l0_calibrate.result import result as result_module
+from l0_calibrate.problem.replicate_weights import read_replicates
+from l0_calibrate.replicates import calibrate_replicates
+from l0_calibrate.result import weighted as result_module
 from l0_calibrate.result.diagnostics import diagnose, diagnostics_of
 from l0_calibrate.result.report import report_of_folder
 from l0_calibrate.result.tables import RunTables

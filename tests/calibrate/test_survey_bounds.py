@@ -12,7 +12,14 @@ import scipy.optimize as so
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from l0_calibrate.survey import ConflictingTotals, Distance, survey_calibrate, tightest_bounds, trim_weights
+from l0_calibrate.survey import (
+    ConflictingTotals,
+    Distance,
+    conflicts,
+    survey_calibrate,
+    tightest_bounds,
+    trim_weights,
+)
 from l0_core import InputError
 
 
@@ -181,3 +188,30 @@ def test_distances_that_are_none_are_refused() -> None:
         survey_calibrate(d, x, totals, EmpiricalLikelihood(), bounds=(0.5, 2.0))
     with pytest.raises(InputError, match=r"known: linear, raking, logit, and every survey\.Distance"):
         survey_calibrate(d, x, totals, EmpiricalLikelihood)
+
+
+@pytest.mark.parametrize("ask", ["calibrate", "bounds"])
+def test_a_conflict_is_looked_for_where_the_dual_has_gone(ask, monkeypatch):
+    """Of many totals two fight: small programmes find them, none has all totals."""
+    rng = np.random.default_rng(2)
+    count, n = 70, 150
+    x = rng.gamma(1.0, 1.0, (n, count)) * (rng.random((n, count)) < 0.1)
+    x[:, 60] = 2.0 * x[:, 40]
+    design = np.full(n, 10.0)
+    totals = x.T @ (design * rng.uniform(0.9, 1.1, n))
+    totals[60] *= 1.3
+    sizes = []
+
+    def counted(rows, target, chosen, lower, upper):
+        sizes.append(chosen.size)
+        return elastic(rows, target, chosen, lower, upper)
+
+    elastic = conflicts._elastic
+    monkeypatch.setattr(conflicts, "_elastic", counted)
+    with pytest.raises(ConflictingTotals) as fault:
+        if ask == "calibrate":
+            survey_calibrate(design, x, totals, "raking")
+        else:
+            tightest_bounds(design, x, totals)
+    assert fault.value.columns == (40, 60)
+    assert max(sizes) <= conflicts.AMONG

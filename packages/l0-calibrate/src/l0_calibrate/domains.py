@@ -15,7 +15,8 @@ from l0_calibrate.losses.base import Loss
 from l0_calibrate.options import Options
 from l0_calibrate.problem import CalibrationProblem, record_column
 from l0_calibrate.problem.labels import naming, shown
-from l0_calibrate.replicates import calibrate_replicates, checked_replicates, replicate_names
+from l0_calibrate.problem.replicate_weights import checked_replicates, replicate_names
+from l0_calibrate.replicates import calibrate_replicates
 from l0_calibrate.result.result import CalibrationResult
 from l0_calibrate.run import out_of_reach
 from l0_calibrate.selectors.groups import group_numbers

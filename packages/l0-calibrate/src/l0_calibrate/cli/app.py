@@ -22,6 +22,7 @@ from l0_calibrate.cli.fit import fit
 from l0_calibrate.cli.frontier import frontier
 from l0_calibrate.cli.plugins import plugins
 from l0_calibrate.cli.report import report
+from l0_calibrate.cli.survey import survey
 from l0_core import InputError, UnknownPluginError
 from l0_core.errors import BrokenPluginError, MissingDependencyError, PluginConflictError
 
@@ -58,7 +59,7 @@ def _root(
     """Exit codes: 0 done, 1 done but the answer is not good (infeasible, findings that are errors), 2 bad input."""
 
 
-for command in (demo, fit, check, frontier, evaluate, report, plugins):
+for command in (demo, fit, check, frontier, survey, evaluate, report, plugins):
     app.command()(command)
 
 

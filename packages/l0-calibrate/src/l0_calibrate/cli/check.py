@@ -16,6 +16,7 @@ from l0_calibrate.cli.display import console, json_text
 from l0_calibrate.cli.sources import JsonOption, Source
 from l0_calibrate.options import Options
 from l0_calibrate.problem import CalibrationProblem, Disagreement, Finding, preflight
+from l0_calibrate.problem.finding import by_gravity
 from l0_calibrate.problem.labels import naming
 
 _COLOUR = {"error": "red", "warning": "yellow", "info": "cyan"}
@@ -74,6 +75,13 @@ def check(
         int | None, typer.Option(help="Records that will be kept: ratios are then those of fit --keep.")
     ] = None,
     share: Annotated[float | None, typer.Option(help="The same as a fraction of the records.")] = None,
+    exactly: Annotated[
+        bool,
+        typer.Option(
+            "--exactly",
+            help="Also whether all targets can be met exactly, and the smallest bounds of g-weights that do.",
+        ),
+    ] = False,
     json_: JsonOption = False,
 ) -> None:
     """Pre-flight: shapes, support, reachable ranges under the bounds, disagreeing totals, memory.
@@ -85,6 +93,10 @@ def check(
     scale_up = 1.0 if kept is None else loaded.n_records / kept
     low, high = (None if ratio is None else ratio * scale_up for ratio in (min_weight_ratio, max_weight_ratio))
     findings = preflight(loaded, max_weight_ratio=high, min_weight_ratio=low)
+    if exactly:
+        from l0_calibrate.survey import exactness
+
+        findings = by_gravity([*findings, exactness(loaded)])
     if json_:
         print(json_text([attrs.asdict(finding) for finding in findings]))
     else:

@@ -21,13 +21,23 @@ from l0_calibrate.problem import (
 
 
 @attrs.frozen
-class Wanted:
+class Chosen:
     """The targets."""
 
     only_targets: Annotated[
         str | None, typer.Option(metavar="CONDITION", help="Those that match alone, e.g. \"unit == 'count'\".")
     ] = None
     exclude_targets: Annotated[str | None, typer.Option(metavar="CONDITION", help="All but those that match.")] = None
+
+    def on(self, problem: CalibrationProblem) -> CalibrationProblem:
+        """The problem with these targets."""
+        return choose_targets(problem, only=self.only_targets, exclude=self.exclude_targets)
+
+
+@attrs.frozen
+class Wanted(Chosen):
+    """The targets."""
+
     balance_by: Annotated[
         str | None, typer.Option(metavar="COLUMN", help="Column of the targets: each value counts the same.")
     ] = None
@@ -35,7 +45,7 @@ class Wanted:
 
     def on(self, problem: CalibrationProblem) -> CalibrationProblem:
         """The problem with these targets."""
-        problem = choose_targets(problem, only=self.only_targets, exclude=self.exclude_targets)
+        problem = Chosen.on(self, problem)
         if self.balance_by is not None:
             problem = balance_targets(problem, self.balance_by)
         return problem if self.tolerance is None else problem.with_tolerance(self.tolerance)

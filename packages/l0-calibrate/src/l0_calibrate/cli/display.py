@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,11 +19,18 @@ from rich.progress import Progress as RichProgress
 from rich.table import Table
 
 from l0_calibrate.problem import CalibrationProblem
-from l0_calibrate.result.diagnostics import Diagnostics, share_text
+from l0_calibrate.result.diagnostics import Diagnostics, diagnose, share_text
+from l0_calibrate.result.weighted import Weighted
 from l0_calibrate.watch import Progress, Watch, unwatched
 
 Row = tuple[str, Diagnostics, float | None, float | None, str]
 """(label, diagnostics, gap, seconds, status) of some weights."""
+
+_MET = 1e-6
+"""Largest error of targets of which none is worth showing."""
+
+MOST_NOTES = 10
+"""Notes that are printed: each of thousands of domains may have its own."""
 
 PLAIN_EVERY = 2.0
 """Seconds between two plain lines."""
@@ -196,6 +204,9 @@ def changed_columns(totals: pd.DataFrame, count: int = 20) -> Table:
     table = Table(title="Columns of the records" if len(totals) <= count else title, title_justify="left")
     for name, justify in (("column", "left"), ("before", "right"), ("after", "right"), ("change", "right")):
         table.add_column(name, justify=justify)  # type: ignore[arg-type]
+    certain = "standard_error" in totals.columns
+    if certain:
+        table.add_column("standard error", justify="right")
     by = totals["change"].abs().where(totals["before"] != 0, np.where(totals["after"] != 0, np.inf, -1.0))
     for i in np.argsort(-by.to_numpy(), kind="stable")[:count]:
         row = totals.iloc[i]
@@ -204,5 +215,29 @@ def changed_columns(totals: pd.DataFrame, count: int = 20) -> Table:
             number(row["before"]),
             number(row["after"]),
             "-" if np.isnan(row["change"]) else f"{round(100 * row['change'], 1) + 0.0:+.1f} %",
+            *([number(row["standard_error"])] if certain else []),
         )
     return table
+
+
+def show_run(result: Weighted, written: list[Path]) -> None:
+    """What a command that fits has found and where it is."""
+    screen, problem = console(), result.problem
+    before = diagnose(problem, problem.initial_weights)
+    seconds = result.timings.get("total")
+    rows = [("initial", before, None, None, ""), ("fitted", result.diagnostics, result.gap, seconds, result.status)]
+    screen.print(comparison(rows))
+    if result.diagnostics.worst_error > _MET:
+        screen.print(worst_targets(problem, result.weights))
+    if result.method_line:
+        screen.print(result.method_line, soft_wrap=True)
+    for note in result.notes[:MOST_NOTES]:
+        screen.print(f"note: {note}")
+    if len(result.notes) > MOST_NOTES:
+        screen.print(f"note: {len(result.notes) - MOST_NOTES:,} more notes are in result.json")
+    screen.print("written: " + ", ".join(str(path) for path in written), soft_wrap=True)
+    beside = ("replicates.parquet", "report.html", "small.parquet", "small_*.parquet")
+    there = [path for name in beside for path in sorted(written[0].parent.glob(name))]
+    old = [str(path) for path in there if path not in written]
+    if old:
+        screen.print("of an earlier run, left as it is: " + ", ".join(old), soft_wrap=True)

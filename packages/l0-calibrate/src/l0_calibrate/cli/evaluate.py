@@ -28,6 +28,17 @@ def evaluate(
             help="Columns of the records (record_id and others), targeted or not, to be totalled before and after.",
         ),
     ] = None,
+    replicates: Annotated[
+        Path | None,
+        typer.Option("--replicates", help="Replicates of WEIGHTS: standard errors of the totals of --columns."),
+    ] = None,
+    replicate_scale: Annotated[
+        float | None,
+        typer.Option(
+            help="Variance / sum of squared differences of the replicates: 1/R for BRR and bootstrap, (R-1)/R for a "
+            "jackknife, 4/R for successive differences."
+        ),
+    ] = None,
     small: Annotated[
         bool, typer.Option("--small", help="WEIGHTS is a small file: records that it does not have were dropped.")
     ] = False,
@@ -36,16 +47,22 @@ def evaluate(
     """Score a weight file against a problem, whoever made it; weights of 0 count as dropped in the largest ratio.
 
     With --only-targets or --exclude-targets against some of its targets, such as those that a fit did not see; with
-    --columns beside columns that no target is about: what their totals were under the initial weights and are now.
+    --columns beside columns that no target is about: what their totals were under the initial weights and are now, and
+    with --replicates how uncertain they are.
 
     Example: l0-calibrate evaluate run/weights.parquet problem_dir
     """
     from l0_calibrate.problem.files import read_table
     from l0_calibrate.problem.labels import naming, near
-    from l0_calibrate.result.column_totals import column_totals
+    from l0_calibrate.problem.replicate_weights import read_replicates
+    from l0_calibrate.result.column_totals import Replicates, column_totals
     from l0_calibrate.result.diagnostics import diagnose
     from l0_calibrate.result.files import read_weights
 
+    if (replicates is None) != (replicate_scale is None):
+        raise InputError("--replicates FILE and --replicate-scale NUMBER go together: one makes no variance")
+    if replicates is not None and columns is None:
+        raise InputError("--replicates tell how uncertain the totals of --columns FILE are; give both")
     loaded = wanted.on(source.load())
     values = read_weights(weights, loaded, small=small)
     scores = diagnose(loaded, values)
@@ -57,7 +74,10 @@ def evaluate(
             table = table.rename(columns={source.record_id: "record_id"})
         if "record_id" not in table.columns:  # files are sorted and filtered: their order says nothing
             raise InputError(f"{columns} has no column 'record_id'; {near('record_id', table.columns)}")
-        totals = column_totals(loaded, values, table)
+        again = None
+        if replicates is not None and replicate_scale is not None:
+            again = Replicates(read_replicates(replicates, loaded), replicate_scale)
+        totals = column_totals(loaded, values, table, again)
     if json_:
         beside = {} if totals is None else {"columns": totals.to_dict("records")}
         print(json_text(attrs.asdict(scores) | {"negative": int(negative.size)} | beside))

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from l0_calibrate.cli.bundles import bundled
 from l0_calibrate.cli.choices import Aims, Around, Choices, Count, Effort, Method, Weights
-from l0_calibrate.cli.display import comparison, console, json_text, progress, worst_targets
+from l0_calibrate.cli.display import json_text, progress, show_run
 from l0_calibrate.cli.sources import Screen, Source
 from l0_calibrate.options import Options
 from l0_calibrate.problem import CalibrationProblem
@@ -25,9 +25,6 @@ if TYPE_CHECKING:
     from l0_calibrate.checkpoint import Checkpoint
 
 NOT_GOOD = 1
-
-MOST_NOTES = 10
-"""Notes that are printed: each of thousands of domains may have its own."""
 
 
 @bundled
@@ -48,7 +45,7 @@ def fit(
     Example: l0-calibrate fit problem_dir --keep 4000 --max-weight-ratio 5 --out run
     """
     from l0_calibrate.folders import check_writable, refuse_inputs
-    from l0_calibrate.replicates import read_replicates
+    from l0_calibrate.problem.replicate_weights import read_replicates
     from l0_calibrate.result.files import WRITTEN, refuse_folder_of_problem
     from l0_calibrate.result.small import refuse_clashes, small_name
 
@@ -75,7 +72,7 @@ def fit(
     if screen.json_:
         print(json_text(result.summary()))
     elif not screen.quiet:
-        _show(result, written)
+        show_run(result, written)
     if result.status == "infeasible":
         raise typer.Exit(NOT_GOOD)
 
@@ -133,26 +130,3 @@ def _interruption(store: Checkpoint | None) -> Iterator[None]:
 
 def _say(what: str) -> None:
     Console(stderr=True, markup=False, highlight=False, soft_wrap=True).print(what)
-
-
-def _show(result: CalibrationResult, written: list[Path]) -> None:
-    from l0_calibrate.result.diagnostics import diagnose
-
-    screen, problem = console(), result.problem
-    before = diagnose(problem, problem.initial_weights)
-    seconds = result.timings.get("total")
-    rows = [("initial", before, None, None, ""), ("fitted", result.diagnostics, result.gap, seconds, result.status)]
-    screen.print(comparison(rows))
-    screen.print(worst_targets(problem, result.weights))
-    if result.solver:
-        screen.print(f"solver: {result.solver} ({result.solver_reason})", soft_wrap=True)
-    for note in result.notes[:MOST_NOTES]:
-        screen.print(f"note: {note}")
-    if len(result.notes) > MOST_NOTES:
-        screen.print(f"note: {len(result.notes) - MOST_NOTES:,} more notes are in result.json")
-    screen.print("written: " + ", ".join(str(path) for path in written), soft_wrap=True)
-    beside = ("replicates.parquet", "report.html", "small.parquet", "small_*.parquet")
-    there = [path for name in beside for path in sorted(written[0].parent.glob(name))]
-    old = [str(path) for path in there if path not in written]
-    if old:
-        screen.print("of an earlier run, left as it is: " + ", ".join(old), soft_wrap=True)

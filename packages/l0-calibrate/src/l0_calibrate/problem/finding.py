@@ -10,6 +10,8 @@ import attrs
 if TYPE_CHECKING:
     from l0_calibrate.problem.consistency import Disagreement
 
+SEVERITIES = ("error", "warning", "info")
+
 SHOWN = 5
 """Examples named in a message; all of them are in ``names``."""
 
@@ -33,11 +35,16 @@ class Finding:
     """
 
     code: str
-    severity: str = attrs.field(validator=attrs.validators.in_(("error", "warning", "info")))
+    severity: str = attrs.field(validator=attrs.validators.in_(SEVERITIES))
     names: tuple[str, ...]
     message: str
     remedy: str
     disagreements: tuple[Disagreement, ...] = ()
+
+
+def by_gravity(findings: Iterable[Finding]) -> list[Finding]:
+    """The gravest first, else in their order."""
+    return sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity))
 
 
 def grouped(

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from l0_calibrate.problem.consistency import consistency
 from l0_calibrate.problem.contradictions import contradictions
 from l0_calibrate.problem.copies import fingerprints
-from l0_calibrate.problem.finding import Finding, grouped
+from l0_calibrate.problem.finding import Finding, by_gravity, grouped
 from l0_calibrate.problem.labels import naming, shown
 from l0_calibrate.problem.matrices import entries_of_columns, row_blocks
 from l0_calibrate.problem.problem import CalibrationProblem
@@ -55,8 +55,7 @@ def preflight(
         *_records(problem),
         _memory(problem, sums),
     ]
-    gravity = {"error": 0, "warning": 1, "info": 2}
-    return sorted(found, key=lambda finding: gravity[finding.severity])
+    return by_gravity(found)
 
 
 @attrs.frozen(eq=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import attrs
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
@@ -20,8 +21,37 @@ MOST_VALUES = 60
 """Values that a text column may have to be counted one by one: a state is a category, a name is not."""
 
 
+@attrs.frozen(eq=False)
+class Replicates:
+    """Replicate weights, and what makes a variance of them.
+
+    The variance of a total t is ``scale sum_r (t_r - t)^2`` (Wolter 2007, "Introduction to Variance Estimation"), with
+    ``scale`` 1 / R for R balanced half-samples (BRR) or bootstrap replicates, 1 / (R (1 - rho)^2) for Fay's variant,
+    (R - 1) / R for a jackknife that leaves out one of R units at a time, 4 / R for successive differences. Its root
+    tells how uncertain a total is, the calibration included, where the replicates were calibrated too.
+
+    Parameters
+    ----------
+    weights
+        Shape (records, R), in the problem's order.
+    scale
+        Positive and finite.
+    """
+
+    weights: FloatArray | pd.DataFrame
+    scale: float = attrs.field()
+
+    @scale.validator
+    def _is_positive(self, _: object, scale: float) -> None:
+        if not 0.0 < scale < np.inf:
+            raise InputError(f"the scale of a variance over replicates must be positive and finite, got {scale!r}")
+
+
 def column_totals(
-    problem: CalibrationProblem, weights: FloatArray, columns: pd.DataFrame | None = None
+    problem: CalibrationProblem,
+    weights: FloatArray,
+    columns: pd.DataFrame | None = None,
+    replicates: Replicates | None = None,
 ) -> pd.DataFrame:
     """Weighted totals of columns of the records under the initial weights and under others.
 
@@ -32,13 +62,16 @@ def column_totals(
     columns
         One row a record in the problem's order, or with a column ``record_id`` in any; ``problem.record_info`` where
         None.
+    replicates
+        Those of ``weights``, for standard errors.
 
     Returns
     -------
     One row for each column of numbers or truth values (``value`` is missing: its sum), and for each value of a column
     of texts that has at most 60 of them, and at most half as many as there are records (the records with it).
     ``column``, ``value``, ``before``, ``after``, ``change``, relative to ``before``, and ``missing``, the records whose
-    field is empty: they count for nothing on either side. Other columns have no row.
+    field is empty: they count for nothing on either side; with replicates the ``standard_error`` of ``after``. Other
+    columns have no row.
 
     Raises
     ------
@@ -47,11 +80,14 @@ def column_totals(
         are given.
     """
     from l0_calibrate.problem.labels import shown
+    from l0_calibrate.problem.replicate_weights import checked_replicates
 
     frame = problem.record_info if columns is None else _in_order(columns, problem)
     if frame is None:
         raise InputError("the problem has no columns of its records; give some")
+    again = None if replicates is None else np.asarray(checked_replicates(problem, replicates.weights))
     rows: list[tuple[Any, ...]] = []
+    errors: list[float] = []
     for name in frame.columns:
         values = frame[name]
         is_there = values.notna().to_numpy()
@@ -64,11 +100,16 @@ def column_totals(
                 )
             before, after = (inner(counted, w[is_there]) for w in (problem.initial_weights, weights))
             rows.append((name, value, before, after, int((~is_there).sum())))
+            if again is not None and replicates is not None:
+                each = np.array([inner(counted, again[is_there, r]) for r in range(again.shape[1])])
+                errors.append(float(np.sqrt(replicates.scale * np.square(each - after).sum())))
     table = pd.DataFrame(rows, columns=["column", "value", "before", "after", "missing"])
     change = np.full(len(table), np.nan)
     base = table["before"].to_numpy(dtype=np.float64)
     np.divide(table["after"].to_numpy(dtype=np.float64) - base, np.abs(base), out=change, where=base != 0)
     table.insert(4, "change", change)
+    if replicates is not None:
+        table.insert(5, "standard_error", errors)
     return table
 
 

@@ -78,6 +78,9 @@ def overview_figure(run: RunTables) -> Figure:
     _sorted_errors(middle, before, after)
     bound = run.summary["options"].get("max_weight_ratio")
     _ratios(right, ratios[(ratios > 0) & np.isfinite(ratios)], bound, run.ratio)
+    negative = int((ratios < 0).sum())
+    if negative:  # GREG's, which no logarithm has
+        right.set_title(f"{right.get_title()}, {negative:,} negative ones left out")
     figure.suptitle(
         f"{d.kept:,} of {ratios.size:,} records, {after.size:,} targets: "
         f"loss {d.loss:.4f}, ESS {d.ess:,.0f}, largest ratio {d.max_ratio:.3g}"

@@ -15,7 +15,7 @@ from l0_calibrate.result.tables import RunTables
 from l0_core.errors import MissingDependencyError
 
 if TYPE_CHECKING:
-    from l0_calibrate.result.result import CalibrationResult
+    from l0_calibrate.result.weighted import Weighted
 
 MOST_TARGETS = 500
 """Rows of the table of targets; the rest is in ``targets.parquet``, and a page must stay one that can be mailed."""
@@ -27,11 +27,12 @@ _STATUS = {
     "converged": "The fit has settled; its distance from the best possible one is not certified to the tolerance.",
     "stalled": "The fit stopped getting better before its tolerance was certified.",
     "budget_spent": "The time or the number of iterations was spent: the weights are the best found until then.",
+    "exact": "Every total is met exactly, by the weights that are nearest to the initial ones.",
     "infeasible": "What was asked cannot be met together; the weights are the nearest found.",
 }
 
 
-def write_report(result: CalibrationResult, path: Path) -> Path:
+def write_report(result: Weighted, path: Path) -> Path:
     """Write the report of a result; InputError where the file cannot be written."""
     check_file(path)
     return _write(path, _page(RunTables.of(result)))

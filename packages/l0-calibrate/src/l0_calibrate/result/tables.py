@@ -17,7 +17,7 @@ from l0_core import InputError
 from l0_core.relative_errors import error_scale
 
 if TYPE_CHECKING:
-    from l0_calibrate.result.result import CalibrationResult
+    from l0_calibrate.result.weighted import Weighted
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -72,7 +72,7 @@ class RunTables:
     records: pd.DataFrame
 
     @classmethod
-    def of(cls, result: CalibrationResult) -> RunTables:
+    def of(cls, result: Weighted) -> RunTables:
         """Of a result in memory."""
         return cls(result.summary(), result.targets, result.to_frame())
 

@@ -7,14 +7,14 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from l0_calibrate.survey.conflicts import at_the_edge, refuse_conflict
+from l0_calibrate.survey.conflicts import AMONG, at_the_edge, refuse_conflict
 from l0_calibrate.survey.distances import Distance, distance_of
 from l0_calibrate.survey.newton import (
-    ACCEPTED,
+    PUZZLED,
     CalibrationNotConverged,
     Dual,
+    Search,
     constraint_scale,
-    g_weights,
     within_totals,
 )
 from l0_calibrate.survey.sample import Sample
@@ -82,27 +82,33 @@ def survey_calibrate(
     [30.0, 1300.0]
     """
     distance = distance_of(method, bounds)
-    sample = Sample.of(design_weights, X, totals, q)
+    return nearest(Sample.of(design_weights, X, totals, q), distance)
+
+
+def nearest(sample: Sample, distance: Distance) -> FloatArray:
+    """The weights of `survey_calibrate`, shape (records,), and its errors."""
     within = within_totals(sample.design, sample.x, sample.totals, distance)
     scale = constraint_scale(sample.design * within, sample.x, sample.totals)
-    dual = Dual.of(sample.design, sample.x, sample.totals, sample.q, distance, scale)
-    ratios, misses = g_weights(dual)
-    if not _are_met(misses) or at_the_edge(ratios, within, distance):
-        refuse_conflict(sample, within, distance)
-    if not _are_met(misses):
-        ratios, misses = g_weights(dual.orthogonal())
-    if not _are_met(misses):
-        worst = int(np.argmax(np.abs(np.nan_to_num(misses, nan=np.inf))))
+    search = Search.of(Dual.of(sample.design, sample.x, sample.totals, sample.q, distance, scale))
+    search.run(PUZZLED)
+    if not search.best.is_met:
+        refuse_conflict(sample, within, distance, search.here.dual, AMONG)
+        search.run()
+    found = search.best
+    if not found.is_met or at_the_edge(found.ratios, within, distance):
+        refuse_conflict(sample, within, distance, search.here.dual)
+    if not found.is_met:
+        search = Search.of(search.problem.orthogonal())
+        search.run()
+        found = search.best
+    if not found.is_met:
+        worst = int(np.argmax(np.abs(np.nan_to_num(found.miss, nan=np.inf))))
         raise CalibrationNotConverged(
-            f"the iteration stopped with {sample.names[worst]!r} missed by {abs(misses[worst]):.3g} (relative): the "
-            "totals can be met only at the edge of the bounds, or columns of X nearly repeat one another; widen the "
-            "bounds",
-            misses,
+            f"the iteration stopped with {sample.names[worst]!r} missed by {abs(found.miss[worst]):.3g} (relative): "
+            "the totals can be met only at the edge of the bounds, or columns of X nearly repeat one another; widen "
+            "the bounds",
+            found.miss,
         )
     weights = np.zeros(sample.used.size)
-    weights[sample.used] = sample.design * ratios
+    weights[sample.used] = sample.design * found.ratios
     return weights
-
-
-def _are_met(misses: FloatArray) -> bool:
-    return bool((np.abs(misses) <= ACCEPTED).all())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,8 @@ from l0_core import InputError
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
+AMONG = 64
+"""Constraints among which a conflict is found in no time."""
 _MEETS = 1e-7
 """Relative miss that linear programmes (feasible to 1e-9 here) cannot tell from none."""
 _INSIDE = 1e-6
@@ -50,24 +52,39 @@ def _inner(distance: Distance) -> tuple[float, float]:
     return lower, upper
 
 
-def conflicting(design: FloatArray, x: Any, totals: FloatArray, within: FloatArray, distance: Distance) -> IntArray:
-    """Numbers of an irreducible set of constraints that cannot be met together; empty where all can be.
+def conflicting(
+    sample: Sample, within: FloatArray, distance: Distance, ray: FloatArray | None = None, most: int | None = None
+) -> IntArray:
+    """Numbers of an irreducible set of constraints that cannot be met together; empty where there is none.
 
     An elastic linear programme gives a set by its duals (Farkas), a deletion filter (Chinneck & Dravnieks
     1991) makes it irreducible. Its variables are the g-weights over ``within`` (see `within_totals`).
+
+    Parameters
+    ----------
+    ray
+        Shape (constraints,), over their `constraint_scale`: where the dual of the calibration has gone. Of totals that
+        fight it has grown most, so the constraints are tried in its order, twice as many each time, which takes far
+        smaller programmes than all of them at once.
+    most
+        Look only among as many of the first ones of the ray.
     """
+    design, x, totals = sample.design, sample.x, sample.totals
     scale = constraint_scale(design * within, x, totals)
     rows = sp.csr_array((sp.diags_array(1.0 / scale) @ x.T.multiply(design * within)).tocsr())
     target = totals / scale
     lower, top = _inner(distance)
     upper = top / within
-    everything = np.arange(totals.size)
-    miss, duals = _elastic(rows, target, everything, lower, upper)
-    if miss <= _MEETS:
+    tried = np.empty(0, dtype=np.int64)
+    for tried in _first_ones(ray, totals.size, most):
+        miss, duals = _elastic(rows, target, tried, lower, upper)
+        if miss > _MEETS:
+            break
+    else:
         return np.empty(0, dtype=np.int64)
-    kept = everything[np.abs(duals) > 1e-9 * np.abs(duals).max(initial=0.0)]
+    kept = tried[np.abs(duals) > 1e-9 * np.abs(duals).max(initial=0.0)]
     if _elastic(rows, target, kept, lower, upper)[0] <= _MEETS:
-        kept = everything
+        kept = tried
     for k in kept.tolist():
         rest = kept[kept != k]
         if rest.size and _elastic(rows, target, rest, lower, upper)[0] > _MEETS:
@@ -75,10 +92,23 @@ def conflicting(design: FloatArray, x: Any, totals: FloatArray, within: FloatArr
     return np.asarray(kept, dtype=np.int64)
 
 
-def refuse_conflict(sample: Sample, within: FloatArray, distance: Distance) -> None:
-    """Raise the error that names the totals that fight, if any do."""
+def _first_ones(ray: FloatArray | None, count: int, most: int | None) -> Iterator[IntArray]:
+    """The first two constraints of a ray, the first four, ..., and last all of them, or ``most``; ascending."""
+    last = count if most is None else min(most, count)
+    order = np.arange(count) if ray is None else np.argsort(-np.abs(np.nan_to_num(ray)), kind="stable")
+    size = last if ray is None else min(2, last)
+    while size < last:
+        yield np.sort(order[:size])
+        size *= 2
+    yield np.sort(order[:last])
+
+
+def refuse_conflict(
+    sample: Sample, within: FloatArray, distance: Distance, ray: FloatArray | None = None, most: int | None = None
+) -> None:
+    """Raise the error that names the totals that fight, if any do (``ray`` and ``most`` as in `conflicting`)."""
     names, target = sample.names, sample.totals
-    fight = conflicting(sample.design, sample.x, target, within, distance)
+    fight = conflicting(sample, within, distance, ray, most)
     if not fight.size:
         return
     shown = ", ".join(f"{names[k]!r} (total {target[k]:g})" for k in fight[:NAMED])

@@ -36,6 +36,11 @@ class Distance(ABC):
     is_open = False
     """Whether the ends themselves cannot be reached."""
 
+    @property
+    def name(self) -> str:
+        """As files of results tell it."""
+        return type(self).__name__.lower()
+
     @abstractmethod
     def weight(self, x: FloatArray) -> FloatArray:
         """F, the g-weight."""

@@ -23,7 +23,9 @@ ACCEPTED = 1e-9
 """Relative miss of a total that counts as met; iterations go on to rounding where they can."""
 _EXACT = 1e-13
 _ITERATIONS = 200
-_PATIENCE = 50
+PUZZLED = 10
+"""Iterations without a smaller miss after which totals may be fighting."""
+PATIENCE = 50
 """Iterations without a smaller miss that end a run."""
 _TRIALS = 60
 _FLATTER = 0.1
@@ -147,35 +149,66 @@ class _Point(NamedTuple):
     miss: FloatArray
 
     @property
+    def is_met(self) -> bool:
+        """Whether each total is."""
+        return bool((np.abs(self.miss) <= ACCEPTED).all())
+
+    @property
     def worst(self) -> float:
         """The largest relative miss."""
         worst = float(np.abs(self.miss).max(initial=0.0))
         return math.inf if math.isnan(worst) else worst
 
 
-def g_weights(problem: Dual) -> tuple[FloatArray, FloatArray]:
-    """The g-weights at the minimum of the dual, or at the best point reached, and the relative miss of each total."""
-    best = here = problem.at(np.zeros(problem.target.size))
-    damping, since = 0.0, 0
-    for _ in range(_ITERATIONS):
-        if here.worst <= _EXACT or since >= _PATIENCE:
-            break
-        direction = _downhill(problem, here, damping)
-        here, length = _along(problem, here, direction)
-        is_stuck = length == 0.0 and damping >= 1.0
+@attrs.define(eq=False)
+class Search:
+    """A run of Newton's method, which may be looked at on the way and goes on from where it is.
+
+    Parameters
+    ----------
+    problem
+        What is minimised.
+    best, here
+        The point of the smallest misses so far, and the last: where totals fight, the dual of the latter grows for ever
+        in the direction of those that do (a Farkas ray).
+    """
+
+    problem: Dual
+    best: _Point
+    here: _Point
+    _damping: float = 0.0
+    _iterations: int = 0
+    _since: int = 0
+    _is_over: bool = False
+
+    @classmethod
+    def of(cls, problem: Dual) -> Search:
+        """At the design weights."""
+        here = problem.at(np.zeros(problem.target.size))
+        return cls(problem, here, here)
+
+    def run(self, patience: int = PATIENCE) -> None:
+        """Go on until the totals are met to rounding, or so many iterations have brought no smaller miss."""
+        while not (self._is_over or self.here.worst <= _EXACT or self._since >= patience):
+            self._step()
+            self._iterations += 1
+            self._is_over |= self._iterations >= _ITERATIONS
+
+    def _step(self) -> None:
+        best = self.best
+        direction = _downhill(self.problem, self.here, self._damping)
+        self.here, length = _along(self.problem, self.here, direction)
+        is_stuck = length == 0.0 and self._damping >= 1.0
         if length <= _SHORT:
-            damping = min(max(10.0 * damping, _DAMPING), 1.0)
+            self._damping = min(max(10.0 * self._damping, _DAMPING), 1.0)
         else:
-            damping = 0.1 * damping if damping > 0.1 * _DAMPING else 0.0
-        since += 1
-        if here.worst < best.worst:
-            at_rounding = best.worst <= ACCEPTED and here.worst > 0.5 * best.worst
-            best, since = here, 0
-        else:
-            at_rounding = best.worst <= ACCEPTED
-        if at_rounding or is_stuck:
-            break
-    return best.ratios, best.miss
+            self._damping = 0.1 * self._damping if self._damping > 0.1 * _DAMPING else 0.0
+        self._since += 1
+        at_rounding = best.worst <= ACCEPTED
+        if self.here.worst < best.worst:
+            at_rounding &= self.here.worst > 0.5 * best.worst
+            self.best, self._since = self.here, 0
+        self._is_over |= at_rounding or is_stuck
 
 
 def _downhill(problem: Dual, here: _Point, damping: float) -> FloatArray:

@@ -45,13 +45,17 @@ class Sample:
                 refuse_other_order(values, labels, name, "X" if labels_of(X) is not None else "design_weights")
         names = list(X.columns) if isinstance(X, pd.DataFrame) else list(range(p))
         target = _totals(totals, names)
-        design = finite(design_weights, n, "design_weights", "record")
-        factor = np.ones(n) if q is None else finite(q, n, "q", "record")
         bad = np.flatnonzero(~np.isfinite(matrix.data))
         if bad.size:
             row = int(np.searchsorted(matrix.indptr, bad[0], side="right")) - 1
             column = names[matrix.indices[bad[0]]]
             raise InputError(f"X has an entry that is not finite: record {row}, column {column!r}")
+        return cls.under(finite(design_weights, n, "design_weights", "record"), matrix, target, q, names)
+
+    @classmethod
+    def under(cls, design: FloatArray, x: Any, totals: FloatArray, q: Any, names: list[Any]) -> Sample:
+        """Of constraints that are finite: ``x`` CSR of shape (records, constraints)."""
+        factor = np.ones(design.size) if q is None else finite(q, design.size, "q", "record")
         if (design < 0).any():
             first = int(np.flatnonzero(design < 0)[0])
             raise InputError(f"design_weights must not be negative: record {first} has one")
@@ -61,7 +65,7 @@ class Sample:
         used = design > 0
         if not used.any():
             raise InputError("all design weights are 0: there is nothing to calibrate")
-        return cls(design[used], matrix.astype(np.float64)[used], target, factor[used], names, used)
+        return cls(design[used], x.astype(np.float64)[used], totals, factor[used], names, used)
 
 
 def labels_of(values: Any) -> npt.NDArray[Any] | None:

@@ -8,9 +8,9 @@ import numpy as np
 import scipy.optimize
 import scipy.sparse as sp
 
-from l0_calibrate.survey.conflicts import refuse_conflict
+from l0_calibrate.survey.conflicts import AMONG, refuse_conflict
 from l0_calibrate.survey.distances import Linear
-from l0_calibrate.survey.newton import constraint_scale
+from l0_calibrate.survey.newton import PUZZLED, Dual, Search, constraint_scale
 from l0_calibrate.survey.sample import Sample
 from l0_core import InputError
 
@@ -47,10 +47,19 @@ def tightest_bounds(design_weights: Any, X: Any, totals: Any, *, least: float = 
     """
     if not least < 1.0:
         raise InputError(f"least must be a g-weight below 1, got {least!r}")
-    sample = Sample.of(design_weights, X, totals, None)
+    return tightest(Sample.of(design_weights, X, totals, None), least)
+
+
+def tightest(sample: Sample, least: float) -> tuple[float, float]:
+    """The bounds of `tightest_bounds`, and its errors."""
     scale = constraint_scale(sample.design, sample.x, sample.totals)
     rows = sp.diags_array(1.0 / scale) @ sample.x.T.multiply(sample.design)
     count, n = rows.shape
+    free = Linear(least, np.inf)
+    search = Search.of(Dual.of(sample.design, sample.x, sample.totals, sample.q, free, scale))
+    search.run(PUZZLED)
+    if not search.best.is_met:  # a conflict shows itself sooner than bounds are found
+        refuse_conflict(sample, np.ones(n), free, search.here.dual, AMONG)
     ones, each = sp.csr_array(np.ones((n, 1))), sp.eye_array(n)
     none = sp.csr_array((n, 1))
     found = scipy.optimize.linprog(
@@ -61,6 +70,6 @@ def tightest_bounds(design_weights: Any, X: Any, totals: Any, *, least: float = 
         method="highs", options={"primal_feasibility_tolerance": 1e-9, "dual_feasibility_tolerance": 1e-9},
     )  # fmt: skip
     if found.status != 0:
-        refuse_conflict(sample, np.ones(n), Linear(least, np.inf))
+        refuse_conflict(sample, np.ones(n), free, search.here.dual)
         raise InputError(f"the bounds were not found: {found.message}")
     return float(found.x[n]), float(found.x[n + 1])

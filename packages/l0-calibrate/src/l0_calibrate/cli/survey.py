@@ -1,0 +1,73 @@
+"""``survey``: the classical estimators, which meet every total exactly."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import attrs
+import typer
+
+from l0_calibrate.cli.bundles import bundled
+from l0_calibrate.cli.choices import Chosen
+from l0_calibrate.cli.display import json_text, show_run
+from l0_calibrate.cli.sources import Screen, Source
+
+
+@attrs.frozen
+class Distances:
+    """The weights wanted."""
+
+    method: Annotated[str, typer.Option(help="linear (GREG), raking or logit.")] = "linear"
+    lower: Annotated[float | None, typer.Option(help="Least g-weight (weight / initial weight), below 1.")] = None
+    upper: Annotated[float | None, typer.Option(help="Largest g-weight, above 1.")] = None
+    q: Annotated[
+        str | None,
+        typer.Option(metavar="COLUMN", help="Column of the records: how freely each weight may move, positive."),
+    ] = None
+    replicates: Annotated[Path | None, typer.Option(help="Replicate weights to calibrate in the same way.")] = None
+
+    @property
+    def bounds(self) -> tuple[float, float] | None:
+        """Both ends, where one is given."""
+        if self.lower is None and self.upper is None:
+            return None
+        least = 0.0 if self.method != "linear" else -float("inf")
+        return (least if self.lower is None else self.lower, float("inf") if self.upper is None else self.upper)
+
+
+@bundled
+def survey(
+    out: Annotated[Path, typer.Option("--out", help="Folder for the result, written whole or not at all.")],
+    context: typer.Context,
+    source: Source,
+    chosen: Chosen,
+    distances: Distances,
+    screen: Screen,
+) -> None:
+    """Meet every total exactly by the weights nearest to the initial ones: GREG, raking, logit, with bounds or without.
+
+    Writes weights.parquet, targets.parquet and result.json, as fit does. Where the totals cannot be met together, those
+    that fight are named; check --exactly tells beforehand, and the smallest bounds that will do.
+
+    Example: l0-calibrate survey problem_dir --method raking --upper 5 --out run
+    """
+    from l0_calibrate.folders import check_writable, refuse_inputs
+    from l0_calibrate.problem.replicate_weights import read_replicates
+    from l0_calibrate.result.files import WRITTEN, refuse_folder_of_problem
+    from l0_calibrate.survey.distances import distance_of
+    from l0_calibrate.survey.estimator import calibrate_survey
+
+    distance = distance_of(distances.method, distances.bounds)
+    refuse_folder_of_problem(out)
+    refuse_inputs(out, WRITTEN, (*source.files, distances.replicates))
+    check_writable(out)
+    problem = chosen.on(source.load())
+    replicate_weights = None if distances.replicates is None else read_replicates(distances.replicates, problem)
+    result = calibrate_survey(problem, distance, q=distances.q, replicate_weights=replicate_weights)
+    result = attrs.evolve(result, command=context.obj or ())
+    written = result.save(out)
+    if screen.json_:
+        print(json_text(result.summary()))
+    elif not screen.quiet:
+        show_run(result, written)

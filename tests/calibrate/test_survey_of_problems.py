@@ -1,0 +1,196 @@
+"""Classical estimators on whole problems: weights, replicates, standard errors, the command line."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from l0_calibrate import CalibrationProblem, survey_calibrate
+from l0_calibrate.cli.app import app
+from l0_calibrate.result.column_totals import Replicates, column_totals
+from l0_calibrate.survey import ConflictingTotals, calibrate_survey, exactness, tightest_bounds
+from l0_core import InputError
+
+N = 30
+
+
+def problem(**changes) -> CalibrationProblem:
+    rng = np.random.default_rng(5)
+    young = rng.random(N) < 0.4
+    matrix = np.vstack([np.ones(N), young, rng.gamma(2.0, 10.0, N)])
+    design = rng.uniform(5, 20, N)
+    info = pd.DataFrame({"size": rng.uniform(1, 4, N), "rent": rng.gamma(3.0, 100.0, N)})
+    given = {
+        "initial_weights": design,
+        "target_names": ["people", "young", "income"],
+        "record_ids": [f"h{i}" for i in range(N)],
+        "record_info": info,
+    }
+    return CalibrationProblem(matrix, matrix @ design * [1.0, 1.2, 0.9], **(given | changes))
+
+
+@pytest.fixture
+def folder(tmp_path):
+    problem().save(tmp_path / "problem")
+    return tmp_path
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=True)
+
+
+@pytest.mark.parametrize(("method", "bounds"), [("linear", None), ("raking", (0.5, 3.0)), ("logit", (0.2, 4.0))])
+@pytest.mark.parametrize("q", [None, "size"])
+def test_weights_and_replicates_are_those_of_the_function(method, bounds, q):
+    asked = problem()
+    again = np.random.default_rng(1).uniform(0.8, 1.25, (N, 2)) * asked.initial_weights[:, None]
+    result = calibrate_survey(
+        asked, method, bounds, q=q, replicate_weights=np.column_stack([asked.initial_weights, again])
+    )
+    factor = None if q is None else asked.record_info[q]
+    for weights, design in (
+        (result.weights, asked.initial_weights),
+        (result.replicates[:, 1], again[:, 0]),
+        (result.replicates[:, 2], again[:, 1]),
+    ):
+        expected = survey_calibrate(design, asked.matrix.T, asked.targets, method, bounds, factor)
+        np.testing.assert_array_equal(weights, expected)
+    np.testing.assert_array_equal(result.replicates[:, 0], result.weights)
+    assert result.replicate_names == ("replicate_1", "replicate_2", "replicate_3")
+    assert result.diagnostics.worst_error < 1e-9
+    assert result.g_weights.max() == result.max_ratio
+
+
+def test_standard_errors_of_a_jackknife_are_those_of_a_mean():
+    """Leaving out one record at a time and calibrating to their number: the textbook's ``N s / sqrt(n)``."""
+    rng = np.random.default_rng(3)
+    y = rng.gamma(2.0, 50.0, N)
+    asked = CalibrationProblem(np.ones((1, N)), [900.0], initial_weights=np.full(N, 2.0))
+    left_out = np.where(np.eye(N, dtype=bool), 0.0, 2.0)
+    result = calibrate_survey(asked, replicate_weights=left_out)
+    table = result.column_totals(pd.DataFrame({"y": y}), replicate_scale=(N - 1) / N)
+    assert table["after"].iloc[0] == pytest.approx(900.0 * y.mean())
+    assert table["standard_error"].iloc[0] == pytest.approx(900.0 * y.std(ddof=1) / np.sqrt(N))
+    assert "standard_error" not in result.column_totals(pd.DataFrame({"y": y}))
+
+
+def test_replicates_and_their_scale_are_checked():
+    asked = problem()
+    result = calibrate_survey(asked)
+    with pytest.raises(InputError, match="no replicate weights"):
+        result.column_totals(replicate_scale=0.1)
+    with pytest.raises(InputError, match="positive and finite, got 0"):
+        Replicates(np.ones((N, 2)), 0.0)
+    with pytest.raises(InputError, match="shape"):
+        column_totals(asked, result.weights, None, Replicates(np.ones((N - 1, 2)), 0.5))
+    none = np.where(asked.matrix.toarray()[1] > 0, 0.0, 5.0)
+    with pytest.raises(ConflictingTotals, match=r"^replicate 2 \('b'\): no weights meet 'young'") as conflict:
+        calibrate_survey(asked, replicate_weights=pd.DataFrame({"a": asked.initial_weights, "b": none}))
+    assert conflict.value.columns == ("young",)
+    with pytest.raises(InputError, match="no column 'sise'"):
+        calibrate_survey(asked, q="sise")
+
+
+def test_what_has_no_part_in_it_is_told():
+    plain, odd = problem(), problem(tolerances=[0.0, 0.1, 0.0], loss_weights=[1.0, 2.0, 1.0])
+    assert calibrate_survey(plain).notes == ()
+    tolerances, counts = calibrate_survey(odd).notes
+    assert "tolerances" in tolerances
+    assert "how much each target counts" in counts
+    np.testing.assert_array_equal(calibrate_survey(odd).weights, calibrate_survey(plain).weights)
+    far = CalibrationProblem([[1.0, 1.0], [0.0, 1.0]], [2.0, 3.0])
+    assert calibrate_survey(far).weights.tolist() == pytest.approx([-1.0, 3.0])
+    assert calibrate_survey(far).notes[0].startswith("1 weight is negative (0)")
+
+
+def test_exactness_says_by_which_bounds_or_what_fights():
+    asked = problem()
+    found = exactness(asked)
+    lower, upper = tightest_bounds(asked.initial_weights, asked.matrix.T, asked.targets)
+    assert (found.code, found.severity) == ("exact", "info")
+    assert f"between {lower:.4g} and {upper:.4g}" in found.message
+    calibrate_survey(asked, "linear", (lower - 1e-6, upper + 1e-6))
+    with pytest.raises(ConflictingTotals):
+        calibrate_survey(asked, "linear", (lower + 1e-3, upper - 1e-3))
+    fought = exactness(CalibrationProblem([[1.0, 1.0], [1.0, 1.0]], [2.0, 3.0], target_names=["a", "b"]))
+    assert (fought.code, fought.severity, fought.names) == ("not_exact", "warning", ("a", "b"))
+
+
+def test_the_command_writes_what_the_function_finds(folder):
+    asked = problem()
+    pd.DataFrame({"record_id": asked.record_ids[::-1], "r1": asked.initial_weights[::-1]}).to_csv(
+        folder / "replicates.csv", index=False
+    )
+    done = run(
+        "survey", folder / "problem", "--method", "logit", "--lower", 0.2, "--upper", 4, "--q", "size",
+        "--replicates", folder / "replicates.csv", "--out", folder / "run",
+    )  # fmt: skip
+    assert done.exit_code == 0, done.output
+    assert "method: logit, g-weights from" in done.output
+    assert "exact" in done.output
+    expected = calibrate_survey(asked, "logit", (0.2, 4.0), q="size").weights
+    weights = pd.read_parquet(folder / "run" / "weights.parquet")
+    np.testing.assert_array_equal(weights["weight"], expected)
+    assert weights["kept"].all()
+    np.testing.assert_array_equal(pd.read_parquet(folder / "run" / "replicates.parquet")["r1"], expected)
+    told = json.loads((folder / "run" / "result.json").read_text())
+    assert told["options"] == {"method": "logit", "lower": 0.2, "upper": 4.0, "q": "size", "keep": None, "share": None}
+    assert (told["status"], told["gap"], told["replicates"]) == ("exact", None, ["r1"])
+    assert run("report", folder / "run").exit_code == 0
+    assert "Every total is met exactly" in (folder / "run" / "report.html").read_text()
+    scored = run("evaluate", folder / "run" / "weights.parquet", folder / "problem", "--json")
+    assert json.loads(scored.output)["worst_error"] < 1e-9
+
+
+def test_one_bound_alone_and_some_of_the_targets(folder):
+    some = ("--only-targets", "name != 'income'", "--out", folder / "run", "--json")
+    told = json.loads(run("survey", folder / "problem", "--upper", 1.5, *some).output)
+    assert (told["targets"], told["options"]["lower"], told["options"]["upper"]) == (2, None, 1.5)
+    told = json.loads(run("survey", folder / "problem", "--method", "raking", "--lower", 0.6, *some).output)
+    assert (told["options"]["lower"], told["options"]["upper"]) == (0.6, None)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--method", "rake"), "unknown method 'rake'"),
+        (("--method", "logit"), "needs bounds (L, U) of the g-weights"),
+        (("--lower", "1.2"), "L < 1 < U"),
+        (("--upper", "1.01", "--lower", "0.99"), "no g-weights between 0.99 and 1.01 meet"),
+    ],
+)
+def test_what_cannot_be_is_refused_and_nothing_is_written(folder, arguments, message):
+    done = run("survey", folder / "problem", *arguments, "--out", folder / "run")
+    assert done.exit_code != 0
+    assert message in str(done.exception)
+    assert not (folder / "run").exists()
+
+
+def test_check_exactly_from_the_command_line(folder):
+    plain = json.loads(run("check", folder / "problem", "--json").output)
+    more = json.loads(run("check", folder / "problem", "--json", "--exactly").output)
+    assert [finding["code"] for finding in more if finding not in plain] == ["exact"]
+
+
+def test_standard_errors_from_the_command_line(folder):
+    asked = problem()
+    again = np.random.default_rng(1).uniform(0.5, 1.5, (N, 4)) * asked.initial_weights[:, None]
+    pd.DataFrame(again, columns=list("abcd")).assign(record_id=asked.record_ids).to_parquet(folder / "r.parquet")
+    asked.record_info.assign(record_id=asked.record_ids).to_csv(folder / "columns.csv", index=False)
+    run("survey", folder / "problem", "--replicates", folder / "r.parquet", "--out", folder / "run")
+    score = ("evaluate", folder / "run" / "weights.parquet", folder / "problem")
+    columns = ("--columns", folder / "columns.csv")
+    replicates = ("--replicates", folder / "run" / "replicates.parquet")
+    told = json.loads(run(*score, *columns, *replicates, "--replicate-scale", 0.25, "--json").output)
+    result = calibrate_survey(asked, replicate_weights=again)
+    rent = asked.record_info["rent"].to_numpy()
+    expected = np.sqrt(0.25 * ((rent @ result.replicates - rent @ result.weights) ** 2).sum())
+    assert told["columns"][1]["standard_error"] == pytest.approx(expected)
+    assert "standard error" in run(*score, *columns, *replicates, "--replicate-scale", 0.25).output
+    for arguments in ((*columns, *replicates), (*columns, "--replicate-scale", 0.25)):
+        assert "go together" in str(run(*score, *arguments).exception)
+    assert "give both" in str(run(*score, *replicates, "--replicate-scale", 0.25).exception)
