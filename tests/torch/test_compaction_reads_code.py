@@ -195,3 +195,12 @@ def test_a_compact_model_that_does_not_run_is_refused():
     assert compact(model, torch.randn(5, 4))[0].out_features == 8
     with pytest.raises(CompactionError, match="does not run"):
         compact(model, torch.randn(5, 16, 4))
+
+
+def test_an_output_that_cannot_be_compared_is_refused():
+    class Opaque(Base):
+        def forward(self, x):
+            return {self.body(x)}
+
+    with pytest.raises(CompactionError, match="no tensors"):
+        compact(Opaque(), torch.ones(2, 4))

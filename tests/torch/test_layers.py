@@ -271,3 +271,12 @@ def test_torch_func_sees_the_gates():
     layer(x).square().sum().backward()
     for name, parameter in layer.named_parameters():
         torch.testing.assert_close(rows[name].sum(dim=0), parameter.grad)
+
+
+@pytest.mark.parametrize("shape", [(5, 12), (2, 3, 5, 12)])
+def test_attention_is_over_the_last_but_one_dimension(shape):
+    layer = with_random_gates(L0MultiheadAttention(12, 4)).eval()
+    x = torch.randn(shape)
+    one_by_one = torch.stack([layer(part[None])[0] for part in x.reshape(-1, 5, 12)])
+    torch.testing.assert_close(layer(x), one_by_one.reshape(shape))
+    torch.testing.assert_close(layer.plain()(x), layer(x))

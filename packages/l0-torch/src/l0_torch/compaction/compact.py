@@ -107,6 +107,11 @@ def evaluated(model: nn.Module, *example: Any) -> list[Tensor]:
 def check_equal(model: nn.Module, small: nn.Module, *example: Any) -> float:
     """The largest difference of the two models' outputs, or CompactionError where it is more than rounding."""
     expected = evaluated(model, *example)
+    if not expected:
+        raise CompactionError(
+            "the model's output has no tensors that can be compared; give tensors, or lists or dicts of them, or give "
+            "no example"
+        )
     try:
         found = evaluated(small, *example)
     except Exception as error:
