@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import integrate, special
 
-from l0_core import GateDistribution, HardConcrete
+from l0_core import GateDistribution, HardConcrete, InputError
 from l0_core.distributions.gaussian import GaussianGate
 from l0_core.distributions.straight_through import StraightThrough
 
@@ -102,3 +102,10 @@ def test_pathwise_gradients_are_unbiased(law, log_alpha):
     slope = float(law.mean(at + step) - law.mean(at - step)) / (2 * step)
     # The difference quotient is good to step^2 and to rounding over step.
     assert found == pytest.approx(slope, rel=1e-7, abs=1e-9)
+
+
+@pytest.mark.parametrize("law", [GaussianGate(1e-9), HardConcrete(1e7)])
+def test_moments_that_would_fill_the_memory_are_refused(law):
+    for moment in (law.mean, law.variance):
+        with pytest.raises(InputError, match="panels"):
+            moment(0.5)

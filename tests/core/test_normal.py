@@ -66,3 +66,10 @@ def test_gradients_at_the_branch_point_are_right():
         x = torch.zeros(1, dtype=torch.float64, requires_grad=True)
         function(torch_xp, x).sum().backward()
         assert x.grad.item() == pytest.approx(slope, rel=1e-13)
+
+
+@pytest.mark.filterwarnings("ignore:divide by zero")
+def test_infinite_arguments_have_limits():
+    ends = np.array([-np.inf, np.inf])
+    assert normal.cdf(xp, ends).tolist() == [0.0, 1.0]
+    assert normal.log_cdf(xp, ends).tolist() == [-np.inf, 0.0]

@@ -306,3 +306,21 @@ def test_a_large_constant_column_beside_an_intercept_and_a_ridge_is_worth_nothin
     matrix[:, -1] = 1e6
     fit = best_subset(Regression(kind(matrix), response, l2=1e-3, row_weights=rng.uniform(0, 2, 13), intercept=True), 6)
     assert fit.coefficients[-1] == 0.0
+
+
+@pytest.mark.parametrize("loss", ["squared", "logistic"])
+def test_columns_far_from_zero_are_columns_like_others(loss):
+    matrix, response, _ = data(4, rows=60)
+    response = response if loss == "squared" else (response > 0.0).astype(float)
+    far = matrix + 2.0**27  # adds no rounding of note
+    near = far - 2.0**27
+    asked = {"loss": loss, "l2": 0.1, "intercept": True}
+    expected, found = (best_subset(Regression(m, response, **asked), 3) for m in (near, far))
+    np.testing.assert_array_equal(found.support, expected.support)
+    np.testing.assert_allclose(found.coefficients, expected.coefficients, rtol=1e-5)
+    assert found.objective == pytest.approx(expected.objective, rel=1e-9)
+    problem = Regression(far, response, **asked)
+    shown = problem.predictor(found.coefficients, found.intercept)
+    np.testing.assert_allclose(shown, near @ expected.coefficients + expected.intercept, atol=1e-4)
+    again = descend(problem, 0.0, start=found)
+    np.testing.assert_allclose(again.objective, descend(Regression(near, response, **asked)).objective, rtol=1e-8)

@@ -70,7 +70,8 @@ def test_before_fit_and_bad_counts():
     with pytest.raises(NotFittedError):
         L0FeatureSelector().transform(np.ones((2, 2)))
     features, response = make_regression(20, 5, random_state=0)
-    assert L0FeatureSelector(0.4).fit(features, response).support_.sum() == 2
+    for share in (0.4, np.float32(0.4)):
+        assert L0FeatureSelector(share).fit(features, response).support_.sum() == 2
     for wrong in (0, 6, -1, 1.5, True, "two"):
         with pytest.raises(InputError, match="n_features_to_select"):
             L0FeatureSelector(wrong).fit(features, response)

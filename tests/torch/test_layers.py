@@ -258,3 +258,25 @@ def test_compiled_layers_with_a_seed_draw_the_same_gates():
 def test_settings_that_cannot_work_are_refused(make):
     with pytest.raises(InputError):
         make()
+
+
+def test_torch_func_sees_the_gates():
+    layer, x = with_random_gates(L0Linear(6, 4)).eval(), torch.randn(3, 6)
+    values = {name: value.detach() for name, value in layer.named_parameters()}
+
+    def loss(values: dict[str, torch.Tensor], row: torch.Tensor) -> torch.Tensor:
+        return torch.func.functional_call(layer, values, (row,)).square().sum()
+
+    rows = torch.func.vmap(torch.func.grad(loss), in_dims=(None, 0))(values, x)
+    layer(x).square().sum().backward()
+    for name, parameter in layer.named_parameters():
+        torch.testing.assert_close(rows[name].sum(dim=0), parameter.grad)
+
+
+@pytest.mark.parametrize("shape", [(5, 12), (2, 3, 5, 12)])
+def test_attention_is_over_the_last_but_one_dimension(shape):
+    layer = with_random_gates(L0MultiheadAttention(12, 4)).eval()
+    x = torch.randn(shape)
+    one_by_one = torch.stack([layer(part[None])[0] for part in x.reshape(-1, 5, 12)])
+    torch.testing.assert_close(layer(x), one_by_one.reshape(shape))
+    torch.testing.assert_close(layer.plain()(x), layer(x))

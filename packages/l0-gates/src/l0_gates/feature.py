@@ -156,7 +156,7 @@ def leave_one_out(problem: Regression, fit: DescentResult) -> FloatArray:
     """
     empty = best_constant(problem)
     result = np.zeros(problem.shape[1])
-    means = problem.quadratic(problem.row_weights).means
+    means = problem.quadratic(problem.row_weights).means + problem.offsets
     for j in fit.support:
         without = fit.coefficients.copy()
         without[j] = 0.0

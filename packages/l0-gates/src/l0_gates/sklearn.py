@@ -126,7 +126,7 @@ class L0FeatureSelector(SelectorMixin, BaseEstimator):  # type: ignore[misc, unu
             return max(1, features // 2)
         if is_whole(wanted) and 1 <= wanted <= features:
             return int(wanted)
-        if isinstance(wanted, float) and 0.0 < wanted < 1.0:
+        if isinstance(wanted, (float, np.floating)) and 0.0 < wanted < 1.0:
             return max(1, round(wanted * features))
         raise InputError(
             f"n_features_to_select must be from 1 to the number of features, {features}, a fraction in (0, 1) or None; "

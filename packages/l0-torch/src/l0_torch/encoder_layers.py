@@ -30,7 +30,11 @@ def set_fused_paths(model: nn.Module) -> None:
 
 
 def feed_forwards(model: nn.Module) -> Iterator[tuple[Any, Callable[[Tensor], Tensor], Any]]:
-    """(first linear layer, activation, second linear layer) inside each of torch's transformer layers."""
+    """(first linear layer, activation, second linear layer) inside each of torch's transformer layers.
+
+    Those of subclasses are left out: their code can do anything with the two.
+    """
+    layer: Any
     for layer in model.modules():
-        if isinstance(layer, (nn.TransformerEncoderLayer, nn.TransformerDecoderLayer)):
+        if type(layer) in (nn.TransformerEncoderLayer, nn.TransformerDecoderLayer):
             yield layer.linear1, layer.activation, layer.linear2

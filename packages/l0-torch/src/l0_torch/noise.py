@@ -24,7 +24,8 @@ class NoiseSource:
 
     Notes
     -----
-    Copies and pickles go on where the original stood, draw for draw. Activation checkpointing
+    Copies and pickles go on where the original stood, draw for draw; a state dict has no part of it, so seed anew
+    (`seed_gates`) at each checkpoint from which a run must go on bit for bit. Activation checkpointing
     (`torch.utils.checkpoint`) restores torch's generators before it computes again, and none of these: use it
     without a seed. `torch.compile` cannot take a generator into a graph: with a seed it breaks the graph at each draw
     (equal numbers, no ``fullgraph=True``), without one it does not.

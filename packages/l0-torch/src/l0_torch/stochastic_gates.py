@@ -103,8 +103,9 @@ class StochasticGates(nn.Module):
 
     @property
     def logits(self) -> nn.Parameter:
-        """The parameter itself."""
-        return self.get_parameter(self.logits_name)
+        """The parameter itself, or what `torch.func.functional_call` puts in its place."""
+        logits: nn.Parameter = getattr(self, self.logits_name)
+        return logits
 
     def full_logits(self) -> Tensor:
         """The logits, in float32 where the parameter is in half precision."""

@@ -43,6 +43,7 @@ _SERIES = (
 """Chebyshev coefficients of `_scaled_erfc`, from 50-digit interpolation at 160 points; the next is below 1e-18."""
 
 _POLE = 3.0
+_FAR = 1e30
 _SQRT2 = math.sqrt(2.0)
 _SQRT_HALF_PI = math.sqrt(math.pi / 2.0)
 
@@ -53,6 +54,7 @@ def _scaled_erfc(xp: Any, x: Array) -> Array:
     ``(1 + 2 x) exp(x^2) erfc(x)`` is smooth to infinity in ``t = (x - 3) / (x + 3)`` (the transform of
     Shepherd & Laframboise 1981); its Chebyshev series is summed by Clenshaw's recurrence.
     """
+    x = xp.where(x < _FAR, x, xp.full_like(x, _FAR))  # t would be no number at infinity
     t = (x - _POLE) / (x + _POLE)
     twice = 2.0 * t
     ahead = xp.zeros_like(t)

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from functools import lru_cache
 
+from l0_core.errors import InputError
+
 Nodes = tuple[tuple[float, float], ...]
 """(node, weight) pairs."""
+
+_MOST_PANELS = 10_000
+"""Seconds for one moment; laws that need more have no practical use, and would fill the memory with nodes."""
 
 
 @lru_cache(maxsize=64)
@@ -14,7 +19,17 @@ def gauss_legendre(low: float, high: float, panels: int, order: int) -> Nodes:
 
     The error falls as ``rho ** (-2 order)``, rho the sum of the half axes of the largest ellipse with
     foci at the ends of a panel (scaled to [-1, 1]) inside which the integrand is analytic.
+
+    Raises
+    ------
+    InputError
+        More than ten thousand panels.
     """
+    if panels > _MOST_PANELS:
+        raise InputError(
+            f"the moments of this gate would need {panels:,} panels of nodes; use a larger sigma, or a smaller "
+            "temperature"
+        )
     import numpy as np
 
     roots, weights = np.polynomial.legendre.leggauss(order)

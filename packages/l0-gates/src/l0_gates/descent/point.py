@@ -14,12 +14,15 @@ from l0_gates.descent.problem import DescentSettings, Regression
 
 
 class Point:
-    """Coefficients, intercept and the quadratic around them, moved in place by the kernels."""
+    """Coefficients, intercept and the quadratic around them, moved in place by the kernels.
+
+    ``intercept`` is that of the stored columns, `given_intercept` that of the columns as they were given.
+    """
 
     def __init__(self, problem: Regression, coefficients: FloatArray, intercept: float) -> None:
         self.problem = problem
         self.coefficients = np.clip(coefficients, problem.lower, problem.upper)
-        self.intercept = intercept
+        self.intercept = intercept + float(problem.offsets @ self.coefficients)
         self.expand()
 
     def copy(self) -> Point:
@@ -37,14 +40,13 @@ class Point:
     def expand(self) -> None:
         """Build the quadratic that touches the loss here; for a loss that is quadratic it is built once."""
         problem = self.problem
-        eta = problem.predictor(self.coefficients, self.intercept)
-        curvature, response = problem.loss.majoriser(eta, problem.response)
+        products = problem.products(self.coefficients)
+        curvature, response = problem.loss.majoriser(products + self.intercept, problem.response)
         weights = curvature * problem.row_weights
         if not (problem.loss.exact and hasattr(self, "columns")):
             self.columns: Columns = problem.quadratic(weights)
         self.root = np.sqrt(weights)
-        without = eta - self.intercept
-        self.residual = self.root * (response - without)
+        self.residual = self.root * (response - products)
         self.shift = np.array([float(self.root @ self.residual)])
         self.scale = math.sqrt(float(weights @ problem.response**2)) or 1.0
         if problem.intercept:
@@ -56,7 +58,12 @@ class Point:
 
     def value(self) -> float:
         """Loss and ridge here."""
-        return self.problem.objective(self.coefficients, self.intercept)
+        return self.problem.objective(self.coefficients, self.given_intercept)
+
+    @property
+    def given_intercept(self) -> float:
+        """The intercept beside the columns as they were given."""
+        return self.intercept - float(self.problem.offsets @ self.coefficients)
 
     def terms(self, price: FloatArray) -> Terms:
         """What the kernels need beside the columns."""

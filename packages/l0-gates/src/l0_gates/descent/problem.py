@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
+from l0_core.column_moments import column_moments
 from l0_core.errors import InputError
 from l0_core.real_numbers import real_array, refuse_other_than_real
 from l0_core.whole_numbers import whole
@@ -93,6 +94,7 @@ class Regression:
     lower: FloatArray
     upper: FloatArray
     intercept: bool
+    offsets: FloatArray
 
     def __init__(
         self,
@@ -126,6 +128,9 @@ class Regression:
         if crossed.size:
             j = int(crossed[0])
             raise InputError(f"coordinate {j} has no admissible value: lower {low[j]}, upper {high[j]}")
+        offsets = np.zeros(coordinates)
+        if intercept and values.size and not indices.size:
+            values, offsets = _near_zero(values, rows)
         self.__attrs_init__(
             values,
             indices,
@@ -137,6 +142,7 @@ class Regression:
             low,
             high,
             bool(intercept),
+            offsets,
         )
 
     @property
@@ -154,13 +160,17 @@ class Regression:
         """Coordinates that may not be zero."""
         return (self.lower > 0.0) | (self.upper < 0.0)
 
-    def predictor(self, coefficients: FloatArray, intercept: float) -> FloatArray:
-        """``X b + a``, shape (rows,)."""
+    def products(self, coefficients: FloatArray) -> FloatArray:
+        """The stored columns times the coefficients, shape (rows,): ``X b`` less what the offsets contribute."""
         rows, coordinates = self.shape
         if self.is_sparse:
             matrix = sp.csc_array((self.values, self.indices, self.indptr), shape=(rows, coordinates))
-            return np.asarray(matrix @ coefficients) + intercept
-        return np.asarray(self.values.reshape(coordinates, rows).T @ coefficients) + intercept
+            return np.asarray(matrix @ coefficients)
+        return np.asarray(self.values.reshape(coordinates, rows).T @ coefficients)
+
+    def predictor(self, coefficients: FloatArray, intercept: float) -> FloatArray:
+        """``X b + a``, shape (rows,)."""
+        return self.products(coefficients) + (intercept + float(self.offsets @ coefficients))
 
     def objective(self, coefficients: FloatArray, intercept: float) -> float:
         """Loss and ridge, without the L0 price."""
@@ -188,6 +198,18 @@ class Regression:
         centred = squares - mass * means**2
         centred[centred <= 1e-13 * squares] = 0.0
         return Columns(data, self.indices.view(np.uint32), self.indptr, means, centred, mass)
+
+
+_FAR = 100.0
+"""Deviations from zero at which a column is stored around its mean: its square would lose digits of its spread."""
+
+
+def _near_zero(values: FloatArray, rows: int) -> tuple[FloatArray, FloatArray]:
+    """(dense columns, what was taken off each of them), an intercept being there to make up for it."""
+    table = values.reshape(-1, rows)
+    means, deviations = column_moments(table.T)
+    offsets = np.where((deviations > 0.0) & (np.abs(means) > _FAR * deviations), means, 0.0)
+    return ((table - offsets[:, None]).ravel() if offsets.any() else values), offsets
 
 
 def _columns(matrix: Any) -> tuple[FloatArray, npt.NDArray[np.int32], IndexArray, tuple[int, int]]:

@@ -71,7 +71,7 @@ def _result(point: Point, l0: float, rests: bool, members: npt.NDArray[np.bool_]
     inside = point.coefficients != 0.0 if members is None else members
     return DescentResult(
         point.coefficients.copy(),
-        point.intercept,
+        point.given_intercept,
         np.flatnonzero(inside).astype(np.int64),
         point.value(),
         l0,

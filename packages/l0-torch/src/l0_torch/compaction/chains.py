@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import logging
 from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -14,13 +13,9 @@ from torch import Tensor, fx, nn
 from torch.nn import functional
 
 from l0_torch.compaction.steps import Depthwise, Elementwise, Normalisation, Pooling, Step
+from l0_torch.compaction.tracing import Trace, traces
 from l0_torch.encoder_layers import feed_forwards
 from l0_torch.hooks import has_hooks
-from l0_torch.layers.attention import MultiheadAttention
-from l0_torch.layers.base import GatedLayer
-from l0_torch.stochastic_gates import StochasticGates
-
-_log = logging.getLogger(__name__)
 
 _CONVS = (nn.Conv1d, nn.Conv2d)
 _ELEMENTWISE_MODULES = (
@@ -60,50 +55,79 @@ class Chain:
         Linear, or convolution (one group).
     columns
         Shape (channels, columns per channel): the consumer's input positions that read each channel.
+    key
+        Equal for equal operations on the same modules.
     """
 
     producer: Any
     steps: tuple[Step, ...]
     consumer: Any
     columns: Tensor
+    key: tuple[Any, ...]
 
 
-class _Tracer(fx.Tracer):
-    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        ours = isinstance(m, (GatedLayer, StochasticGates, MultiheadAttention))
-        return ours or super().is_leaf_module(m, module_qualified_name)
+def find_chains(model: nn.Module, *, parts: bool) -> list[Chain]:
+    """Every chain of the model, from symbolic traces of it.
 
-
-def find_chains(model: nn.Module) -> list[Chain]:
-    """Every chain of the model, from a symbolic trace of it; where it cannot be traced, of its children."""
-    return _traced_chains(model) + list(_feed_forward_chains(model))
-
-
-def _traced_chains(model: nn.Module) -> list[Chain]:
-    try:
-        graph = _Tracer().trace(model)
-    except Exception as error:  # whatever the model's own code raises on a symbolic input
-        _log.info("%s cannot be traced as a whole (%s); its parts are tried", type(model).__name__, error)
-        return [chain for child in model.children() for chain in _traced_chains(child)]
-    modules = dict(model.named_modules(remove_duplicate=False))
-    calls = Counter(id(modules[str(node.target)]) for node in graph.nodes if node.op == "call_module")
+    Parameters
+    ----------
+    parts
+        Whether those of its children are looked for where the model itself cannot be traced. They are right only
+        if its code calls the children whole, which nobody can see.
+    """
     owners = _owners(model)
-    # Parameters that the model's own code reads too, beside the layer that has them.
-    owners.update(id(_attribute(model, str(node.target))) for node in graph.nodes if node.op == "get_attr")
+    places = _places(model)
+    found: dict[int, Chain] = {}
+    for chain in (*_traced_chains(model, owners, places, parts), *_feed_forward_chains(model, owners)):
+        found.setdefault(id(chain.producer), chain)
+    return list(found.values())
+
+
+def _traced_chains(model: nn.Module, owners: Counter[int], places: Counter[int], parts: bool) -> Iterator[Chain]:
+    ways = traces(model)
+    if ways is None:
+        if parts:
+            for child in model.children():
+                yield from _traced_chains(child, owners, places, parts)
+        return
+    inside = _places(model)
+    found = [_chains_of(way, owners, lambda m: places[id(m)] == inside[id(m)]) for way in ways]
+    for key, chain in {key: chain for chains in found for key, chain in chains.items()}.items():
+        layers = [chain.producer, chain.consumer, *(part for step in chain.steps for part in step.modules())]
+        if all(
+            key in chains or not any(way.touches(layer) for layer in layers)
+            for way, chains in zip(ways, found, strict=True)
+        ):
+            yield chain
+
+
+def _chains_of(
+    way: Trace, owners: Counter[int], only_here: Callable[[nn.Module], bool]
+) -> dict[tuple[Any, ...], Chain]:
+    """The chains of one way through the model, by the operations that they consist of."""
 
     def alone(module: nn.Module) -> bool:
-        return calls[id(module)] == 1 and _unshared(module, owners)
+        read = any(way.read[id(p)] for p in module.parameters())
+        return way.calls[id(module)] == 1 and not read and only_here(module) and _unshared(module, owners)
 
-    found = []
-    for node in graph.nodes:
-        if node.op != "call_module" or not alone(modules[str(node.target)]):
+    found = {}
+    for node in way.graph.nodes:
+        if node.op != "call_module" or not alone(way.modules[str(node.target)]):
             continue
-        producer = modules[str(node.target)]
-        if type(producer) in (nn.Linear, nn.Embedding) or (type(producer) in _CONVS and _groups(producer) == 1):
-            chain = _follow(node, producer, modules, alone)
-            if chain is not None:
-                found.append(chain)
+        producer: Any = way.modules[str(node.target)]
+        if not (type(producer) in (nn.Linear, nn.Embedding) or (type(producer) in _CONVS and _groups(producer) == 1)):
+            continue
+        if isinstance(producer, nn.Embedding) and producer.max_norm is not None:
+            continue  # the norm of a row is that of all its dimensions
+        chain = _follow(node, producer, way.modules, alone)
+        if chain is not None:
+            found[chain.key] = chain
     return found
+
+
+def _places(model: nn.Module) -> Counter[int]:
+    """By id, under how many names each module is in the model."""
+    return Counter(id(module) for _, module in model.named_modules(remove_duplicate=False))
 
 
 def _owners(model: nn.Module) -> Counter[int]:
@@ -116,9 +140,8 @@ def _unshared(module: nn.Module, owners: Counter[int]) -> bool:
     return not has_hooks(module) and all(owners[id(p)] == 1 for p in module.parameters())
 
 
-def _feed_forward_chains(model: nn.Module) -> Iterator[Chain]:
+def _feed_forward_chains(model: nn.Module, owners: Counter[int]) -> Iterator[Chain]:
     """Those inside torch's transformer layers, which a trace does not look into."""
-    owners = _owners(model)
     for first, activation, second in feed_forwards(model):
         if type(first) is not nn.Linear or type(second) is not nn.Linear:
             continue
@@ -130,11 +153,7 @@ def _feed_forward_chains(model: nn.Module) -> Iterator[Chain]:
         elif activation in _ELEMENTWISE_FUNCTIONS:
             step = Elementwise(_ELEMENTWISE_FUNCTIONS[activation])
         if isinstance(step, Elementwise):
-            yield Chain(first, (step,), second, torch.arange(first.out_features)[:, None])
-
-
-def _attribute(model: nn.Module, path: str) -> Any:
-    return functools.reduce(getattr, path.split("."), model)
+            yield Chain(first, (step,), second, torch.arange(first.out_features)[:, None], (id(first), id(second)))
 
 
 def _groups(conv: Any) -> int:
@@ -148,18 +167,20 @@ def _follow(
     spatial = type(producer) in _CONVS
     channels = producer.embedding_dim if isinstance(producer, nn.Embedding) else producer.weight.shape[0]
     steps: list[Step] = []
+    key: list[Any] = [id(producer)]
     flattened = False
     while len(node.users) == 1:
         previous, node = node, next(iter(node.users))
         if not node.args or node.args[0] is not previous or node.all_input_nodes != [previous]:
             return None
+        key.append(id(modules[str(node.target)]) if node.op == "call_module" else node.target)
         if _is_flatten(node, modules):
             flattened = True
             continue
         module = modules[str(node.target)] if node.op == "call_module" else None
         if type(module) in (nn.Linear, *_CONVS) and module is not None and _reads_all(module):
             columns = _columns(module, channels, spatial, flattened) if alone(module) else None
-            return None if columns is None else Chain(producer, tuple(steps), module, columns)
+            return None if columns is None else Chain(producer, tuple(steps), module, columns, tuple(key))
         step = _module_step(module, alone) if module is not None else _function_step(node)
         if step is None or (step.spatial and (not spatial or flattened)):
             return None
@@ -227,7 +248,9 @@ def _evaluated(module: nn.Module, values: Tensor) -> Tensor:
 
 def _function_step(node: fx.Node) -> Step | None:
     if node.target in (functional.dropout, functional.dropout1d, functional.dropout2d):
-        return Elementwise(lambda values: values)
+        # Dropout that is on in evaluation too (its default) makes no constant of a constant.
+        on = node.args[2] if len(node.args) > 2 else node.kwargs.get("training", True)
+        return Elementwise(lambda values: values) if on is False else None
     if len(node.args) > 1 or set(node.kwargs) - {"inplace"}:
         if node.target in (functional.max_pool1d, functional.max_pool2d, torch.max_pool1d, torch.max_pool2d):
             return Pooling(pads=False)

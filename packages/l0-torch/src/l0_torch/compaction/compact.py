@@ -31,6 +31,8 @@ def compact(model: nn.Module, *example: Any) -> nn.Module:
     layers follow each other with nothing between them but activations, batch normalisation, dropout,
     pooling, depthwise convolutions and flattening (found by a symbolic trace), and in the feed-forward part of
     torch's transformer layers; across sums, concatenations and anything else the shapes stay, with zeros in place.
+    A model that cannot be traced is made smaller inside those of its children that can be, if an example is given
+    that shows whether its code needs them as they were; without one, only its gates go.
     Hooks of a gated layer go over to its plain twin; the shapes of whatever has hooks stay as well.
 
     Parameters
@@ -53,26 +55,39 @@ def compact(model: nn.Module, *example: Any) -> nn.Module:
         A gated layer has hooks that its plain twin cannot have (see `refuse_hooks_of_its_own`).
     """
 
-    def make(path: str, module: nn.Module) -> nn.Module | None:
-        return with_hooks_of(module, module.plain()) if isinstance(module, GatedLayer) else None
-
     for path, layer in model.named_modules():
         if isinstance(layer, GatedLayer):
             refuse_hooks_of_its_own(path, layer)
-    with torch.no_grad():
-        small = replace_modules(copy.deepcopy(model), make)
-        set_fused_paths(small)
-        modes = {module: module.training for module in small.modules()}
-        small.eval()
-        changed = True
-        while changed:  # a channel that is taken out of one layer can be the last reader of one before it
-            changed = False
-            for chain in find_chains(small):
-                changed |= shrink(chain)
-        for module, mode in modes.items():
-            module.training = mode
-    if example:
+    small = _smaller(model, parts=bool(example))
+    if not example:
+        return small
+    try:
         check_equal(model, small, *example)
+    except CompactionError:
+        # The model cannot be traced, and its code does more with its children than call them whole.
+        small = _smaller(model, parts=False)
+        check_equal(model, small, *example)
+    return small
+
+
+@torch.no_grad()
+def _smaller(model: nn.Module, *, parts: bool) -> nn.Module:
+    """The compact model, unchecked; ``parts`` as in `find_chains`."""
+
+    def make(path: str, module: nn.Module) -> nn.Module | None:
+        return with_hooks_of(module, module.plain()) if isinstance(module, GatedLayer) else None
+
+    small = replace_modules(copy.deepcopy(model), make)
+    set_fused_paths(small)
+    modes = {module: module.training for module in small.modules()}
+    small.eval()
+    changed = True
+    while changed:  # a channel that is taken out of one layer can be the last reader of one before it
+        changed = False
+        for chain in find_chains(small, parts=parts):
+            changed |= shrink(chain)
+    for module, mode in modes.items():
+        module.training = mode
     return small
 
 
@@ -91,14 +106,38 @@ def evaluated(model: nn.Module, *example: Any) -> list[Tensor]:
 
 def check_equal(model: nn.Module, small: nn.Module, *example: Any) -> float:
     """The largest difference of the two models' outputs, or CompactionError where it is more than rounding."""
-    largest = 0.0
-    for expected, found in zip(evaluated(model, *example), evaluated(small, *example), strict=True):
-        if expected.shape != found.shape:
-            raise CompactionError(f"an output has shape {tuple(found.shape)} instead of {tuple(expected.shape)}")
-        difference = float((expected.double() - found.double()).abs().max()) if expected.numel() else 0.0
-        # Sums in another order: some hundreds of roundings relative to the largest output.
-        allowed = 1e3 * torch.finfo(expected.dtype).eps * max(1.0, float(expected.double().abs().max()))
-        if not difference <= allowed:
-            raise CompactionError(f"an output differs by {difference:.3g}, more than rounding ({allowed:.3g})")
-        largest = max(largest, difference)
-    return largest
+    expected = evaluated(model, *example)
+    if not expected:
+        raise CompactionError(
+            "the model's output has no tensors that can be compared; give tensors, or lists or dicts of them, or give "
+            "no example"
+        )
+    try:
+        found = evaluated(small, *example)
+    except Exception as error:
+        raise CompactionError(f"the compact model does not run on the example: {error}") from error
+    if len(expected) != len(found):
+        raise CompactionError(f"there are {len(found)} outputs instead of {len(expected)}")
+    return max((_difference(a, b) for a, b in zip(expected, found, strict=True)), default=0.0)
+
+
+def _difference(expected: Tensor, found: Tensor) -> float:
+    """The largest difference of two outputs; infinities and NaN are equal to their like."""
+    if expected.shape != found.shape or expected.dtype != found.dtype:
+        raise CompactionError(
+            f"an output has shape {tuple(found.shape)} and dtype {found.dtype} instead of {tuple(expected.shape)} and "
+            f"{expected.dtype}"
+        )
+    real = expected.is_floating_point() or expected.is_complex()
+    wide = torch.complex128 if expected.is_complex() else torch.float64
+    one, other = expected.to(wide), found.to(wide)
+    same = torch.isclose(one, other, rtol=0.0, atol=0.0, equal_nan=True)
+    gaps = torch.where(same, 0.0, (one - other).abs())
+    # Sums in another order: some hundreds of roundings relative to the largest output.
+    sizes = torch.where(torch.isfinite(one), one, 0.0).abs()
+    largest = float(sizes.max()) if sizes.numel() else 0.0
+    allowed = 1e3 * torch.finfo(expected.dtype).eps * max(1.0, largest) if real else 0.0
+    difference = float(gaps.max()) if gaps.numel() else 0.0
+    if not difference <= allowed:
+        raise CompactionError(f"an output differs by {difference:.3g}, more than rounding ({allowed:.3g})")
+    return difference

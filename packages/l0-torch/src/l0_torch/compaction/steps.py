@@ -45,6 +45,10 @@ class Step(ABC):
         """Leave only the channels that ``kept`` (boolean) marks."""
         return
 
+    def modules(self) -> tuple[nn.Module, ...]:
+        """The module that `slice` changes, if any."""
+        return ()
+
 
 @attrs.frozen(eq=False)
 class Elementwise(Step):
@@ -82,6 +86,10 @@ class Normalisation(Step):
 
     module: Any
 
+    def modules(self) -> tuple[nn.Module, ...]:
+        """The module itself."""
+        return (self.module,)
+
     def channels(self) -> int:
         """Its number of features."""
         return int(self.module.num_features)
@@ -115,6 +123,10 @@ class Depthwise(Step):
 
     module: Any
     spatial = True
+
+    def modules(self) -> tuple[nn.Module, ...]:
+        """The module itself."""
+        return (self.module,)
 
     def channels(self) -> int:
         """Its number of channels."""

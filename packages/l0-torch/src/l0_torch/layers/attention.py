@@ -38,16 +38,16 @@ class MultiheadAttention(nn.Module):
     def heads(
         self, query: Tensor, key: Tensor | None, value: Tensor | None, attn_mask: Tensor | None, is_causal: bool
     ) -> Tensor:
-        """What each head gives, shape (N, L, num_heads, head_dim)."""
+        """What each head gives, shape (..., L, num_heads, head_dim)."""
         key = query if key is None else key
         value = key if value is None else value
         split = (self.num_heads, self.head_dim)
         q, k, v = (
-            projection(tensor).unflatten(-1, split).transpose(1, 2)
+            projection(tensor).unflatten(-1, split).transpose(-3, -2)
             for projection, tensor in ((self.q_proj, query), (self.k_proj, key), (self.v_proj, value))
         )
         found = functional.scaled_dot_product_attention(q, k, v, attn_mask=attn_mask, is_causal=is_causal)
-        return found.transpose(1, 2)
+        return found.transpose(-3, -2)
 
     def forward(
         self,
@@ -58,7 +58,7 @@ class MultiheadAttention(nn.Module):
         attn_mask: Tensor | None = None,
         is_causal: bool = False,
     ) -> Tensor:
-        """Shape (N, L, embed_dim) to the same; without ``key`` the query attends to itself."""
+        """Shape (..., L, embed_dim) to the same; without ``key`` the query attends to itself."""
         output: Tensor = self.out_proj(self.heads(query, key, value, attn_mask, is_causal).flatten(-2))
         return output
 
@@ -116,7 +116,7 @@ class L0MultiheadAttention(GatedLayer):
         attn_mask: Tensor | None = None,
         is_causal: bool = False,
     ) -> Tensor:
-        """Shape (N, L, embed_dim) to the same; without ``key`` the query attends to itself."""
+        """Shape (..., L, embed_dim) to the same; without ``key`` the query attends to itself."""
         heads = self.attention.heads(query, key, value, attn_mask, is_causal)
         gated = heads * self.head_gates().to(heads.dtype)[:, None]
         output: Tensor = self.attention.out_proj(gated.flatten(-2))
