@@ -38,6 +38,18 @@ def test_a_restored_controller_goes_on_exactly():
     assert [second.update(count) for count in counts[3:]] == expected[3:]
 
 
+@pytest.mark.parametrize("change", [{"price": math.nan}, {"steps": "3"}, {"start": True}, {"multiplier": None}])
+def test_a_state_that_is_none_is_refused_and_changes_nothing(change):
+    controller = SparsityController(10, 100)
+    controller.update(50.0)
+    before = controller.state()
+    with pytest.raises(InputError, match="must have a finite number as"):
+        controller.restore(before | change)
+    with pytest.raises(InputError, match="as 'multiplier', got None"):
+        controller.restore({})
+    assert controller.state() == before
+
+
 def test_settings_and_counts_that_cannot_be_are_refused():
     with pytest.raises(InputError, match="target"):
         SparsityController(0, 5)

@@ -12,7 +12,7 @@ from torch import nn
 
 from l0_core import HardConcrete as Law
 from l0_core import InputError
-from l0_torch import HardConcrete, seed_gates, update_temperatures
+from l0_torch import HardConcrete, load_noise_state, noise_state, seed_gates, update_temperatures
 
 
 def test_the_probability_asked_for_is_the_one_at_first(device):
@@ -66,7 +66,7 @@ def test_gradients_are_those_of_the_law(device):
     expected = gates.distribution.open_probability_derivative(gates.qz_logits.detach())
     torch.testing.assert_close(gates.qz_logits.grad, expected)
     gates.zero_grad()
-    noise = copy.deepcopy(gates._noise).uniform((50,), torch.float64, gates.qz_logits.device)
+    noise = copy.deepcopy(gates.noise).uniform((50,), torch.float64, gates.qz_logits.device)
     gates().sum().backward()
     expected = gates.distribution.sample_derivative(gates.qz_logits.detach(), noise)
     torch.testing.assert_close(gates.qz_logits.grad, expected)
@@ -109,11 +109,11 @@ def test_a_pickle_thaws_on_a_machine_without_the_device_it_was_made_on():
     torch.save(gates, file)
     file.seek(0)
     torch.load(file, weights_only=False, map_location="meta")  # a device that no generator's state may be moved to
-    state = gates._noise.__getstate__()
-    gates._noise.__setstate__({"seed": 3, "states": {**state["states"], "cuda:7": state["states"]["cpu"]}})
+    state = gates.noise.__getstate__()
+    gates.noise.__setstate__({"seed": 3, "states": {**state["states"], "cuda:7": state["states"]["cpu"]}})
     twin = pickle.loads(pickle.dumps(gates))
     assert torch.equal(twin(), gates())
-    assert "cuda:7" in twin._noise.__getstate__()["states"]
+    assert "cuda:7" in twin.noise.__getstate__()["states"]
 
 
 def test_layers_of_one_model_get_different_noise():
@@ -175,3 +175,36 @@ def test_a_state_dict_carries_the_temperature_and_plain_ones_leave_it_alone():
     other.load_state_dict(dict(saved.state_dict().items()))
     assert other[0].temperature == 0.3
     assert list(saved.state_dict()) == ["0.qz_logits", "1.qz_logits"]
+
+
+def test_a_run_goes_on_from_a_checkpoint_of_its_noise(tmp_path):
+    """Beside a state dict, through a file, into a model that has another seed; nothing else is touched."""
+    model = torch.nn.Sequential(HardConcrete(5), HardConcrete(5, seed=7))
+    seed_gates(model, 1)
+    _ = [gates.sample_gates() for gates in model]
+    torch.save({"model": model.state_dict(), "noise": noise_state(model)}, tmp_path / "checkpoint.pt")
+    expected = [gates.sample_gates() for gates in model]
+    twin = torch.nn.Sequential(HardConcrete(5), HardConcrete(5))
+    kept = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    twin.load_state_dict(kept["model"])
+    before = torch.get_rng_state()
+    load_noise_state(twin, kept["noise"])
+    for gates, drawn in zip(twin, expected, strict=True):
+        assert torch.equal(gates.sample_gates(), drawn)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert all(gates.noise.seed is not None for gates in twin)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda state: {"1": state["0"]}, r"of the noise of \['1'\], the model has gates at \['0'\]"),
+        (lambda state: [1], r"of the noise of \[1\]"),
+        (lambda state: {"0": {"seed": 1}}, "the noise of '0' is none that noise_state gives"),
+        (lambda state: {"0": {"seed": 1, "states": {"cpu": 3}}}, "the noise of '0' is none that noise_state gives"),
+    ],
+)
+def test_a_state_of_other_noise_is_refused(spoil, message):
+    model = torch.nn.Sequential(HardConcrete(5, seed=1))
+    with pytest.raises(InputError, match=message):
+        load_noise_state(model, spoil(noise_state(model)))

@@ -124,6 +124,12 @@ class SparsityController:
         }
 
     def restore(self, state: dict[str, float]) -> None:
-        """Go on where `state` was taken."""
+        """Go on where `state` was taken; InputError where something of it is missing or is no finite number."""
+        for name in self.state():
+            value = state.get(name) if isinstance(state, dict) else None
+            if isinstance(value, bool) or not isinstance(value, float | int) or not math.isfinite(value):
+                raise InputError(
+                    f"the state of a sparsity control must have a finite number as {name!r}, got {value!r}"
+                )
         self.multiplier, self.price = state["multiplier"], state["price"]
         self.steps, self._start = int(state["steps"]), state["start"]

@@ -38,9 +38,10 @@ if TYPE_CHECKING:
         parameter_groups,
     )
     from l0_torch.pruning import prune_model
+    from l0_torch.seeding import load_noise_state, noise_state, seed_gates
     from l0_torch.sparse import SparseL0Linear
     from l0_torch.sparsity_control import SparsityControl, keep_exactly
-    from l0_torch.stochastic_gates import StochasticGates, seed_gates, update_temperatures
+    from l0_torch.stochastic_gates import StochasticGates, update_temperatures
     from l0_torch.temperature import TemperatureScheduler
     from l0_torch.tracking import PenaltyTracker
 
@@ -72,9 +73,10 @@ _HOMES = {
         "parameter_groups",
     ),
     "pruning": ("prune_model",),
+    "seeding": ("load_noise_state", "noise_state", "seed_gates"),
     "sparse": ("SparseL0Linear",),
     "sparsity_control": ("SparsityControl", "keep_exactly"),
-    "stochastic_gates": ("StochasticGates", "seed_gates", "update_temperatures"),
+    "stochastic_gates": ("StochasticGates", "update_temperatures"),
     "temperature": ("TemperatureScheduler",),
     "tracking": ("PenaltyTracker",),
 }
@@ -117,6 +119,8 @@ __all__ = [
     "get_active_parameter_count",
     "get_sparsity_stats",
     "keep_exactly",
+    "load_noise_state",
+    "noise_state",
     "parameter_groups",
     "prune_model",
     "seed_gates",

@@ -24,8 +24,8 @@ class NoiseSource:
 
     Notes
     -----
-    Copies and pickles go on where the original stood, draw for draw; a state dict has no part of it, so seed anew
-    (`seed_gates`) at each checkpoint from which a run must go on bit for bit. Activation checkpointing
+    Copies and pickles go on where the original stood, draw for draw. A state dict has no part of it: keep `noise_state`
+    beside it where a run must go on from a checkpoint bit for bit. Activation checkpointing
     (`torch.utils.checkpoint`) restores torch's generators before it computes again, and none of these: use it
     without a seed. `torch.compile` cannot take a generator into a graph: with a seed it breaks the graph at each draw
     (equal numbers, no ``fullgraph=True``), without one it does not.
@@ -50,6 +50,16 @@ class NoiseSource:
                 generator.set_state(torch.from_numpy(self._states.pop(key)))
             self._generators[key] = generator
         return self._generators[key]
+
+    def state_dict(self) -> dict[str, Any]:
+        """The seed, and for each device the state of its generator as a byte tensor."""
+        kept = self.__getstate__()
+        return {"seed": kept["seed"], "states": {key: torch.tensor(value) for key, value in kept["states"].items()}}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on where the state was taken."""
+        states = {key: value.cpu().numpy() for key, value in state["states"].items()}
+        self.__setstate__({"seed": state["seed"], "states": states})
 
     def __getstate__(self) -> dict[str, Any]:
         # A torch.Generator does not pickle; its state does. As an array: `torch.load` would move a tensor to the

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 
 from l0_core.distributions.hard_concrete import HardConcrete as HardConcreteLaw
-from l0_core.selection import check_seed
 from l0_torch.noise import NoiseSource
 
 _TEMPERATURE = "l0_torch.temperature"
@@ -47,7 +46,7 @@ class StochasticGates(nn.Module):
         law.check_rule(rule)
         self._law = law
         self.rule = rule
-        self._noise = NoiseSource(seed)
+        self.noise = NoiseSource(seed)
 
     @property
     def distribution(self) -> HardConcreteLaw:
@@ -94,7 +93,7 @@ class StochasticGates(nn.Module):
 
     def seed_noise(self, seed: int | None) -> None:
         """Draw from a generator of this seed from now on (``None``: from torch's own)."""
-        self._noise = NoiseSource(seed)
+        self.noise = NoiseSource(seed)
 
     @property
     def opening_logit(self) -> float:
@@ -115,7 +114,7 @@ class StochasticGates(nn.Module):
     def sample_gates(self) -> Tensor:
         """One draw of every gate, differentiable; shape and dtype of the logits."""
         log_alpha = self.full_logits()
-        uniform = self._noise.uniform(tuple(log_alpha.shape), log_alpha.dtype, log_alpha.device)
+        uniform = self.noise.uniform(tuple(log_alpha.shape), log_alpha.dtype, log_alpha.device)
         gates: Tensor = self._law.sample(log_alpha, uniform)
         return gates.to(self.logits.dtype)
 
@@ -175,15 +174,6 @@ def named_gates(model: nn.Module) -> Iterator[tuple[str, StochasticGates]]:
 def gate_logits(model: nn.Module) -> set[nn.Parameter]:
     """The logits of every gate in a model."""
     return {gates.logits for _, gates in named_gates(model)}
-
-
-def seed_gates(model: nn.Module, seed: int) -> None:
-    """Give each set of gates a generator of its own, with seeds derived from ``seed`` in the order of the model."""
-    import numpy as np
-
-    found = [gates for _, gates in named_gates(model)]
-    for gates, child in zip(found, np.random.SeedSequence(check_seed(seed)).spawn(len(found)), strict=True):
-        gates.seed_noise(int(child.generate_state(1, np.uint64)[0] >> np.uint64(1)))
 
 
 def update_temperatures(model: nn.Module, temperature: float) -> None:

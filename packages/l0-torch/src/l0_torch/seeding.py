@@ -1,0 +1,54 @@
+"""Noise of a whole model that can be repeated: seeds, and where the draws stand at a checkpoint."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from l0_core import InputError
+from l0_core.selection import check_seed
+from l0_torch.stochastic_gates import named_gates
+
+
+def seed_gates(model: nn.Module, seed: int) -> None:
+    """Give each set of gates a generator of its own, with seeds derived from ``seed`` in the order of the model."""
+    found = [gates for _, gates in named_gates(model)]
+    for gates, child in zip(found, np.random.SeedSequence(check_seed(seed)).spawn(len(found)), strict=True):
+        gates.seed_noise(int(child.generate_state(1, np.uint64)[0] >> np.uint64(1)))
+
+
+def noise_state(model: nn.Module) -> dict[str, dict[str, Any]]:
+    """Where the noise of each set of gates stands, by its path in the model.
+
+    A state dict has the numbers of a model alone. With this beside it (and the optimiser's), a run whose gates have
+    seeds goes on from a checkpoint bit for bit. Gates without a seed draw from torch's generators, whose state is
+    `torch.get_rng_state`.
+
+    Returns
+    -------
+    Plain values and byte tensors on the CPU, as `torch.load` takes them with ``weights_only=True``.
+    """
+    return {name: gates.noise.state_dict() for name, gates in named_gates(model)}
+
+
+def load_noise_state(model: nn.Module, state: dict[str, dict[str, Any]]) -> None:
+    """Let the noise of each set of gates go on where `noise_state` was taken.
+
+    Raises
+    ------
+    InputError
+        A state of other gates, or that is none; the model is left as it was.
+    """
+    found = dict(named_gates(model))
+    if not isinstance(state, dict) or found.keys() != state.keys():
+        given = sorted(state) if isinstance(state, dict) else state
+        raise InputError(f"the state is of the noise of {given}, the model has gates at {sorted(found)}")
+    for name, of_gates in state.items():
+        states = of_gates.get("states") if isinstance(of_gates, dict) and "seed" in of_gates else None
+        if not isinstance(states, dict) or not all(isinstance(value, torch.Tensor) for value in states.values()):
+            raise InputError(f"the state of the noise of {name!r} is none that noise_state gives")
+    for name, of_gates in state.items():
+        found[name].noise.load_state_dict(of_gates)
