@@ -230,6 +230,9 @@ def test_weights_that_break_the_contract_of_solvers_are_refused() -> None:
     ):
         with pytest.raises(RuntimeError, match=message):
             check_weights(attrs.evolve(sound, weights=weights), bounds, mass)
+    with pytest.raises(RuntimeError, match="the weights sum to"):
+        check_weights(sound, bounds, mass * (1 - 1e-8))
+    check_weights(attrs.evolve(sound, status="infeasible"), bounds, 2.0 * mass)  # the sum that no weights have
 
 
 # ---------------------------------------------------------------------- starts, checkpoints, earlier selections

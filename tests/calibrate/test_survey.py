@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hard_totals import METHODS, hard_totals
-from l0_calibrate.survey import ConflictingTotals, survey_calibrate
+from l0_calibrate.survey import CalibrationNotConverged, ConflictingTotals, calibration, survey_calibrate
 from l0_calibrate.survey.distances import distance_of
 from l0_core import InputError
 
@@ -391,3 +391,16 @@ def test_a_total_of_0_stays_a_conflict_however_small_the_others_are(factor: floa
     with pytest.raises(ConflictingTotals) as fault:
         survey_calibrate(np.ones(40), frame, np.array([20.0, 12.0, 9.0]) * factor, "raking")
     assert set(fault.value.columns) == {"all", "part", "rest"}
+
+
+@pytest.mark.parametrize("stray", [0.25, -0.25, np.nan])
+def test_totals_that_could_be_met_and_were_not_are_never_passed_over(
+    stray: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An iteration that ends beside totals that weights do meet: the error names the worst, and has all misses."""
+    d, x, totals, _ = sample(0)
+    misses = np.array([0.0, 0.125, stray, -2e-9])
+    monkeypatch.setattr(calibration, "g_weights", lambda dual: (np.ones(d.size), misses))
+    with pytest.raises(CalibrationNotConverged, match="stopped with 'c' missed by") as caught:
+        survey_calibrate(d, pd.DataFrame(x, columns=list("abcd")), dict(zip("abcd", totals, strict=True)))
+    np.testing.assert_array_equal(caught.value.misses, misses)

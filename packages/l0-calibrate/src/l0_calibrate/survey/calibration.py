@@ -92,7 +92,7 @@ def survey_calibrate(
     if not _are_met(misses):
         ratios, misses = g_weights(dual.orthogonal())
     if not _are_met(misses):
-        worst = int(np.argmax(np.abs(np.nan_to_num(misses, nan=np.inf))))
+        worst = int(np.argmax(np.abs(misses)))  # NaN counts as the largest
         raise CalibrationNotConverged(
             f"the iteration stopped with {sample.names[worst]!r} missed by {abs(misses[worst]):.3g} (relative): the "
             "totals can be met only at the edge of the bounds, or columns of X nearly repeat one another; widen the "
