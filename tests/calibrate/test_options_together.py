@@ -35,6 +35,7 @@ from l0_calibrate.replicates import calibrate_replicates
 from l0_calibrate.result import CalibrationResult
 from l0_calibrate.reuse import reuse_selection
 from l0_calibrate.selectors.base import Budget, Selected
+from l0_calibrate.selectors.random import RandomSelector
 from l0_calibrate.solvers import Stop, Task
 from l0_calibrate.solvers.base import Machine, Solution, Solver, Start
 from l0_calibrate.solvers.primal_dual import PrimalDualSolver
@@ -191,6 +192,41 @@ def test_switches_are_true_or_false() -> None:
     with pytest.raises(InputError, match="conserve_mass must be True or False, got None"):
         Options(conserve_mass=None)  # type: ignore[arg-type]
     assert Options(dense_bound=None).dense_bound is None
+
+
+@pytest.mark.parametrize(
+    ("priced", "spread", "ess"), [({"spread": 0.02}, 0.02, None), ({"ess_at_least": 6.0}, 3e-3, 6.0)], ids=str
+)
+def test_a_selector_is_told_all_that_is_asked_of_it(
+    priced: dict[str, float], spread: float, ess: float | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[Budget] = []
+    sound = RandomSelector.select
+
+    def select(self: RandomSelector, budget: Budget, *rest: Any) -> Selected:
+        told.append(budget)
+        return sound(self, budget, *rest)
+
+    monkeypatch.setattr(RandomSelector, "select", select)
+    asked = problem()
+    plain: dict[str, Any] = {"keep": 12, "selector": "random", "max_weight_ratio": 9.0}
+    calibrate(
+        asked, **plain, **priced, min_weight_ratio=0.01, max_weight=30.0, conserve_mass=True, groups=PAIRS,
+        must_keep=np.arange(N) == 5, never_keep=np.arange(N) == 9, time_limit=50.0,
+    )  # fmt: skip
+    calibrate(asked, **plain)
+    full, bare = told
+    assert (full.keep, full.ratio_bound, full.lower_ratio) == (12, 9.0, 0.01)
+    assert (full.spread, full.ess_at_least) == (spread, ess)
+    assert full.mass == pytest.approx(asked.initial_weights.sum())
+    assert 0.0 < full.seconds <= 0.8 * 50.0
+    np.testing.assert_allclose(full.caps, 30.0 / asked.initial_weights)
+    np.testing.assert_array_equal(full.groups, PAIRS)
+    np.testing.assert_array_equal(full.must_keep, PAIRS == 2)  # with the other of its pair
+    np.testing.assert_array_equal(full.never_keep, PAIRS == 4)
+    assert (bare.keep, bare.ratio_bound, bare.lower_ratio, bare.spread, bare.seconds) == (12, 9.0, 0.0, 3e-3, np.inf)
+    absent = (bare.caps, bare.groups, bare.must_keep, bare.never_keep, bare.mass, bare.ess_at_least, bare.areas)
+    assert all(part is None for part in absent)
 
 
 def test_a_selection_that_breaks_its_contract_is_refused() -> None:
