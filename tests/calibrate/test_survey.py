@@ -217,11 +217,11 @@ def test_inputs_stay_as_they_were() -> None:
         ({"bounds": 3.0}, "two numbers"),
         ({"X": np.ones(80)}, r"X must be two-dimensional \(records, constraints\)"),
         ({"X": np.ones((80, 0))}, r"X must be two-dimensional \(records, constraints\)"),
-        ({"q": np.zeros(80)}, "q must be positive"),
+        ({"q": np.array([0.5, 1.0, 0.0] + [1.0] * 77)}, "q must be positive: record 2 has 0$"),
         ({"q": np.ones(3)}, "q must have shape"),
         ({"totals": [1.0, 2.0]}, r"totals must have shape \(4,\)"),
         ({"totals": [1.0, 2.0, np.nan, 1.0]}, "constraint 2"),
-        ({"design_weights": -np.ones(80)}, "not be negative"),
+        ({"design_weights": np.array([1.0, 0.0, -1.0] + [1.0] * 77)}, "not be negative: record 2 has one"),
         ({"design_weights": np.zeros(80)}, "nothing to calibrate"),
     ],
 )

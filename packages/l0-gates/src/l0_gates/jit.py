@@ -38,8 +38,9 @@ def jit(function: Kernel, fastmath: bool = False) -> Kernel:
     A division by zero gives infinity or NaN, as in NumPy: a test for it keeps the compiler from using vector units.
 
     Machine code in the cache is that of the sources and options at hand, the other kernels' included (see `_stamp`):
-    numba alone would go on with the code of a kernel whose file has not changed though one that it calls has, and would fail
-    where the types of its arguments have moved to another module. An upgrade in place leaves such code behind.
+    numba alone would go on with the code of a kernel whose file has not changed though one that it calls has, and
+    would fail where the types of its arguments have moved to another module. An upgrade in place leaves such code
+    behind.
     """
     options = _options(fastmath)
     name, stamp = function.__qualname__, _stamp(function, options)
@@ -104,7 +105,7 @@ def _options(fastmath: bool) -> dict[str, Any]:
 
 
 def _stamp(function: Callable[..., Any], options: dict[str, Any]) -> str:
-    """A digest of what machine code is made from: the kernel's file, how it is compiled, what its module sees of others.
+    """A digest of what machine code is made from: the kernel's file, the options, and what its module sees of others.
 
     That is kernels, numbers, the files of intrinsics, and the fields of named tuples in their order.
     """
