@@ -296,6 +296,21 @@ def test_bad_input():
         horvitz_thompson_weights(get_gate("random").select(3, keep=1).__class__([0], 3))
 
 
+@pytest.mark.parametrize("probabilities", [[0.7, 0.7], [0.8, 0.8]])
+def test_designs_of_fixed_size_need_a_whole_sum_and_poisson_sampling_none(probabilities):
+    for design in (systematic, sampford, rejective, max_entropy):
+        with pytest.raises(InputError, match="a design of fixed size needs a whole number"):
+            design(probabilities, np.random.default_rng(0))
+    assert poisson(probabilities, np.random.default_rng(0)).shape == (2,)
+
+
+def test_more_than_have_a_size_are_not_drawn():
+    strategy = get_gate("sampford", strata=["a", "a", "b", "b"])
+    strategy.fit(np.ones((1, 4)), [1.0], reference=np.array([1.0, 0.0, 1.0, 1.0]))
+    with pytest.raises(InputError, match="4 items are to be drawn, but only 3 have a positive size"):
+        strategy.select(4, keep=4)
+
+
 def test_positions_and_flags_are_told_apart():
     flags = np.zeros(6, dtype=bool)
     flags[[0, 4]] = True
