@@ -98,6 +98,25 @@ def test_a_replicate_equal_to_the_initial_weights_gets_the_main_weights(how: dic
         np.testing.assert_allclose(fitted.sum(axis=0), [w.sum(), other.sum()], rtol=1e-9)
 
 
+def test_domains_get_counts_that_their_groups_can_give() -> None:
+    """Each has a share of five records; of pairs the one gets four, the other six."""
+    result = calibrate_domains(halves(), "side", Options(keep=10, groups=PAIRS, selector="random"))
+    kept = result.selection.mask
+    assert sorted((int(kept[:20].sum()), int(kept[20:].sum()))) == [4, 6]
+    assert (kept[::2] == kept[1::2]).all()
+
+
+def test_spreads_that_differ_between_domains_are_told() -> None:
+    result = calibrate_domains(halves(), "side", Options(ess_at_least=17.2))
+    alone = [calibrate(part, ess_at_least=17.2).spread for part in _sides()]
+    assert f"spread from {min(alone):.3g} to {max(alone):.3g}, domain by domain" in result.notes
+
+
+def _sides() -> list[CalibrationProblem]:
+    asked = halves()
+    return [asked.subset(np.arange(k, k + 3), np.arange(20) + 20 * (k > 0)) for k in (0, 3)]
+
+
 def test_replicates_of_domains_are_fitted_domain_by_domain() -> None:
     asked = halves()
     w = asked.initial_weights
@@ -105,6 +124,7 @@ def test_replicates_of_domains_are_fitted_domain_by_domain() -> None:
     options = Options(keep=20, conserve_mass=True, tol=1e-5)
     whole = calibrate_domains(asked, "side", options, replicate_weights=both)
     assert whole.replicates is not None
+    assert whole.replicate_names == ("replicate_1", "replicate_2")
     np.testing.assert_allclose(whole.replicates[:, 0], whole.weights, atol=2e-3 * whole.weights.max())
     for side in (slice(0, 20), slice(20, 40)):
         np.testing.assert_allclose(whole.replicates[side].sum(axis=0), both[side].sum(axis=0), rtol=1e-9)

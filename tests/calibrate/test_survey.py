@@ -404,3 +404,10 @@ def test_totals_that_could_be_met_and_were_not_are_never_passed_over(
     with pytest.raises(CalibrationNotConverged, match="stopped with 'c' missed by") as caught:
         survey_calibrate(d, pd.DataFrame(x, columns=list("abcd")), dict(zip("abcd", totals, strict=True)))
     np.testing.assert_array_equal(caught.value.misses, misses)
+
+
+def test_raking_far_out_is_infinity_without_a_warning() -> None:
+    """The line search looks there: warnings are errors in these tests."""
+    distance = distance_of("raking", None)
+    for found in (distance.weight, distance.slope):
+        np.testing.assert_array_equal(found(np.array([-800.0, 0.0, 800.0])), [0.0, 1.0, np.inf])
