@@ -59,6 +59,8 @@ def test_domains_together_are_the_fit_of_the_whole(loss_weights):
     assert apart.objective == pytest.approx(price, rel=1e-6)  # the price of the weights that are handed out
     # Duals price a target in the same unit as those of the whole: b'y bounds the objective from below.
     assert -float(problem.targets / problem.scale @ apart.dual) == pytest.approx(whole.objective, rel=1e-3)
+    assert "2 domains of area calibrated on their own" in apart.notes
+    assert not any("records / kept" in note for note in apart.notes)  # nothing was dropped
 
 
 def test_domains_share_a_budget_out_exactly_and_refuse_targets_that_touch_two():
@@ -318,12 +320,12 @@ def test_a_seed_may_be_one_of_numpys():
     assert TrainingOptions(seed=np.uint8(3), epochs=np.int64(4)).epochs == 4
 
 
-@pytest.mark.parametrize(("keep", "largest"), [(None, 6.0), (2, 4.0)])
-def test_tables_of_a_run_by_hand(keep, largest):
+@pytest.mark.parametrize(("keep", "share", "largest"), [(None, None, 6.0), (2, None, 4.0), (None, 0.7, 4.0)])
+def test_tables_of_a_run_by_hand(keep, share, largest):
     targets = pd.DataFrame({"name": ["a", "b", "c", "d"], "target": [100.0, 100.0, -10.0, 0.5], "area": list("xyyx")})
     targets = targets.assign(estimate=[110.0, 50.0, -12.0, 0.4], initial_estimate=0.0)
     records = pd.DataFrame({"record_id": [1, 2, 3], "initial_weight": [1.0, 2.0, 3.0], "weight": [6.0, 2.0, 0.0]})
-    run = RunTables({"options": {"keep": keep, "share": None}}, targets, records)
+    run = RunTables({"options": {"keep": keep, "share": share}}, targets, records)
     np.testing.assert_allclose(run.errors_after, [0.1, -0.5, -0.2, -0.1])
     np.testing.assert_allclose(run.errors_before, [-1.0, -1.0, 1.0, -0.5])
     assert run.worst(3)["name"].tolist() == ["b", "c", "a"]
@@ -332,6 +334,7 @@ def test_tables_of_a_run_by_hand(keep, largest):
     np.testing.assert_allclose(groups[["before", "after", "share"]], [[1.0, 0.35, 0.7 / 0.9], [0.75, 0.1, 0.2 / 0.9]])
     assert run.heaviest(1)["share"].tolist() == [0.75]
     assert run.diagnostics.max_ratio == largest
+    assert run.ratio == "weight / " + ("initial weight" if keep is share else "(initial weight x records / kept)")
     assert run.diagnostics_before.max_ratio == 1.0
 
 

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from l0_calibrate import CalibrationProblem, calibrate
 from l0_calibrate.cli.app import app
+from l0_calibrate.result.column_totals import column_totals
 from l0_core import InputError
 
 
@@ -118,6 +119,15 @@ def test_truth_values_with_empty_fields_are_counted_as_a_csv_file_brings_them() 
     assert owns.after == pytest.approx(result.weights[flags == True].sum())  # noqa: E712
     assert owns.missing == 10
     assert (empty.column, empty.before, empty.after, empty.missing) == ("empty", 0.0, 0.0, 40)
+
+
+@pytest.mark.parametrize(("records", "values", "rows"), [(124, 60, 60), (124, 61, 0), (40, 20, 20), (40, 21, 0)])
+def test_texts_are_counted_one_by_one_up_to_sixty_of_them_and_half_the_records(
+    records: int, values: int, rows: int
+) -> None:
+    asked = CalibrationProblem(np.ones((1, records)), [1.0 * records])
+    frame = pd.DataFrame({"place": [f"p{i % values}" for i in range(records)]})
+    assert len(column_totals(asked, np.ones(records), frame)) == rows
 
 
 def test_an_infinite_field_is_named() -> None:

@@ -135,6 +135,10 @@ def test_check_bounds_ratios_as_fit_does_with_the_same_count(tmp_path, monkeypat
         assert command(monkeypatch, "check", tmp_path / "p", "--max-weight-ratio", "2", *count, "--json") == 0
         codes = {finding["code"] for finding in json.loads(capsys.readouterr().out)}
         assert ("out_of_reach" not in codes) == reached
+    for ratio, reached in (("6", True), ("7", False)):  # 80 records of at least so much
+        assert command(monkeypatch, "check", tmp_path / "p", "--min-weight-ratio", ratio, "--json") == 0
+        codes = {finding["code"] for finding in json.loads(capsys.readouterr().out)}
+        assert ("out_of_reach" not in codes) == reached
 
 
 def test_a_run_knows_how_it_was_asked_for_and_replicates_keep_their_names(tmp_path, monkeypatch, capsys):

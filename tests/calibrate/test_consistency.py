@@ -237,6 +237,7 @@ def test_copies_are_compared_and_stand_in_by_their_names() -> None:
     found = asked(twice, labels, np.concatenate([values, other]))
     copies = [entry for entry in found.disagreements if entry.kind == "copy"]
     assert {(entry.whole, entry.parts[0]) for entry in copies} == {(f"old/{n}", f"new/{n}") for n in names}
+    assert all(entry.against == f"the same row as {entry.parts[0]}" for entry in copies)
     sums = [entry for entry in found.disagreements if entry.kind == "sum"]
     assert [entry.whole for entry in sums] == ["new/US/all", "new/US/all"]
     assert all(part.startswith("new/") for entry in sums for part in entry.parts)

@@ -128,6 +128,9 @@ def test_any_text_is_a_condition_or_a_clear_error(text: str) -> None:
         ("state in ()", "list is empty"),
         ("state in 'CA'", "needs a list in brackets"),
         ("state in (CA)", "bare word 'CA'"),
+        ("state in ('CA' 'NY')", "expected ',' or ')' in the list"),
+        ("3 in (3, 4)", "'in' needs a column on its left"),
+        ("age not 3", "expected 'in' after 'not'"),
         ("3", "compare a column"),
         ("1 < 2", "needs a column"),
         ("__import__('os')", "expected 'and', 'or' or the end"),
@@ -259,12 +262,19 @@ def test_microdata_that_do_not_fit_are_refused(target: dict[str, object], messag
         ({"count_of": "*", "where": "a ="}, "found the end|understood|=="),
         ({"count_of": "*", "tolerance": -1}, "tolerance must not be negative"),
         ({"count_of": "*", "weight": float("nan")}, "weight must be"),
+        ({"count_of": "*", "entity": 3}, "entity must be the name of a table of members, got 3"),
     ],
 )
 def test_targets_that_cannot_be_meant_are_refused(settings: dict[str, object], message: str) -> None:
     with pytest.raises(InputError, match=message) as caught:
         Target("wages/CA", 1.0, **settings)  # type: ignore[arg-type]
     assert "'wages/CA'" in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["", " ", None, 7])
+def test_a_target_has_a_name(name: object) -> None:
+    with pytest.raises(InputError, match="a target needs a name of its own"):
+        Target(name, 1.0, count_of="*")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), "many", None])

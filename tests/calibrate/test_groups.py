@@ -23,7 +23,7 @@ from l0_calibrate.cli.app import app
 from l0_calibrate.domain_counts import counts_by_groups, proportional_counts
 from l0_calibrate.domains import calibrate_domains
 from l0_calibrate.options import Options
-from l0_calibrate.selectors.groups import fill, nearest_counts, reachable_counts
+from l0_calibrate.selectors.groups import fill, first_groups, nearest_counts, reachable_counts
 from l0_core import InputError
 
 
@@ -154,6 +154,14 @@ def test_flags_of_a_member_hold_for_its_group(selector: str) -> None:
     assert is_whole(kept, groups)
 
 
+@pytest.mark.parametrize(
+    ("count", "records"), [(1, [2, 3]), (2, [2, 3]), (4, [2, 3]), (5, [2, 3, 4, 5, 6]), (6, [2, 3, 4, 5, 6])]
+)
+def test_the_groups_of_the_first_records_fill_a_count_and_one_is_there_at_least(count: int, records: list[int]) -> None:
+    groups, ranked = np.array([0, 0, 1, 1, 2, 2, 2]), np.array([3, 5, 2, 0])
+    assert first_groups(groups, ranked, count).tolist() == records
+
+
 # ------------------------------------------------------------------ domains
 
 
@@ -217,6 +225,13 @@ def in_areas(seed: int, groups: np.ndarray) -> CalibrationProblem:
     return CalibrationProblem(
         sp.csr_array(a), a @ asked.initial_weights, initial_weights=asked.initial_weights, record_info=area
     )
+
+
+def test_a_domain_may_have_no_more_than_the_groups_that_must_stay() -> None:
+    groups = np.array([0, 0, 0, 1, 1, 1, 2, 3, 4])
+    domain = np.repeat([0, 1], [6, 3])
+    must = groups == 0
+    assert counts_by_groups(4, np.arange(2), domain, must, np.zeros(9, bool), groups) == (3, 1)
 
 
 def test_domains_keep_whole_groups_at_the_exact_count() -> None:

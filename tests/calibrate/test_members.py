@@ -226,7 +226,9 @@ def test_the_small_file_has_the_kept_records_and_their_members(
 
 def test_tables_beside_a_run_have_names_of_their_own(tmp_path: Path) -> None:
     result = calibrate(built(Target("t", 100.0, count_of="*")))
-    assert result.small_file()["state"].tolist() == ["CA", "NY", "CA", "NY"]
+    small = result.small_file()
+    assert small["state"].tolist() == ["CA", "NY", "CA", "NY"]
+    assert list(small) == ["record_id", "initial_weight", "weight", *result.problem.record_info]
     for name in ("weights.parquet", "../x.parquet", "x.csv"):
         with pytest.raises(InputError, match="of its own"):
             result.save(tmp_path / "run", {name: result.small_file()})

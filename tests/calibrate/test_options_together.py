@@ -35,6 +35,7 @@ from l0_calibrate.replicates import calibrate_replicates
 from l0_calibrate.result import CalibrationResult
 from l0_calibrate.reuse import reuse_selection
 from l0_calibrate.selectors.base import Budget, Selected
+from l0_calibrate.selectors.random import RandomSelector
 from l0_calibrate.solvers import Stop, Task
 from l0_calibrate.solvers.base import Machine, Solution, Solver, Start
 from l0_calibrate.solvers.primal_dual import PrimalDualSolver
@@ -97,6 +98,25 @@ def test_a_replicate_equal_to_the_initial_weights_gets_the_main_weights(how: dic
         np.testing.assert_allclose(fitted.sum(axis=0), [w.sum(), other.sum()], rtol=1e-9)
 
 
+def test_domains_get_counts_that_their_groups_can_give() -> None:
+    """Each has a share of five records; of pairs the one gets four, the other six."""
+    result = calibrate_domains(halves(), "side", Options(keep=10, groups=PAIRS, selector="random"))
+    kept = result.selection.mask
+    assert sorted((int(kept[:20].sum()), int(kept[20:].sum()))) == [4, 6]
+    assert (kept[::2] == kept[1::2]).all()
+
+
+def test_spreads_that_differ_between_domains_are_told() -> None:
+    result = calibrate_domains(halves(), "side", Options(ess_at_least=17.2))
+    alone = [calibrate(part, ess_at_least=17.2).spread for part in _sides()]
+    assert f"spread from {min(alone):.3g} to {max(alone):.3g}, domain by domain" in result.notes
+
+
+def _sides() -> list[CalibrationProblem]:
+    asked = halves()
+    return [asked.subset(np.arange(k, k + 3), np.arange(20) + 20 * (k > 0)) for k in (0, 3)]
+
+
 def test_replicates_of_domains_are_fitted_domain_by_domain() -> None:
     asked = halves()
     w = asked.initial_weights
@@ -104,6 +124,7 @@ def test_replicates_of_domains_are_fitted_domain_by_domain() -> None:
     options = Options(keep=20, conserve_mass=True, tol=1e-5)
     whole = calibrate_domains(asked, "side", options, replicate_weights=both)
     assert whole.replicates is not None
+    assert whole.replicate_names == ("replicate_1", "replicate_2")
     np.testing.assert_allclose(whole.replicates[:, 0], whole.weights, atol=2e-3 * whole.weights.max())
     for side in (slice(0, 20), slice(20, 40)):
         np.testing.assert_allclose(whole.replicates[side].sum(axis=0), both[side].sum(axis=0), rtol=1e-9)
@@ -193,6 +214,41 @@ def test_switches_are_true_or_false() -> None:
     assert Options(dense_bound=None).dense_bound is None
 
 
+@pytest.mark.parametrize(
+    ("priced", "spread", "ess"), [({"spread": 0.02}, 0.02, None), ({"ess_at_least": 6.0}, 3e-3, 6.0)], ids=str
+)
+def test_a_selector_is_told_all_that_is_asked_of_it(
+    priced: dict[str, float], spread: float, ess: float | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[Budget] = []
+    sound = RandomSelector.select
+
+    def select(self: RandomSelector, budget: Budget, *rest: Any) -> Selected:
+        told.append(budget)
+        return sound(self, budget, *rest)
+
+    monkeypatch.setattr(RandomSelector, "select", select)
+    asked = problem()
+    plain: dict[str, Any] = {"keep": 12, "selector": "random", "max_weight_ratio": 9.0}
+    calibrate(
+        asked, **plain, **priced, min_weight_ratio=0.01, max_weight=30.0, conserve_mass=True, groups=PAIRS,
+        must_keep=np.arange(N) == 5, never_keep=np.arange(N) == 9, time_limit=50.0,
+    )  # fmt: skip
+    calibrate(asked, **plain)
+    full, bare = told
+    assert (full.keep, full.ratio_bound, full.lower_ratio) == (12, 9.0, 0.01)
+    assert (full.spread, full.ess_at_least) == (spread, ess)
+    assert full.mass == pytest.approx(asked.initial_weights.sum())
+    assert 0.0 < full.seconds <= 0.8 * 50.0
+    np.testing.assert_allclose(full.caps, 30.0 / asked.initial_weights)
+    np.testing.assert_array_equal(full.groups, PAIRS)
+    np.testing.assert_array_equal(full.must_keep, PAIRS == 2)  # with the other of its pair
+    np.testing.assert_array_equal(full.never_keep, PAIRS == 4)
+    assert (bare.keep, bare.ratio_bound, bare.lower_ratio, bare.spread, bare.seconds) == (12, 9.0, 0.0, 3e-3, np.inf)
+    absent = (bare.caps, bare.groups, bare.must_keep, bare.never_keep, bare.mass, bare.ess_at_least, bare.areas)
+    assert all(part is None for part in absent)
+
+
 def test_a_selection_that_breaks_its_contract_is_refused() -> None:
     asked = problem()
     flags = np.arange(N) == 5
@@ -230,6 +286,9 @@ def test_weights_that_break_the_contract_of_solvers_are_refused() -> None:
     ):
         with pytest.raises(RuntimeError, match=message):
             check_weights(attrs.evolve(sound, weights=weights), bounds, mass)
+    with pytest.raises(RuntimeError, match="the weights sum to"):
+        check_weights(sound, bounds, mass * (1 - 1e-8))
+    check_weights(attrs.evolve(sound, status="infeasible"), bounds, 2.0 * mass)  # the sum that no weights have
 
 
 # ---------------------------------------------------------------------- starts, checkpoints, earlier selections

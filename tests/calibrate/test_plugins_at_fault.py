@@ -11,6 +11,7 @@ import pytest
 from l0_calibrate import CalibrationProblem, calibrate
 from l0_calibrate.losses import RowPrice
 from l0_calibrate.losses.absolute import AbsoluteLoss
+from l0_calibrate.postconditions import check_claims
 from l0_calibrate.selectors.random import RandomSelector
 from l0_calibrate.solvers.base import Solution
 from l0_calibrate.solvers.primal_dual import PrimalDualSolver
@@ -82,3 +83,16 @@ def test_a_solution_that_cannot_be_names_the_solver(
         calibrate(
             problem(), keep=keep, selector="random" if keep else "prune", solver="primal_dual", max_weight_ratio=5
         )
+
+
+@pytest.mark.parametrize("objective", [0.0, 3.0])
+def test_a_bound_may_be_above_its_objective_by_rounding_and_no_more(objective: float) -> None:
+    edge = objective * 1.001 + 1e-7 * M
+
+    def claim(bound: float, status: str = "converged") -> None:
+        check_claims(Solution(np.ones(N), ZERO, ZERO, objective, bound, status, 1, 0.0), objective, M, "mine")
+
+    claim(edge * (1 - 1e-9))
+    claim(np.inf, "infeasible")  # the optimum where no weights will do
+    with pytest.raises(RuntimeError, match="solver 'mine' claims that no weights have an objective below"):
+        claim(edge * (1 + 1e-9))

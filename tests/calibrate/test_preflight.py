@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from l0_calibrate.problem import CalibrationProblem, Finding, preflight
+from l0_calibrate.problem.units import is_far_off
 from l0_core import InputError
 
 BUNDLED = Path(__file__).parents[2] / "packages/l0-calibrate/src/l0_calibrate/demo/us_national_small"
@@ -237,3 +238,9 @@ def test_numbers_whose_sums_would_overflow_are_refused_by_name() -> None:
     matrix[1, 3] = 1e305
     with pytest.raises(InputError, match="entries of target 'target_1' times the initial weights overflow"):
         preflight(CalibrationProblem(matrix, [1.0, 2.0], initial_weights=np.full(30, 1e4)))
+
+
+def test_far_off_is_beyond_a_hundred_times_a_target_other_than_zero_or_below_a_hundredth_of_it() -> None:
+    targets = np.array([0.0, 1.0, 1.0, 1.0, 1.0, -2.0, -2.0, 5.0])
+    estimates = np.array([1e6, 100.0, 101.0, 0.01, 0.009, 201.0, 200.0, 0.0])
+    assert is_far_off(targets, estimates).tolist() == [False, False, True, False, True, True, False, True]

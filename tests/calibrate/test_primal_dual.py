@@ -177,6 +177,43 @@ def test_a_bound_allows_for_the_rounding_of_slopes_that_cancel() -> None:
         assert Fraction(bound) <= dual_value(a, system, y, box)
 
 
+@pytest.mark.parametrize(
+    ("goal", "zone", "upper", "duals"),
+    [(1.0, 0.0, 1e-9, (0.1, 1.0)), (1e-6, 1e6, 1e-9, (0.1, 1.0)), (1e-9, 0.0, 1e3, (-1.0, -1.0))],
+    ids=["targets", "zones", "ratios"],
+)
+def test_a_bound_allows_for_the_rounding_of_each_of_its_parts(
+    goal: float, zone: float, upper: float, duals: tuple[float, float]
+) -> None:
+    random = np.random.default_rng(0)
+    for _ in range(20):
+        a, y = random.uniform(0.5, 2.0, (20, 30)), random.uniform(*duals, 20)
+        system = build_system(sp.csr_array(a), goal * random.uniform(0.5, 1.0, 20), np.ones(30))
+        zones = zone * random.uniform(0.5, 1.0, 20)
+        fit = Fit.of(boxed(system, RowPrice(np.ones(20), zones, np.zeros(20)), upper=upper))
+        value = dual_value(a, system, y, (0.0, upper))
+        value -= sum(Fraction(v) * Fraction(abs(d)) for v, d in zip(zones, y, strict=True))
+        bound = Certificate(fit).bound(y, ColumnMap(fit.columns).rmatvec(y), np.inf)
+        assert Fraction(bound) <= value
+        assert bound == pytest.approx(float(value), rel=1e-12)
+
+
+def test_bounds_of_least_squares_without_caps_are_below_the_optimum_and_reach_it_at_its_duals() -> None:
+    random = np.random.default_rng(0)
+    for _ in range(20):
+        a = random.uniform(0.5, 2.0, (6, 4))
+        system = build_system(sp.csr_array(a), random.uniform(1.0, 9.0, 6), np.ones(4))
+        fit = Fit.of(boxed(system, RowPrice(np.full(6, np.inf), np.zeros(6), np.ones(6)), upper=np.inf))
+        scaled = dense_matrix(system).astype(float)
+        u, miss = so.nnls(scaled, system.b)
+        optimum, duals = 0.5 * miss**2, scaled @ u - system.b
+        for y in (duals, duals + 0.1 * random.standard_normal(6), duals - 1.0):
+            bound = Certificate(fit).bound(y, scaled.T @ y, optimum)
+            assert bound <= optimum * (1 + 1e-12) + 1e-14
+            if y is duals:
+                assert bound == pytest.approx(optimum, rel=1e-6, abs=1e-9)
+
+
 def test_a_bound_is_the_same_for_any_number_of_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(certificate, "_STRETCH", 16)
     task = boxed(random_system(1, 40, 600), RowPrice.absolute(np.ones(40)), upper=3.0)

@@ -359,6 +359,7 @@ def test_groups_count_alike():
     made = CalibrationProblem(np.ones((3, 2)), [1.0, 2.0, 3.0], target_info=info, groups="family")
     assert made.loss_weights.tolist() == [0.75, 0.75, 1.5]
     assert balanced_weights(["a", "a", "b"], {"b": 3.0}).tolist() == [0.375, 0.375, 2.25]
+    assert balanced_weights(["a", "a", "b", "b"], weights=[0.0, 0.0, 1.0, 3.0]).tolist() == [0.0, 0.0, 1.0, 3.0]
     with pytest.raises(InputError, match="no group 'c'"):
         balanced_weights(["a", "a", "b"], {"c": 3.0})
 

@@ -16,8 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hard_totals import METHODS, hard_totals
-from l0_calibrate.survey import ConflictingTotals, survey_calibrate
+from l0_calibrate.survey import CalibrationNotConverged, ConflictingTotals, survey_calibrate
 from l0_calibrate.survey.distances import distance_of
+from l0_calibrate.survey.newton import Search
 from l0_core import InputError
 
 R_AGREEMENT = 1e-8
@@ -217,11 +218,11 @@ def test_inputs_stay_as_they_were() -> None:
         ({"bounds": 3.0}, "two numbers"),
         ({"X": np.ones(80)}, r"X must be two-dimensional \(records, constraints\)"),
         ({"X": np.ones((80, 0))}, r"X must be two-dimensional \(records, constraints\)"),
-        ({"q": np.zeros(80)}, "q must be positive"),
+        ({"q": np.array([0.5, 1.0, 0.0] + [1.0] * 77)}, "q must be positive: record 2 has 0$"),
         ({"q": np.ones(3)}, "q must have shape"),
         ({"totals": [1.0, 2.0]}, r"totals must have shape \(4,\)"),
         ({"totals": [1.0, 2.0, np.nan, 1.0]}, "constraint 2"),
-        ({"design_weights": -np.ones(80)}, "not be negative"),
+        ({"design_weights": np.array([1.0, 0.0, -1.0] + [1.0] * 77)}, "not be negative: record 2 has one"),
         ({"design_weights": np.zeros(80)}, "nothing to calibrate"),
     ],
 )
@@ -391,3 +392,27 @@ def test_a_total_of_0_stays_a_conflict_however_small_the_others_are(factor: floa
     with pytest.raises(ConflictingTotals) as fault:
         survey_calibrate(np.ones(40), frame, np.array([20.0, 12.0, 9.0]) * factor, "raking")
     assert set(fault.value.columns) == {"all", "part", "rest"}
+
+
+@pytest.mark.parametrize("stray", [0.25, -0.25, np.nan])
+def test_totals_that_could_be_met_and_were_not_are_never_passed_over(
+    stray: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An iteration that ends beside totals that weights do meet: the error names the worst, and has all misses."""
+    d, x, totals, _ = sample(0)
+    misses = np.array([0.0, 0.125, stray, -2e-9])
+
+    def run(self: Search, patience: int = 0) -> None:
+        self.best = self.best._replace(ratios=np.ones(d.size), miss=misses)
+
+    monkeypatch.setattr(Search, "run", run)
+    with pytest.raises(CalibrationNotConverged, match="stopped with 'c' missed by") as caught:
+        survey_calibrate(d, pd.DataFrame(x, columns=list("abcd")), dict(zip("abcd", totals, strict=True)))
+    np.testing.assert_array_equal(caught.value.misses, misses)
+
+
+def test_raking_far_out_is_infinity_without_a_warning() -> None:
+    """The line search looks there: warnings are errors in these tests."""
+    distance = distance_of("raking", None)
+    for found in (distance.weight, distance.slope):
+        np.testing.assert_array_equal(found(np.array([-800.0, 0.0, 800.0])), [0.0, 1.0, np.inf])

@@ -245,6 +245,19 @@ def test_strata_have_their_counts_and_groups_come_whole(name):
         assert selection.inclusion_probabilities.sum() == pytest.approx(100)
 
 
+def test_groups_of_each_size_are_about_as_many_as_their_share():
+    lengths, keep = np.repeat([1, 2, 3], [60, 30, 20]), 61  # 60 items each
+    strategy = get_gate("sampford", groups=np.repeat(np.arange(110), lengths))
+    mask = strategy.select(180, keep=keep, seed=0).mask
+    numbers = [int(mask[k * 60 : (k + 1) * 60].sum()) // (k + 1) for k in range(3)]
+
+    def off(candidate):
+        return sum(k * (number - keep / 3 / k) ** 2 for k, number in enumerate(candidate, 1))
+
+    every = itertools.product(range(40), range(25), range(15))
+    assert tuple(numbers) == min((c for c in every if c[0] + 2 * c[1] + 3 * c[2] == keep), key=off)
+
+
 def test_a_stratum_too_small_for_one_has_none():
     strata = ["large"] * 50 + ["small"]
     selection = get_gate("sampford", strata=strata).select(51, keep=3)
@@ -283,6 +296,21 @@ def test_bad_input():
         horvitz_thompson_weights(get_gate("random").select(3, keep=1).__class__([0], 3))
 
 
+@pytest.mark.parametrize("probabilities", [[0.7, 0.7], [0.8, 0.8]])
+def test_designs_of_fixed_size_need_a_whole_sum_and_poisson_sampling_none(probabilities):
+    for design in (systematic, sampford, rejective, max_entropy):
+        with pytest.raises(InputError, match="a design of fixed size needs a whole number"):
+            design(probabilities, np.random.default_rng(0))
+    assert poisson(probabilities, np.random.default_rng(0)).shape == (2,)
+
+
+def test_more_than_have_a_size_are_not_drawn():
+    strategy = get_gate("sampford", strata=["a", "a", "b", "b"])
+    strategy.fit(np.ones((1, 4)), [1.0], reference=np.array([1.0, 0.0, 1.0, 1.0]))
+    with pytest.raises(InputError, match="4 items are to be drawn, but only 3 have a positive size"):
+        strategy.select(4, keep=4)
+
+
 def test_positions_and_flags_are_told_apart():
     flags = np.zeros(6, dtype=bool)
     flags[[0, 4]] = True
@@ -295,6 +323,8 @@ def test_positions_and_flags_are_told_apart():
             get_gate("random", must_keep=must).select(6, keep=3)
     with pytest.raises(InputError, match="balance_rows"):
         get_gate("cube", balance_rows=[0.5]).fit(np.eye(3), np.ones(3))
+    with pytest.raises(InputError, match="balance_rows must not be negative, got -1"):
+        get_gate("cube", balance_rows=-1).fit(np.eye(3), np.ones(3))
 
 
 def test_probabilities_and_references_are_real_numbers():

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from l0_gates import jit as jit_module
-from l0_gates.jit import inner_jit, jit, read_only
+from l0_gates.jit import fast_jit, inner_jit, jit, read_only
 
 
 def add(a, b):
@@ -233,3 +233,30 @@ def test_arrays_for_kernels_are_of_one_type_and_those_of_callers_stay_as_they_ar
 
 def test_a_kernel_goes_by_its_name():
     assert jit(add).__qualname__ == add.__qualname__ == "add"
+
+
+def compensated(values):
+    """Kahan's sum: what rounding loses is carried along, unless a compiler takes it for zero."""
+    total, lost = 0.0, 0.0
+    for value in values:
+        term = value - lost
+        following = total + term
+        lost = (following - total) - term
+        total = following
+    return total
+
+
+def quotient(a, b):
+    return a / b
+
+
+def is_endless(values):
+    return values[0] == np.inf and np.isnan(values[1])
+
+
+def test_kernels_add_in_the_order_written_and_know_infinity_and_nan():
+    values = np.array([1.0, *[1e-16] * 1_000])
+    assert jit(compensated)(values) == compensated(values.tolist()) > 1.0 + 9e-14
+    assert fast_jit(compensated)(values) != compensated(values.tolist())  # asked for: terms may be regrouped
+    assert jit(quotient)(1.0, 0.0) == np.inf
+    assert fast_jit(is_endless)(np.array([np.inf, np.nan]))

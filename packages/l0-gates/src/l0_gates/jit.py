@@ -37,12 +37,13 @@ def jit(function: Kernel, fastmath: bool = False) -> Kernel:
 
     A division by zero gives infinity or NaN, as in NumPy: a test for it keeps the compiler from using vector units.
 
-    Machine code in the cache is that of the sources at hand, the other kernels' included (see `_stamp`): numba alone
-    would go on with the code of a kernel whose file has not changed though one that it calls has, and would fail
-    where the types of its arguments have moved to another module. An upgrade in place leaves such code behind.
+    Machine code in the cache is that of the sources and options at hand, the other kernels' included (see `_stamp`):
+    numba alone would go on with the code of a kernel whose file has not changed though one that it calls has, and
+    would fail where the types of its arguments have moved to another module. An upgrade in place leaves such code
+    behind.
     """
     options = _options(fastmath)
-    name, stamp = function.__qualname__, _stamp(function)
+    name, stamp = function.__qualname__, _stamp(function, options)
     function.__qualname__ = f"{name}-{stamp}"  # numba names the files of its cache after it
     try:
         compiled: Any = numba.njit(cache=True, **options)(function)
@@ -68,8 +69,9 @@ def inner_jit(function: Kernel, fastmath: bool = False) -> Kernel:
     What kernels alone call needs neither an entry for the interpreter nor a file in the cache: both take time at the
     first fit. Called from Python it is the plain function.
     """
-    part: Any = register_jitable(**_options(fastmath))(function)
-    part.stamp = _stamp(function)
+    options = _options(fastmath)
+    part: Any = register_jitable(**options)(function)
+    part.stamp = _stamp(function, options)
     kernel: Kernel = part
     return kernel
 
@@ -102,13 +104,16 @@ def _options(fastmath: bool) -> dict[str, Any]:
     }
 
 
-def _stamp(function: Callable[..., Any]) -> str:
-    """A digest of what machine code is made from: the kernel's file, and what its module sees of others.
+def _stamp(function: Callable[..., Any], options: dict[str, Any]) -> str:
+    """A digest of what machine code is made from: the kernel's file, the options, and what its module sees of others.
 
     That is kernels, numbers, the files of intrinsics, and the fields of named tuples in their order.
     """
     seen = function.__globals__
     made_from = hashlib.sha256(_digest(function.__code__.co_filename))
+    # Numba would take code that was compiled with other options for that of this kernel.
+    how = {key: sorted(value) if isinstance(value, set) else value for key, value in options.items()}
+    made_from.update(repr(how).encode())
     for key in sorted(seen):
         value = seen[key]
         if isinstance(value, int | float | np.generic):

@@ -116,7 +116,7 @@ def column_totals(
 def _summed(values: pd.Series, is_there: npt.NDArray[np.bool_]) -> list[tuple[str | None, FloatArray]]:
     """What a column is counted by: (value or None, what each record that has one counts)."""
     there = values[is_there]
-    if pd.api.types.is_bool_dtype(values) or pd.api.types.is_numeric_dtype(values):
+    if pd.api.types.is_numeric_dtype(values):  # truth values too
         if pd.api.types.is_complex_dtype(values):
             return []
         return [(None, there.to_numpy(dtype=np.float64))]

@@ -102,7 +102,7 @@ def nearest(sample: Sample, distance: Distance) -> FloatArray:
         search.run()
         found = search.best
     if not found.is_met:
-        worst = int(np.argmax(np.abs(np.nan_to_num(found.miss, nan=np.inf))))
+        worst = int(np.argmax(np.abs(found.miss)))  # NaN counts as the largest
         raise CalibrationNotConverged(
             f"the iteration stopped with {sample.names[worst]!r} missed by {abs(found.miss[worst]):.3g} (relative): "
             "the totals can be met only at the edge of the bounds, or columns of X nearly repeat one another; widen "
