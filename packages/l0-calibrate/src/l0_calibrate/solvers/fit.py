@@ -7,15 +7,13 @@ import numpy as np
 import numpy.typing as npt
 
 from l0_calibrate.bundles.bundles import Bundles
-from l0_calibrate.columns import ColumnArrays, Columns, take_columns
+from l0_calibrate.columns import Columns, sums_in_rows, take_columns
 from l0_calibrate.inner import inner
 from l0_calibrate.losses.base import RowPrice
 from l0_calibrate.solvers.base import Task
 from l0_calibrate.solvers.mass import with_mass_row
-from l0_gates.jit import jit
 
 FloatArray = npt.NDArray[np.float64]
-BoolArray = npt.NDArray[np.bool_]
 
 
 SMALL = 20_000
@@ -75,7 +73,7 @@ class Fit:
             stored = system.rounding[task.support]
         costs = price.cap > 0
         if not costs.all():
-            column_sums, row_sums = _sums_in(columns, costs), np.where(costs, row_sums, 0.0)
+            column_sums, row_sums = sums_in_rows(columns, costs), np.where(costs, row_sums, 0.0)
         rounding = None
         if task.mass is not None:
             row = reference / task.mass
@@ -121,18 +119,3 @@ class Fit:
     def exact_gradient(self, y: FloatArray, g: FloatArray) -> FloatArray:
         """``A'y`` with the exact row of the mass, from ``g`` with the stored one."""
         return g if self.mass_rounding is None else g + y[-1] * self.mass_rounding
-
-
-def _sums_in(columns: Columns, rows: BoolArray) -> FloatArray:
-    """Sums of absolute entries of each column in some rows."""
-    sums = np.zeros(columns.count)
-    _add_sizes(columns.arrays, rows, sums)
-    return sums
-
-
-@jit
-def _add_sizes(matrix: ColumnArrays, rows: BoolArray, sums: FloatArray) -> None:
-    for j in range(sums.size):
-        for p in range(np.int64(matrix.indptr[j]), np.int64(matrix.indptr[j + 1])):
-            if rows[np.int64(matrix.indices[p])]:
-                sums[j] += abs(np.float64(matrix.values[p]))
