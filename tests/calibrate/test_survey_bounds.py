@@ -181,3 +181,21 @@ def test_distances_that_are_none_are_refused() -> None:
         survey_calibrate(d, x, totals, EmpiricalLikelihood(), bounds=(0.5, 2.0))
     with pytest.raises(InputError, match=r"known: linear, raking, logit, and every survey\.Distance"):
         survey_calibrate(d, x, totals, EmpiricalLikelihood)
+
+
+@pytest.mark.parametrize("least", [0.0, -2.0])
+def test_bounds_are_as_tight_where_some_design_weights_are_next_to_nothing(least: float) -> None:
+    widths = []
+    for seed in range(8):
+        g = np.random.default_rng(seed)
+        design, x = 10.0 ** g.uniform(-6, 6, 40), g.gamma(1.0, 1.0, (40, 4))
+        x[:, 3] = x[:, 0] + x[:, 1]  # a total that says what two others do, but for what a solver takes for nothing
+        lower, upper = tightest_bounds(design, x, x.T @ design, least=least)
+        widths.append(upper - lower)
+    assert max(widths) < 1e-6
+
+
+def test_trimming_does_not_mind_weights_of_all_sizes_that_there_are() -> None:
+    # The first alone asks for a factor of 1e200, which would make 1e400 of the last.
+    trimmed = trim_weights([1e-200, 1.0, 1e200], lower=[1.0, 0.0, 0.0], upper=[np.inf, np.inf, 5e199])
+    np.testing.assert_allclose(trimmed, [1.0, 5e199, 5e199], rtol=1e-12)
