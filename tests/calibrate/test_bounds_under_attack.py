@@ -15,7 +15,7 @@ from hostile_numbers import exact_objective, hostile_numbers
 from l0_calibrate import CalibrationProblem, calibrate, run
 from l0_calibrate import system as system_module
 from l0_calibrate.losses import RowPrice
-from l0_calibrate.solvers import Stop, Task
+from l0_calibrate.solvers import Stop, Task, certificate
 from l0_calibrate.solvers.base import Solver
 from l0_calibrate.solvers.interior_point import InteriorPointSolver
 from l0_calibrate.solvers.primal_dual import PrimalDualSolver
@@ -122,6 +122,52 @@ def test_bounds_hold_for_the_entries_before_they_were_stored(
             assert Fraction(result.bound or 0.0) <= min(scores), (seed, result.solver)
             optimal += result.status == "optimal"
     assert optimal > 5
+
+
+def priced_exactly(asked: CalibrationProblem, weights: np.ndarray) -> Fraction:
+    """Mean priced |relative error| from the entries as they were given, without rounding."""
+    total = Fraction(0)
+    for row, target, price in zip(asked.matrix.toarray(), asked.targets, asked.loss_weights, strict=True):
+        miss = sum((Fraction(a) * Fraction(w) for a, w in zip(row.tolist(), weights.tolist(), strict=True)), Fraction())
+        miss -= Fraction(float(target))
+        total += Fraction(float(price)) * abs(miss) / max(abs(Fraction(float(target))), 1)
+    return total / asked.n_targets
+
+
+@pytest.mark.parametrize("solver", ["primal_dual", "interior_point"])
+@pytest.mark.parametrize("how", [{"max_weight_ratio": 1.2}, {}, {"conserve_mass": True}], ids=["box", "open", "mass"])
+def test_a_target_of_no_weight_does_not_hide_the_gap_of_the_others(
+    how: dict[str, Any], solver: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(system_module, "_WHOLE", 0)  # stored in float32
+    g = np.random.default_rng(1)
+    matrix, w = g.uniform(0.5, 2, (5, 40)), g.uniform(0.5, 3.0, 40)
+    matrix[4] *= 1e9  # beside a target of 0: relative errors of 1e11, of which float32 hides some 1e4
+    targets, prices = matrix @ w * [1.1, 0.9, 3.0, 1.0, 0.0], np.array([1.0, 1.0, 1.0, 1.0, 0.0])
+    asked = CalibrationProblem(sp.csr_array(matrix), targets, initial_weights=w, loss_weights=prices)
+    result = calibrate(asked, solver=solver, spread=0.0, tol=1e-3, time_limit=10.0, **how)
+    assert result.status == "optimal"
+    assert result.bound is not None
+    assert Fraction(result.bound) <= priced_exactly(asked, result.weights)
+
+
+def test_bounds_that_look_at_rounding_term_by_term_hold_for_the_entries_before_they_were_stored(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(system_module, "_WHOLE", 0)
+    monkeypatch.setattr(certificate, "_FELT", 0.0)
+    monkeypatch.setattr(certificate, "_FINER", np.inf)
+    g, above = np.random.default_rng(0), 0
+    for seed in range(40):
+        plain = rounded_problem(seed)
+        prices = g.choice([1.0, 1e-5, 20.0], plain.n_targets)
+        weights, how = plain.initial_weights, {"max_weight_ratio": float(g.choice([1.5, 1e6]))}
+        asked = CalibrationProblem(plain.matrix, plain.targets, initial_weights=weights, loss_weights=prices)
+        result = calibrate(asked, solver="interior_point", spread=0.0, tol=1e-10, **how)
+        assert result.bound is not None
+        assert Fraction(result.bound) <= priced_exactly(asked, result.weights), seed
+        above += result.bound > 0.0
+    assert above > 20
 
 
 def test_a_net_total_of_large_entries_is_met_by_the_true_ones() -> None:

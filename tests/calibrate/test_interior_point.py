@@ -258,6 +258,16 @@ def test_a_warm_start_with_the_dual_of_the_mass_is_confirmed_at_once() -> None:
     assert warm.iterations == 0
 
 
+def test_ratios_that_cannot_move_are_certified_with_a_sum_to_be_held_too() -> None:
+    task, reference = area_task(areas=3), np.random.default_rng(3)
+    held = reference.uniform(0.5, 1.5, task.count)  # their sum is met to a rounding, not to the last bit
+    mass = float((held * task.system.reference).sum())
+    task = attrs.evolve(task, lower=held, upper=held, mass=mass)
+    solution = InteriorPointSolver().solve(task, Stop(tolerance=1e-4))
+    assert solution.status == "optimal"
+    assert solution.bound == pytest.approx(solution.objective, rel=1e-4)
+
+
 def test_watching_changes_nothing_and_reports_progress() -> None:
     task, events = area_task(areas=3), list[Progress]()
     plain = InteriorPointSolver().solve(task, Stop(tolerance=1e-3))

@@ -310,6 +310,23 @@ def test_a_warm_start_of_another_problem_is_refused_and_one_of_this_is_used(keep
         assert len(warm.history) < len(cold.history)
 
 
+@pytest.mark.parametrize("solver", ["primal_dual", "interior_point"])
+@pytest.mark.parametrize("how", [{}, {"conserve_mass": True}, {"loss": "squared"}, {"keep": 20}], ids=str)
+def test_a_warm_start_out_of_all_reason_costs_nothing(how: dict[str, Any], solver: str) -> None:
+    asked = problem()
+    cold = calibrate(asked, solver=solver, **how)
+    uneven = 10.0 ** np.random.default_rng(1).uniform(-20, 20, N)
+    for start in (
+        Start(np.full(N, 1e300)),
+        Start(uneven, np.full(M, 1e300), -1e300),
+        Start(None, np.full(M, -1e300), 1e300),
+        Start(np.full(N, 1e-300)),
+    ):
+        warm = calibrate(asked, solver=solver, warm=start, **how)
+        assert warm.status == "optimal"
+        assert warm.objective == pytest.approx(cold.objective, rel=0.02 if "keep" not in how else 0.5)
+
+
 def test_a_checkpoint_without_a_selection_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="a dense fit makes none"):
         calibrate(problem(), checkpoint=Checkpoint(tmp_path / "c.npz"))

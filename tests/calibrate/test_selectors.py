@@ -285,3 +285,18 @@ def test_settings_of_exchange_are_checked() -> None:
     for fields in ({"rounds": -1}, {"rounds": 2.5}, {"seconds": -1.0}, {"seconds": float("nan")}, {"failures": True}):
         with pytest.raises(InputError, match=next(iter(fields))):
             ExchangeSelector(**fields)  # type: ignore[arg-type]
+
+
+def test_a_target_of_no_weight_has_no_say_in_the_choice_of_records() -> None:
+    losses = np.zeros((2, 2))
+    for seed in range(2):
+        g = np.random.default_rng(seed)
+        matrix, w = (g.random((20, 300)) < 0.3) * g.gamma(0.7, 1.0, (20, 300)), g.uniform(0.5, 3.0, 300)
+        targets, huge = matrix @ w * g.lognormal(0.0, 0.1, 20), g.gamma(0.2, 1e6, (1, 300))  # beside a target of 0
+        prices, zero = np.append(np.ones(20), 0.0), np.append(targets, 0.0)
+        plain = CalibrationProblem(matrix, targets, initial_weights=w)
+        other = CalibrationProblem(np.vstack((matrix, huge)), zero, initial_weights=w, loss_weights=prices)
+        for k, asked in enumerate((plain, other)):
+            kept = calibrate(asked, keep=15, max_weight_ratio=5, dense_bound=False)
+            losses[seed, k] = np.abs(plain.relative_errors(kept.weights)).mean()
+    assert losses[:, 1].mean() < 1.2 * losses[:, 0].mean(), losses

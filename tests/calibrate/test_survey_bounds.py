@@ -215,3 +215,21 @@ def test_a_conflict_is_looked_for_where_the_dual_has_gone(ask, monkeypatch):
             tightest_bounds(design, x, totals)
     assert fault.value.columns == (40, 60)
     assert max(sizes) <= conflicts.AMONG
+
+
+@pytest.mark.parametrize("least", [0.0, -2.0])
+def test_bounds_are_as_tight_where_some_design_weights_are_next_to_nothing(least: float) -> None:
+    widths = []
+    for seed in range(8):
+        g = np.random.default_rng(seed)
+        design, x = 10.0 ** g.uniform(-6, 6, 40), g.gamma(1.0, 1.0, (40, 4))
+        x[:, 3] = x[:, 0] + x[:, 1]  # a total that says what two others do, but for what a solver takes for nothing
+        lower, upper = tightest_bounds(design, x, x.T @ design, least=least)
+        widths.append(upper - lower)
+    assert max(widths) < 1e-6
+
+
+def test_trimming_does_not_mind_weights_of_all_sizes_that_there_are() -> None:
+    # The first alone asks for a factor of 1e200, which would make 1e400 of the last.
+    trimmed = trim_weights([1e-200, 1.0, 1e200], lower=[1.0, 0.0, 0.0], upper=[np.inf, np.inf, 5e199])
+    np.testing.assert_allclose(trimmed, [1.0, 5e199, 5e199], rtol=1e-12)

@@ -16,6 +16,7 @@ from l0_calibrate.result.result import CalibrationResult
 from l0_calibrate.run import Run, prepare, result_of
 from l0_calibrate.solvers.base import Solution, Start, Task
 from l0_calibrate.spread_search import spread_for_ess
+from l0_calibrate.warm_start import check_warm, usable_start
 from l0_calibrate.watch import Watch, unwatched
 from l0_core import InputError, Selection
 
@@ -46,7 +47,8 @@ def calibrate(
         Where the selection is kept, so that a run that was cut off goes on after it.
     warm
         Where the first fit may begin: ratios to the initial weights of all records, shape (records,), and duals in
-        the sum form, shape (targets,). It saves time; the result is that of another start.
+        the sum form, shape (targets,). It saves time; the result is that of another start. Ratios that are far worse
+        than the initial weights are set aside.
 
     Returns
     -------
@@ -82,8 +84,9 @@ def calibrate(
         raise InputError("a dense fit selects nothing: give keep or share, or leave out selector and its settings")
     if checkpoint is not None:
         checkpoint.check()
-    _check_warm(problem, warm)
+    check_warm(problem, warm)
     run = prepare(problem, options, watch or unwatched)
+    warm = usable_start(run, warm)
     return run.finished(fit_dense(run, warm) if keep is None else fit_budget(run, keep, checkpoint, warm).result)
 
 
@@ -97,20 +100,6 @@ def calibrate_within(
     run = prepare(problem, attrs.evolve(options, keep=keep, share=None), watch)
     fitted = fit_budget(run, keep, None, None, larger)
     return attrs.evolve(fitted, result=run.finished(fitted.result))
-
-
-def _check_warm(problem: CalibrationProblem, warm: Start | None) -> None:
-    """Refuse a warm start that is not one of this problem."""
-    if warm is None:
-        return
-    for values, count, what in (
-        (warm.u, problem.n_records, "a ratio for each record"),
-        (warm.y, problem.n_targets, "a dual for each target"),
-    ):
-        if values is not None and (np.shape(values) != (count,) or not np.isfinite(values).all()):
-            raise InputError(f"warm must have {what}, finite, of shape ({count},), got shape {np.shape(values)}")
-    if not np.isfinite(warm.mass_dual):
-        raise InputError(f"warm must have a finite dual of the mass, got {warm.mass_dual}")
 
 
 def fit_dense(run: Run, warm: Start | None) -> CalibrationResult:

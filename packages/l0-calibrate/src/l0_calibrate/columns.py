@@ -12,6 +12,7 @@ from l0_gates.jit import jit
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
+BoolArray = npt.NDArray[np.bool_]
 
 _ONE = np.uint64(1)
 
@@ -138,3 +139,18 @@ def take_columns(columns: Columns, support: IntArray) -> tuple[Columns, FloatArr
     row_sums = np.zeros(columns.rows)
     _add_sizes(chosen.arrays, row_sums)
     return chosen, row_sums
+
+
+@jit
+def _add_sizes_in(matrix: ColumnArrays, rows: BoolArray, sums: FloatArray) -> None:
+    for j in range(sums.size):
+        for p in range(np.int64(matrix.indptr[j]), np.int64(matrix.indptr[j + 1])):
+            if rows[np.int64(matrix.indices[p])]:
+                sums[j] += abs(np.float64(matrix.values[p]))
+
+
+def sums_in_rows(columns: Columns, rows: BoolArray) -> FloatArray:
+    """The sums of absolute entries of each column in some rows (flags of shape (m,)), shape (columns,)."""
+    sums = np.zeros(columns.count)
+    _add_sizes_in(columns.arrays, rows, sums)
+    return sums

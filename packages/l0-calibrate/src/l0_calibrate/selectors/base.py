@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from l0_calibrate.areas import Areas
+from l0_calibrate.columns import sums_in_rows
 from l0_calibrate.inner import inner
 from l0_calibrate.losses.base import RowPrice
 from l0_calibrate.solvers.base import Machine, Start
@@ -85,6 +86,16 @@ class Budget:
     warm: Start | None = None
     nested: bool = False
     seconds: float = float("inf")
+    _sums: list[FloatArray] = attrs.field(init=False, factory=list)
+
+    @property
+    def column_sums(self) -> FloatArray:
+        """Sums of absolute scaled entries of each record, shape (n,), in rows of targets that cost something."""
+        if not self._sums:
+            costs = self.price.cap > 0
+            system = self.system
+            self._sums.append(system.column_sums if costs.all() else sums_in_rows(system.columns, costs))
+        return self._sums[0]
 
     @property
     def scale_up(self) -> float:

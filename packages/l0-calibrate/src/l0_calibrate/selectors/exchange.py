@@ -187,7 +187,7 @@ def _newcomers(state: SearchState, allowed: npt.NDArray[np.bool_], count: int, r
     candidates = np.flatnonzero(allowed & (g < 0))
     listed = int(SHORT_LIST * count)
     if candidates.size > listed:
-        steepness = g[candidates] / np.sqrt(np.maximum(system.column_sums[candidates], 1e-300))
+        steepness = g[candidates] / np.sqrt(np.maximum(budget.column_sums[candidates], 1e-300))
         candidates = candidates[np.sort(np.argsort(steepness, kind="stable")[:listed])]
     if candidates.size == 0:
         return candidates

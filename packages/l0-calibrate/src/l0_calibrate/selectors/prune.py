@@ -107,8 +107,8 @@ NESTED_CAREFUL = attrs.evolve(NESTED, step=Step(75, 0.98, last=25), near=Step(12
 
 
 def contributions(budget: Budget, support: IntArray, u: FloatArray) -> FloatArray:
-    """``u_j sum_i |a_ij|``: how much of the totals each record carries, in relative errors."""
-    return u * budget.system.column_sums[support]
+    """``u_j sum_i |a_ij|`` over targets that cost something: how much of them a record carries, in relative errors."""
+    return u * budget.column_sums[support]
 
 
 def prune_to(
@@ -159,7 +159,7 @@ def _without_zeros(budget: Budget, support: IntArray, u: FloatArray) -> IntArray
     candidates = np.flatnonzero(zero)
     spare = support.size - budget.keep
     if candidates.size > spare:
-        sums = budget.system.column_sums[support[candidates]]
+        sums = budget.column_sums[support[candidates]]
         candidates = candidates[np.argsort(sums, kind="stable")[:spare]]
     stay = np.ones(support.size, dtype=bool)
     stay[candidates] = False

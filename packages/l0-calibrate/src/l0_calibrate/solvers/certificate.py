@@ -23,7 +23,7 @@ from l0_calibrate.losses.base import RowPrice
 from l0_calibrate.solvers.fit import Fit
 from l0_calibrate.solvers.kernels import multiply_transposed
 from l0_calibrate.threads import Threads
-from l0_gates.jit import jit
+from l0_gates.jit import fast_jit, jit
 
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
@@ -32,6 +32,14 @@ IntArray = npt.NDArray[np.int64]
 _UNIT = float(np.finfo(np.float64).eps)
 
 
+_HALF_UNIT = 2.0**-24 * (1.0 + 2.0**-20)
+"""What storage in float32 takes from an entry at most, in parts of what is left, a little more than half a unit ..."""
+_LEAST = float(np.finfo(np.float32).tiny)
+"""... of one of this size, if it is smaller."""
+_FELT = 1e-4
+"""Rounding that may be this part of the objective is looked at term by term, ..."""
+_FINER = 0.5
+"""... as long as that makes less of it than this part."""
 _STRETCH = 2**15
 """Columns that are looked at together: what is worked out on the way stays small, and in the cache."""
 WIDE = 1e3
@@ -107,6 +115,36 @@ def _raise_duals(
                 g[j] = max(g[j], 0.0)  # exact by construction: rounding would leave -1e-17
 
 
+class _Doubt(NamedTuple):
+    """What rounding may have done to ``A'y``.
+
+    ``stored``, shape (k,), is what storage took from or added to it; ``products`` times ``factor`` is the sum of the
+    absolute values of its terms, of which arithmetic loses a small part.
+    """
+
+    stored: FloatArray
+    products: FloatArray
+    factor: float
+
+
+@fast_jit
+def _term_by_term(
+    first: int, last: int, matrix: ColumnArrays, y: FloatArray, targets: int, g: FloatArray, sizes: FloatArray,
+    of_targets: FloatArray,
+) -> None:  # fmt: skip
+    """``A'y`` of some columns, the sums of its absolute terms, and of those that are no part of a row of the mass."""
+    for j in range(first, last):
+        g[j] = sizes[j] = of_targets[j] = 0.0
+        for p in range(np.int64(matrix.indptr[j]), np.int64(matrix.indptr[j + 1])):
+            i = np.int64(matrix.indices[p])
+            value = np.float64(matrix.values[p])
+            size = abs(y[i]) * (abs(value) + _LEAST)
+            g[j] += value * y[i]
+            sizes[j] += size
+            if i < targets:
+                of_targets[j] += size
+
+
 class Certificate:
     """Bounds for one fit, the same for any number of threads; what the repair needs is built at its first use."""
 
@@ -119,6 +157,8 @@ class Certificate:
         # A dot product of L terms errs by at most L units of its absolute terms, in however many running sums.
         longest = float(np.diff(fit.columns.indptr.astype(np.int64)).max(initial=0))
         self._rounding = _UNIT * (longest + 8.0)
+        self._all_stored, self._all_sizes = float(fit.rounding.sum()), float(fit.column_sums.sum())
+        self._is_finer = True
 
     @property
     def is_cheap(self) -> bool:
@@ -140,31 +180,70 @@ class Certificate:
         if not np.isfinite(y).all():
             return -np.inf
         g = self.fit.exact_gradient(y, g)
-        value = self._value(y, g, self.fit.upper)
-        return value if self.is_cheap else max(value, self._repaired(y.copy(), g, best))
+        value = self._doubted(y, g, best, self._at_most(y))
+        if not self._is_felt(y, value, best):
+            return value
+        # By the dearest row for all of them: far too much, where one that costs little or nothing has huge entries.
+        g, doubt = self._term_by_term(y)
+        most = self._dearest(y) * self._all_stored + self._arithmetic(y)
+        least = float(doubt.stored.sum()) + self._rounding * float(doubt.products.sum())
+        self._is_finer = least < _FINER * most
+        return max(value, self._doubted(y, g, best, doubt, finely=True))
 
-    def _value(self, y: FloatArray, g: FloatArray, upper: FloatArray) -> float:
+    def _is_felt(self, y: FloatArray, value: float, best: float) -> bool:
+        """Whether rounding may be what keeps a bound from the best point known, and a closer look is worth a pass."""
+        if not self._is_finer or not 0.0 < best < np.inf or value >= (1.0 - _FELT) * best:
+            return False
+        return self._dearest(y) * self._all_stored + self._arithmetic(y) > _FELT * best
+
+    def _arithmetic(self, y: FloatArray) -> float:
+        """What arithmetic may lose of ratios of 1, by the largest dual."""
+        return self._rounding * float(np.abs(y).max(initial=0.0)) * self._all_sizes
+
+    def _at_most(self, y: FloatArray) -> _Doubt:
+        """As much as if all rows had the largest dual."""
+        fit = self.fit
+        return _Doubt(self._dearest(y) * fit.rounding, fit.column_sums, float(np.abs(y).max(initial=0.0)))
+
+    def _term_by_term(self, y: FloatArray) -> tuple[FloatArray, _Doubt]:
+        """``A'y`` from the entries as they are stored, and what rounding may have done to it."""
+        fit = self.fit
+        g, sizes, of_targets = (np.empty(fit.columns.count) for _ in range(3))
+        edges = [*range(0, g.size, _STRETCH), g.size]
+        arrays = fit.columns.arrays
+        self._workers.all(
+            len(edges) - 1,
+            lambda k: _term_by_term(edges[k], edges[k + 1], arrays, y, fit.targets, g, sizes, of_targets),
+        )
+        # In float64 the entries are what they were computed as; the computing is a part of the arithmetic.
+        of_targets *= _HALF_UNIT if fit.columns.values.dtype == np.float32 else 0.0
+        return fit.exact_gradient(y, g), _Doubt(of_targets, sizes, 1.0)
+
+    def _doubted(self, y: FloatArray, g: FloatArray, best: float, doubt: _Doubt, finely: bool = False) -> float:
+        value = self._value(y, g, self.fit.upper, doubt)
+        return value if self.is_cheap else max(value, self._repaired(y.copy(), g, best, finely))
+
+    def _value(self, y: FloatArray, g: FloatArray, upper: FloatArray, doubt: _Doubt) -> float:
         """D at y less an allowance for rounding; ``-inf`` where a column is unbounded."""
-        fit, dearest = self.fit, self._dearest(y)
+        fit = self.fit
         stretches = [slice(k, k + _STRETCH) for k in range(0, max(g.size, 1), _STRETCH)]
-        parts = np.array(self._workers.all(len(stretches), lambda k: self._of_columns(stretches[k], g, upper, dearest)))
+        parts = np.array(self._workers.all(len(stretches), lambda k: self._of_columns(stretches[k], g, upper, doubt)))
         minima, sizes, touched = (float(np.ascontiguousarray(part).sum()) for part in parts.T)
         # Sums of products, not BLAS: its threads would wait for those of the sweeps.
         fetched, conjugate = fit.b * y, fit.price.conjugate(y)
         head = -float(fetched.sum()) - conjugate
-        largest = float(np.abs(y).max(initial=0.0))
         size = float(np.abs(fetched).sum()) + conjugate + sizes
-        value = head + minima - self._rounding * (size + largest * touched)
+        value = head + minima - self._rounding * (size + doubt.factor * touched)
         return value if np.isfinite(value) else -np.inf
 
-    def _of_columns(self, at: slice, g: FloatArray, upper: FloatArray, dearest: float) -> tuple[float, float, float]:
+    def _of_columns(self, at: slice, g: FloatArray, upper: FloatArray, doubt: _Doubt) -> tuple[float, float, float]:
         """Of some columns: their sums of minima, of the absolute values of these, and of what their ratios touch.
 
         The first is ``-inf`` where a column is unbounded.
         """
-        fit, g, lower, upper = self.fit, g[at], self.fit.lower[at], upper[at]
+        g, lower, upper = g[at], self.fit.lower[at], upper[at]
         # An entry that is too large by e takes e y_i u_j from the estimate of g_j u_j, whatever the sign of y_i.
-        open_ = dearest * fit.rounding[at]
+        open_ = doubt.stored[at]
         minima, u = self._least(at, g - open_, np.maximum(lower, 0.0), np.maximum(upper, 0.0))
         below = lower < 0
         if below.any():
@@ -173,7 +252,7 @@ class Certificate:
             minima, u = np.where(below, beneath, minima), np.where(below, v, u)
         if not np.isfinite(u).all():
             return -np.inf, np.inf, np.inf
-        return float(minima.sum()), float(np.abs(minima).sum()), float((fit.column_sums[at] * np.abs(u)).sum())
+        return float(minima.sum()), float(np.abs(minima).sum()), float((doubt.products[at] * np.abs(u)).sum())
 
     def _dearest(self, y: FloatArray) -> float:
         """The largest dual of a target; the row of the mass is exact."""
@@ -205,24 +284,31 @@ class Certificate:
             self._rows = _ByRows(indptr, columns, values, rising)
         return self._rows
 
-    def _repaired(self, y: FloatArray, g: FloatArray, best: float) -> float:
+    def _repaired(self, y: FloatArray, g: FloatArray, best: float, finely: bool) -> float:
         """The bound after duals, in ``y``, have been raised for the columns whose ratios are bounded in name only."""
         fit, c = self.fit, self.fit.columns
         by_rows = self._by_rows()
         # As low as the rounding of the entries allows, at the duals that raising may lead to.
-        g = g - max(self._dearest(y), float(self._finite_caps().max(initial=0.0))) * fit.rounding
+        if finely:
+            caps = np.where(np.isfinite(fit.price.cap), fit.price.cap, np.abs(y))
+            g = g - self._term_by_term(caps)[1].stored
+        else:
+            g = g - max(self._dearest(y), float(self._finite_caps().max(initial=0.0))) * fit.rounding
         negative = self._open[g[self._open] < 0]
         order = negative[np.argsort(g[negative], kind="stable")]
         _raise_duals(order, c.arrays, by_rows, fit.b + fit.price.dead_zone, fit.price.cap, y, g)
         # Recomputed: the updates along the way have rounded, and a bound must not profit from that.
-        g = np.empty(c.count)
-        multiply_transposed(0, c.count, c.arrays, y, g)
-        g = fit.exact_gradient(y, g)
+        if finely:
+            g, doubt = self._term_by_term(y)
+        else:
+            g = np.empty(c.count)
+            multiply_transposed(0, c.count, c.arrays, y, g)
+            g, doubt = fit.exact_gradient(y, g), self._at_most(y)
         upper = fit.upper.copy()
-        left = self._open[(g - self._dearest(y) * fit.rounding)[self._open] < 0]
+        left = self._open[(g - doubt.stored)[self._open] < 0]
         if left.size:
             upper[left] = np.minimum(upper[left], self._reach(left, best))
-        return self._value(y, g, upper)
+        return self._value(y, g, upper, doubt)
 
     def _finite_caps(self) -> FloatArray:
         cap = self.fit.price.cap[: self.fit.targets]

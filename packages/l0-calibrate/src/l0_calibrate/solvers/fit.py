@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from l0_calibrate.bundles.bundles import Bundles
-from l0_calibrate.columns import Columns, take_columns
+from l0_calibrate.columns import Columns, sums_in_rows, take_columns
 from l0_calibrate.inner import inner
 from l0_calibrate.losses.base import RowPrice
 from l0_calibrate.solvers.base import Task
@@ -32,7 +32,7 @@ class Fit:
     lower, upper, spread, centre
         As in `Task`.
     column_sums, row_sums
-        Sums of absolute entries of ``columns``.
+        Sums of absolute entries of ``columns`` in rows that cost something: no other has a dual, whatever its entries.
     reference
         Reference weights of the columns.
     mass
@@ -71,6 +71,9 @@ class Fit:
             columns, row_sums = take_columns(system.columns, task.support)
             column_sums, reference = system.column_sums[task.support], system.reference[task.support]
             stored = system.rounding[task.support]
+        costs = price.cap > 0
+        if not costs.all():
+            column_sums, row_sums = sums_in_rows(columns, costs), np.where(costs, row_sums, 0.0)
         rounding = None
         if task.mass is not None:
             row = reference / task.mass

@@ -62,7 +62,8 @@ def _solve(
     """``clip(move(t))`` with the mass, for a move of the given speed; ``t`` is the first guess."""
     low, high = -np.inf, np.inf
     for _ in range(_STEPS):
-        free = move(t)
+        with np.errstate(over="ignore"):  # a factor may be large where most ratios are next to nothing
+            free = move(t)
         point = np.clip(free, lower, upper)
         miss = mass - inner(point, reference)
         if abs(miss) <= 1e-13 * abs(mass):

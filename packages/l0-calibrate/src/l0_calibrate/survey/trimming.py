@@ -102,7 +102,9 @@ def _with_sum(total: float, w: FloatArray, low: FloatArray, high: FloatArray) ->
     first, last = 0, corners.size  # the sum at corners[first - 1] is below the total, at corners[last] not
     while first < last:
         middle = (first + last) // 2
-        if float(np.clip(corners[middle] * w, low, high).sum()) < total:
+        with np.errstate(over="ignore"):  # what is cut off may be of any size
+            reached = float(np.clip(corners[middle] * w, low, high).sum())
+        if reached < total:
             first = middle + 1
         else:
             last = middle
@@ -113,7 +115,8 @@ def _with_sum(total: float, w: FloatArray, low: FloatArray, high: FloatArray) ->
     fixed = float(np.where(is_low, low, np.where(is_free, 0.0, high)).sum())
     free = float(w[is_free].sum())
     factor = (total - fixed) / free if free > 0 else after
-    return np.clip(factor * w, low, high)
+    with np.errstate(over="ignore"):
+        return np.clip(factor * w, low, high)
 
 
 def _even(w: FloatArray, low: FloatArray, high: FloatArray, most: float) -> FloatArray:

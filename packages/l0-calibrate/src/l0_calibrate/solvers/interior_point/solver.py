@@ -191,6 +191,7 @@ class _Run:
     def certify_settled(self) -> None:
         """The bound where no ratio can move: the slopes of the prices are the duals."""
         y = self._fit.price.slopes(self._product - self._fit.b)
+        y[self._fit.targets :] = 0.0  # no ratio can change the sum, and its slope would be that of a rounding
         if np.isfinite(y).all():
             self._certify(y)
 
