@@ -39,6 +39,8 @@ def survey_calibrate(
     - ``"logit"``: between the bounds, which it never touches;
     - a `Distance` of your own.
 
+    Each step factors a dense matrix of shape (constraints, constraints).
+
     Parameters
     ----------
     design_weights
@@ -92,11 +94,11 @@ def nearest(sample: Sample, distance: Distance) -> FloatArray:
     search = Search.of(Dual.of(sample.design, sample.x, sample.totals, sample.q, distance, scale))
     search.run(PUZZLED)
     if not search.best.is_met:
-        refuse_conflict(sample, within, distance, search.here.dual, AMONG)
+        refuse_conflict(sample, within, distance, search.rays(), AMONG)
         search.run()
     found = search.best
     if not found.is_met or at_the_edge(found.ratios, within, distance):
-        refuse_conflict(sample, within, distance, search.here.dual)
+        refuse_conflict(sample, within, distance, search.rays())
     if not found.is_met:
         search = Search.of(search.problem.orthogonal())
         search.run()

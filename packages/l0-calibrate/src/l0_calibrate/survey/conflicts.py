@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -53,7 +53,7 @@ def _inner(distance: Distance) -> tuple[float, float]:
 
 
 def conflicting(
-    sample: Sample, within: FloatArray, distance: Distance, ray: FloatArray | None = None, most: int | None = None
+    sample: Sample, within: FloatArray, distance: Distance, rays: Sequence[FloatArray] = (), most: int | None = None
 ) -> IntArray:
     """Numbers of an irreducible set of constraints that cannot be met together; empty where there is none.
 
@@ -62,12 +62,11 @@ def conflicting(
 
     Parameters
     ----------
-    ray
-        Shape (constraints,), over their `constraint_scale`: where the dual of the calibration has gone. Of totals that
-        fight it has grown most, so the constraints are tried in its order, twice as many each time, which takes far
-        smaller programmes than all of them at once.
+    rays
+        Each of shape (constraints,), over their `constraint_scale` (see `Search.rays`): the constraints are tried in
+        the order of each, twice as many each time, which takes far smaller programmes than all of them at once.
     most
-        Look only among as many of the first ones of the ray.
+        Look only among as many of the first ones of each ray.
     """
     design, x, totals = sample.design, sample.x, sample.totals
     scale = constraint_scale(design * within, x, totals)
@@ -76,7 +75,7 @@ def conflicting(
     lower, top = _inner(distance)
     upper = top / within
     tried = np.empty(0, dtype=np.int64)
-    for tried in _first_ones(ray, totals.size, most):
+    for tried in _first_ones(rays, totals.size, most):
         miss, duals = _elastic(rows, target, tried, lower, upper)
         if miss > _MEETS:
             break
@@ -92,23 +91,24 @@ def conflicting(
     return np.asarray(kept, dtype=np.int64)
 
 
-def _first_ones(ray: FloatArray | None, count: int, most: int | None) -> Iterator[IntArray]:
-    """The first two constraints of a ray, the first four, ..., and last all of them, or ``most``; ascending."""
+def _first_ones(rays: Sequence[FloatArray], count: int, most: int | None) -> Iterator[IntArray]:
+    """The first two constraints of each ray, the first four, ... up to ``most``; then all; ascending."""
     last = count if most is None else min(most, count)
-    order = np.arange(count) if ray is None else np.argsort(-np.abs(np.nan_to_num(ray)), kind="stable")
-    size = last if ray is None else min(2, last)
-    while size < last:
-        yield np.sort(order[:size])
+    orders = [np.argsort(-np.abs(np.nan_to_num(ray)), kind="stable") for ray in rays]
+    size = 2
+    while size <= last and size < count:
+        yield from (np.sort(order[:size]) for order in orders)
         size *= 2
-    yield np.sort(order[:last])
+    if last == count:
+        yield np.arange(count)
 
 
 def refuse_conflict(
-    sample: Sample, within: FloatArray, distance: Distance, ray: FloatArray | None = None, most: int | None = None
+    sample: Sample, within: FloatArray, distance: Distance, rays: Sequence[FloatArray] = (), most: int | None = None
 ) -> None:
-    """Raise the error that names the totals that fight, if any do (``ray`` and ``most`` as in `conflicting`)."""
+    """Raise the error that names the totals that fight, if any do (``rays`` and ``most`` as in `conflicting`)."""
     names, target = sample.names, sample.totals
-    fight = conflicting(sample, within, distance, ray, most)
+    fight = conflicting(sample, within, distance, rays, most)
     if not fight.size:
         return
     shown = ", ".join(f"{names[k]!r} (total {target[k]:g})" for k in fight[:NAMED])

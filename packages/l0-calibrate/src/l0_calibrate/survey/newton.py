@@ -169,8 +169,7 @@ class Search:
     problem
         What is minimised.
     best, here
-        The point of the smallest misses so far, and the last: where totals fight, the dual of the latter grows for ever
-        in the direction of those that do (a Farkas ray).
+        The point of the smallest misses so far, and the last.
     """
 
     problem: Dual
@@ -193,6 +192,15 @@ class Search:
             self._step()
             self._iterations += 1
             self._is_over |= self._iterations >= _ITERATIONS
+
+    def rays(self) -> list[FloatArray]:
+        """Weights of the constraints, each of shape (constraints,), that are largest where totals fight.
+
+        The dual grows for ever in the direction of those that do (a Farkas ray). Of a total that repeats others, and is
+        missed, the combination that it repeats is one.
+        """
+        repeated = _repeated(self.problem, self.here.miss)
+        return [self.here.dual] if repeated is None else [repeated, self.here.dual]
 
     def _step(self) -> None:
         best = self.best
@@ -261,18 +269,48 @@ def _along(problem: Dual, here: _Point, direction: FloatArray) -> tuple[_Point, 
 
 
 def _solve(hessian: FloatArray, miss: FloatArray) -> FloatArray:
-    """``H^+ miss``: by Cholesky where H has full rank, otherwise without the directions that it does not see."""
+    """A solution of ``H l = miss`` by Cholesky, without the constraints that repeat others where there are any.
+
+    Those are found by pivoting; any solution will do, as the g-weights are the same by all of them.
+    """
     if not np.isfinite(hessian).all():
         return np.full(miss.size, np.nan)
     diagonal = np.diagonal(hessian)
     root = np.sqrt(np.where(diagonal > 0, diagonal, 1.0))
-    even = hessian / root[:, None] / root[None, :]
+    even, scaled = hessian / root[:, None] / root[None, :], miss / root
     try:
         factor = scipy.linalg.cho_factor(even, lower=True)
         if float(np.abs(np.diagonal(factor[0])).min(initial=1.0)) > np.sqrt(_RANK):
-            return np.asarray(scipy.linalg.cho_solve(factor, miss / root) / root)
+            return np.asarray(scipy.linalg.cho_solve(factor, scaled) / root)
     except np.linalg.LinAlgError:
         pass
-    values, vectors = np.linalg.eigh(even)
-    kept = values > _RANK * max(float(values[-1]), 0.0)
-    return np.asarray((vectors[:, kept] @ ((vectors[:, kept].T @ (miss / root)) / values[kept])) / root)
+    own, factor = _own(even)
+    step = np.zeros(miss.size)
+    step[own] = scipy.linalg.cho_solve(factor, scaled[own])
+    return step / root
+
+
+def _own(even: FloatArray) -> tuple[npt.NDArray[np.int64], tuple[FloatArray, bool]]:
+    """Constraints that repeat no others, by a Hessian with a unit diagonal, and the Cholesky factor of theirs."""
+    lower, pivots, rank, _ = scipy.linalg.lapack.dpstrf(even, tol=_RANK, lower=1)
+    return pivots[:rank].astype(np.int64) - 1, (lower[:rank, :rank], True)
+
+
+def _repeated(problem: Dual, miss: FloatArray) -> FloatArray | None:
+    """The combination of constraints that comes to nothing, around the total most missed of those that repeat others.
+
+    None where no such total is missed.
+    """
+    hessian = problem.hessian(np.ones(problem.design.size))
+    root = np.sqrt(np.maximum(np.diagonal(hessian), np.finfo(float).tiny))
+    even = hessian / root[:, None] / root[None, :]
+    own, factor = _own(even)
+    missed = np.abs(np.nan_to_num(miss))
+    missed[own] = 0.0
+    worst = int(np.argmax(missed))
+    if not missed[worst] > ACCEPTED:
+        return None
+    combination = np.zeros(miss.size)
+    combination[own] = scipy.linalg.cho_solve(factor, even[own, worst])
+    combination[worst] = 1.0
+    return combination

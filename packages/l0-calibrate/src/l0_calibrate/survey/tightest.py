@@ -60,7 +60,7 @@ def tightest(sample: Sample, least: float) -> tuple[float, float]:
     search = Search.of(Dual.of(sample.design, sample.x, sample.totals, sample.q, free, scale))
     search.run(PUZZLED)
     if not search.best.is_met:  # a conflict shows itself sooner than bounds are found
-        refuse_conflict(sample, np.ones(n), free, search.here.dual, AMONG)
+        refuse_conflict(sample, np.ones(n), free, search.rays(), AMONG)
     ones, each = sp.csr_array(np.ones((n, 1))), sp.eye_array(n)
     none = sp.csr_array((n, 1))
     # In how far g-weights are from 1: HiGHS takes entries below 1e-9 for 0, and what that costs is in proportion.
@@ -77,6 +77,6 @@ def tightest(sample: Sample, least: float) -> tuple[float, float]:
     if found.status != 0:  # presolve takes constraints that repeat others but for a rounding for a contradiction
         found = asked(options={**close, "presolve": False})
     if found.status != 0:
-        refuse_conflict(sample, np.ones(n), free, search.here.dual)
+        refuse_conflict(sample, np.ones(n), free, search.rays())
         raise InputError(f"the bounds were not found: {found.message}")
     return float(max(1.0 - found.x[n], least)), float(1.0 + found.x[n + 1])
