@@ -149,7 +149,9 @@ def test_replicates_follow_the_main_fit(problem, tmp_path):
     assert list(named.columns) == list(frame.columns[1:])
     read = named.to_numpy()
     np.testing.assert_array_equal(read, weights)
-    result = calibrate_replicates(main, read)
+    events = []
+    result = calibrate_replicates(main, read, watch=events.append)
+    assert {event.domain for event in events} == {f"replicate {r} of 3" for r in (1, 2, 3)}
     fitted = result.replicates
     assert fitted.shape == weights.shape
     assert not fitted[main.weights == 0].any()

@@ -8,11 +8,15 @@ import itertools
 import os
 import pkgutil
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
+
+from l0_calibrate.cli.app import app
 
 ROOT = Path(__file__).parents[2]
 FENCED = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -22,13 +26,31 @@ RUNNERS = {"python": [sys.executable, "-c"], "sh": ["bash", "-euc"]}
 PACKAGES = ("l0_core", "l0_gates", "l0_calibrate", "l0_torch")
 
 
-def _run(page, folder):
-    """What the blocks of a page print, each language with its runner; blocks in a row of one language are one run."""
+def _own_commands(code):
+    """The arguments of each command of a block that has none but ours, as a shell splits them; None for another."""
+    lines = code.replace("\\\n", " ").splitlines()
+    commands = [shlex.split(line, comments=True) for line in lines if line.strip()]
+    return [words[1:] for words in commands] if all(words[:1] == ["l0-calibrate"] for words in commands) else None
+
+
+def _run(page, folder, monkeypatch):
+    """What the blocks of a page print, each language with its runner; blocks in a row of one language are one run.
+
+    Our own commands run in this process: to start one for each would take longer than most of them do.
+    """
     shown = []
+    monkeypatch.chdir(folder)
     commands = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     for language, blocks in itertools.groupby(WITH_CODE[page], key=lambda block: block[0]):
         assert language in RUNNERS, f"{page} has a block of {language or 'no language'}: nothing runs it"
         code = "\n".join(block[1] for block in blocks)
+        own = _own_commands(code) if language == "sh" else None
+        if own is not None:
+            for arguments in own:
+                done = CliRunner().invoke(app, arguments)
+                assert done.exit_code == 0, f"{arguments}\n{done.output}\n{done.exception}"
+                shown.append(done.output)
+            continue
         done = subprocess.run(
             [*RUNNERS[language], code],
             cwd=folder,
@@ -43,12 +65,19 @@ def _run(page, folder):
 
 
 @pytest.mark.parametrize("page", [page for page, blocks in WITH_CODE.items() if blocks])
-def test_the_blocks_of_a_page_run_in_order(page, tmp_path):
-    _run(page, tmp_path)
+def test_the_blocks_of_a_page_run_in_order(page, tmp_path, monkeypatch):
+    _run(page, tmp_path, monkeypatch)
 
 
-def test_the_readme_shows_what_it_says(tmp_path):
-    assert _run("README.md", tmp_path).split()[0] == "300"
+def test_a_command_that_fails_on_a_page_is_seen(tmp_path, monkeypatch):
+    monkeypatch.setitem(WITH_CODE, "page", [("sh", "l0-calibrate check \\\n  nowhere # a comment\n")])
+    with pytest.raises(AssertionError, match=r"\['check', 'nowhere'\]"):
+        _run("page", tmp_path, monkeypatch)
+    assert _own_commands("pip install x\nl0-calibrate demo\n") is None
+
+
+def test_the_readme_shows_what_it_says(tmp_path, monkeypatch):
+    assert _run("README.md", tmp_path, monkeypatch).split()[0] == "300"
 
 
 def _modules_with_examples():

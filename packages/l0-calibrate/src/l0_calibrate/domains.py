@@ -151,10 +151,11 @@ def calibrate_domains(
         try:
             part = problem.subset(rows, columns)
             named = f"{by} {division.values[d]}, {d + 1:,} of {len(plans):,}"
-            result = calibrate(part, how, watch=watch_of_domain(watch, named))
+            watched = watch_of_domain(watch, named)
+            result = calibrate(part, how, watch=watched)
             if main is not None and replicates is not None:
                 again = attrs.evolve(result, options=attrs.evolve(how, time_limit=clock.following()), timings={})
-                replicates[columns] = calibrate_replicates(again, main[columns]).replicates
+                replicates[columns] = calibrate_replicates(again, main[columns], watch=watched).replicates
         except InputError as error:
             raise InputError(f"{by} = {shown(division.values[d])}: {error}") from error
         weights[columns] = result.weights

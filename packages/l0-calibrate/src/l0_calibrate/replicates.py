@@ -14,12 +14,15 @@ from l0_calibrate.problem.replicate_weights import called, checked_replicates, r
 from l0_calibrate.result.result import CalibrationResult
 from l0_calibrate.solvers.base import Start
 from l0_calibrate.time_shares import Shares
+from l0_calibrate.watch import Watch, watch_of_domain
 from l0_core import InputError
 
 FloatArray = npt.NDArray[np.float64]
 
 
-def calibrate_replicates(result: CalibrationResult, replicate_weights: FloatArray | pd.DataFrame) -> CalibrationResult:
+def calibrate_replicates(
+    result: CalibrationResult, replicate_weights: FloatArray | pd.DataFrame, *, watch: Watch | None = None
+) -> CalibrationResult:
     """The result with its replicate weights: each replicate is fitted as the main weights were.
 
     A replicate has its own weights as the reference, with the same loss, bounds and spread, and, where there
@@ -32,6 +35,8 @@ def calibrate_replicates(result: CalibrationResult, replicate_weights: FloatArra
     replicate_weights
         Shape (records, replicates), finite, non-negative, some of each positive on the records kept. A DataFrame's
         columns name the replicates.
+    watch
+        Called with the events of each fit (see `Progress.domain`).
 
     Raises
     ------
@@ -71,5 +76,6 @@ def calibrate_replicates(result: CalibrationResult, replicate_weights: FloatArra
                 how, keep=int(stays.sum()), never_keep=~stays, min_weight_ratio=low, max_weight_ratio=high
             )
         part = attrs_copy(problem, initial_weights=w0)
-        fitted[:, r] = calibrate(part, how, warm=warm).weights
+        named = f"replicate {r + 1:,} of {values.shape[1]:,}"
+        fitted[:, r] = calibrate(part, how, warm=warm, watch=watch_of_domain(watch, named)).weights
     return attrs.evolve(result, replicates=fitted, replicate_names=replicate_names(replicate_weights))

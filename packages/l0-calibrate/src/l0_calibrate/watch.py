@@ -16,7 +16,7 @@ class Progress:
     mean |relative error| where a selector speaks, the objective a target (with the spread) where a solver does (None
     before the first evaluation); ``gap`` the certified relative gap where there is one; ``kept`` the number of
     records in play; ``seconds`` since the stage, or a fit of it, began; ``domain`` which of several problems in one
-    call it is about (``"state CA, 5 of 51"``), empty where there is one.
+    call it is about (``"state CA, 5 of 51"``, ``"replicate 3 of 80"``), empty where there is one.
     """
 
     stage: str
@@ -34,8 +34,10 @@ Watch = Callable[[Progress], None]
 
 
 def watch_of_domain(watch: Watch | None, domain: str) -> Watch | None:
-    """A watch that says of each event which domain it is about."""
-    return None if watch is None else lambda event: watch(attrs.evolve(event, domain=domain))
+    """A watch that says of each event which domain it is about, before what the event says of it itself."""
+    if watch is None:
+        return None
+    return lambda event: watch(attrs.evolve(event, domain=f"{domain}, {event.domain}" if event.domain else domain))
 
 
 def unwatched(_event: Progress) -> None:

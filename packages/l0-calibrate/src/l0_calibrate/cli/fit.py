@@ -109,7 +109,7 @@ def _fitted(
         _say(f"{store.path} holds the selection of this very run, which is made anew; with --resume it would go on")
     with _interruption(store):
         result = calibrate(problem, options, watch=watch, checkpoint=store)
-        return result if replicate_weights is None else calibrate_replicates(result, replicate_weights)
+        return result if replicate_weights is None else calibrate_replicates(result, replicate_weights, watch=watch)
 
 
 @contextmanager
