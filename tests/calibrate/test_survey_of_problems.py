@@ -194,3 +194,31 @@ def test_standard_errors_from_the_command_line(folder):
     for arguments in ((*columns, *replicates), (*columns, "--replicate-scale", 0.25)):
         assert "go together" in str(run(*score, *arguments).exception)
     assert "give both" in str(run(*score, *replicates, "--replicate-scale", 0.25).exception)
+
+
+def test_standard_errors_of_weights_that_may_be_negative(folder):
+    """GREG gives negative weights to replicates too; its standard errors are theirs."""
+    asked = CalibrationProblem(
+        [[1.0, 1.0, 1.0], [0.0, 1.0, 2.0]], [30.0, 55.0], initial_weights=[10.0, 10.0, 10.0], record_ids=["a", "b", "c"]
+    )
+    again = np.array([[10.0, 12.0], [12.0, 10.0], [8.0, 9.0]])
+    result = calibrate_survey(asked, replicate_weights=pd.DataFrame(again, columns=["r1", "r2"]))
+    assert result.replicates.min() < 0
+    rent = np.array([1.0, 5.0, 2.0])
+    expected = np.sqrt(0.5 * ((rent @ result.replicates - rent @ result.weights) ** 2).sum())
+    table = result.column_totals(pd.DataFrame({"rent": rent}), replicate_scale=0.5)
+    assert table["standard_error"].iloc[0] == pytest.approx(expected, rel=1e-12)
+    asked.save(folder / "asked")
+    run_files = result.save(folder / "greg")
+    pd.DataFrame({"record_id": list("abc"), "rent": rent}).to_csv(folder / "rent.csv", index=False)
+    score = ("evaluate", run_files[0], folder / "asked", "--columns", folder / "rent.csv", "--replicate-scale", 0.5)
+    told = json.loads(run(*score, "--replicates", run_files[3], "--json").output)
+    assert told["columns"][0]["standard_error"] == pytest.approx(expected, rel=1e-12)
+    refused = run("survey", folder / "asked", "--replicates", run_files[3], "--out", folder / "again")
+    assert "replicate 1 ('r1') of record a is -" in str(refused.exception)
+
+
+def test_no_replicates_have_no_standard_error():
+    asked = problem()
+    with pytest.raises(InputError, match="at least one column"):
+        column_totals(asked, asked.initial_weights, None, Replicates(np.ones((N, 0)), 0.5))

@@ -33,7 +33,7 @@ class Replicates:
     Parameters
     ----------
     weights
-        Shape (records, R), in the problem's order.
+        Shape (records, R), in the problem's order; negative ones are possible, as among ``weights``.
     scale
         Positive and finite.
     """
@@ -85,7 +85,7 @@ def column_totals(
     frame = problem.record_info if columns is None else _in_order(columns, problem)
     if frame is None:
         raise InputError("the problem has no columns of its records; give some")
-    again = None if replicates is None else np.asarray(checked_replicates(problem, replicates.weights))
+    again = None if replicates is None else checked_replicates(problem, replicates.weights, calibrated=True)
     rows: list[tuple[Any, ...]] = []
     errors: list[float] = []
     for name in frame.columns:
