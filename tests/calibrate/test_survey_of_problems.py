@@ -222,3 +222,27 @@ def test_no_replicates_have_no_standard_error():
     asked = problem()
     with pytest.raises(InputError, match="at least one column"):
         column_totals(asked, asked.initial_weights, None, Replicates(np.ones((N, 0)), 0.5))
+
+
+def test_messages_name_records_and_replicates_as_the_problem_does():
+    asked = problem(record_ids=1000 + np.arange(N), record_info=pd.DataFrame({"q": [1.0] * (N - 1) + [0.0]}))
+    with pytest.raises(InputError, match="record 1029 has 0$"):
+        calibrate_survey(asked, q="q")
+    with pytest.raises(InputError, match="record 1029 has inf$"):
+        calibrate_survey(asked, q=np.r_[np.ones(N - 1), np.inf])
+    with pytest.raises(InputError, match=r"^replicate 2 \('b'\): all design weights are 0"):
+        calibrate_survey(asked, replicate_weights=pd.DataFrame({"a": asked.initial_weights, "b": np.zeros(N)}))
+
+
+def test_a_series_of_q_has_the_records_in_their_order():
+    asked = problem()
+    size = pd.Series(asked.record_info["size"].to_numpy(), index=asked.record_ids)
+    np.testing.assert_array_equal(calibrate_survey(asked, q=size).weights, calibrate_survey(asked, q="size").weights)
+    with pytest.raises(InputError, match="order"):
+        calibrate_survey(asked, q=size[::-1])
+
+
+def test_check_goes_on_where_rounding_hides_whether_totals_can_be_met(folder):
+    CalibrationProblem([[1.0, 1.0], [1.0, 1.0]], [2.0, 2.0 * (1 + 3e-8)]).save(folder / "near")
+    done = run("check", folder / "near", "--json", "--exactly")
+    assert "exactness_unknown" in [finding["code"] for finding in json.loads(done.output)]
