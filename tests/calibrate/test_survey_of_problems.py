@@ -226,9 +226,9 @@ def test_no_replicates_have_no_standard_error():
 
 def test_messages_name_records_and_replicates_as_the_problem_does():
     asked = problem(record_ids=1000 + np.arange(N), record_info=pd.DataFrame({"q": [1.0] * (N - 1) + [0.0]}))
-    with pytest.raises(InputError, match="record 1029 has 0$"):
+    with pytest.raises(InputError, match=r"record 1029 has 0$"):
         calibrate_survey(asked, q="q")
-    with pytest.raises(InputError, match="record 1029 has inf$"):
+    with pytest.raises(InputError, match=r"record 1029 has inf$"):
         calibrate_survey(asked, q=np.r_[np.ones(N - 1), np.inf])
     with pytest.raises(InputError, match=r"^replicate 2 \('b'\): all design weights are 0"):
         calibrate_survey(asked, replicate_weights=pd.DataFrame({"a": asked.initial_weights, "b": np.zeros(N)}))
@@ -246,3 +246,23 @@ def test_check_goes_on_where_rounding_hides_whether_totals_can_be_met(folder):
     CalibrationProblem([[1.0, 1.0], [1.0, 1.0]], [2.0, 2.0 * (1 + 3e-8)]).save(folder / "near")
     done = run("check", folder / "near", "--json", "--exactly")
     assert "exactness_unknown" in [finding["code"] for finding in json.loads(done.output)]
+
+
+def test_totals_that_rounding_keeps_from_being_met_are_a_fault_of_the_input(folder):
+    CalibrationProblem([[1.0, 1.0], [1.0, 1.0]], [2.0, 2.0 * (1 + 3e-8)]).save(folder / "near")
+    done = run("survey", folder / "near", "--out", folder / "run")
+    assert isinstance(done.exception, InputError)
+    assert "totals nearly repeat one another" in str(done.exception)
+    assert "bounds" not in str(done.exception)
+    assert not (folder / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("method", "bounds", "has_bounds"),
+    [("linear", None, False), ("raking", None, False), ("linear", (0.0, np.inf), True), ("raking", (0.0, 3.0), True)],
+)
+def test_bounds_that_nobody_set_are_not_to_be_widened(method, bounds, has_bounds):
+    fought = CalibrationProblem([[1.0, 1.0], [1.0, 1.0]], [2.0, 3.0])
+    with pytest.raises(ConflictingTotals) as conflict:
+        calibrate_survey(fought, method, bounds)
+    assert ("widen the bounds" in str(conflict.value)) is has_bounds
