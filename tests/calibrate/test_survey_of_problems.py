@@ -266,3 +266,30 @@ def test_bounds_that_nobody_set_are_not_to_be_widened(method, bounds, has_bounds
     with pytest.raises(ConflictingTotals) as conflict:
         calibrate_survey(fought, method, bounds)
     assert ("widen the bounds" in str(conflict.value)) is has_bounds
+
+
+@pytest.mark.parametrize("scale", ["1/4", [0.5, 0.5], True, float("nan")])
+def test_the_scale_is_a_number(scale):
+    with pytest.raises(InputError, match="a number, positive and finite, got"):
+        Replicates(np.ones((N, 2)), scale)
+
+
+@pytest.mark.parametrize("names", [["a", "a"], ["a", "record_id"]])
+def test_replicates_that_no_file_could_keep_are_refused_before_any_is_calibrated(names):
+    asked = problem()
+    again = pd.DataFrame(np.tile(asked.initial_weights[:, None], 2), columns=names)
+    with pytest.raises(InputError, match=f"names of their own.*{names[1]!r}"):
+        calibrate_survey(asked, replicate_weights=again)
+
+
+def test_a_total_far_below_its_entries_is_said_to_be_met_less_exactly():
+    rng = np.random.default_rng(0)
+    asked = CalibrationProblem(
+        np.vstack([np.ones(N), rng.normal(size=N) * 1e12]), [300.0, 1.0], initial_weights=np.full(N, 10.0),
+        target_names=["people", "balance"],
+    )  # fmt: skip
+    result = calibrate_survey(asked)
+    assert result.diagnostics.worst_error > 1e-6
+    assert any(
+        note.startswith("1 total is met, but not to many digits") and "(balance)" in note for note in result.notes
+    )

@@ -82,6 +82,10 @@ def checked_replicates(
         raise InputError(f"replicate weights must have shape ({problem.n_records}, replicates), got {values.shape}")
     if values.shape[1] == 0:
         raise InputError("there are no replicate weights: give at least one column of them")
+    names = pd.Index(replicate_names(replicate_weights))
+    if "record_id" in names or names.has_duplicates:
+        wrong = "record_id" if "record_id" in names else names[names.duplicated()][0]
+        raise InputError(f"replicates need names of their own, for the file that keeps them; {wrong!r} is none")
     bad = np.argwhere(~(np.isfinite(values) & ((values >= 0) | calibrated)))
     if bad.size:
         j, r = bad[0]

@@ -11,6 +11,7 @@ import pandas as pd
 
 from l0_calibrate.inner import inner
 from l0_core import InputError
+from l0_core.real_numbers import is_number
 
 if TYPE_CHECKING:
     from l0_calibrate.problem import CalibrationProblem
@@ -43,8 +44,10 @@ class Replicates:
 
     @scale.validator
     def _is_positive(self, _: object, scale: float) -> None:
-        if not 0.0 < scale < np.inf:
-            raise InputError(f"the scale of a variance over replicates must be positive and finite, got {scale!r}")
+        if not is_number(scale) or not 0.0 < scale < np.inf:
+            raise InputError(
+                f"the scale of a variance over replicates must be a number, positive and finite, got {scale!r}"
+            )
 
 
 def column_totals(

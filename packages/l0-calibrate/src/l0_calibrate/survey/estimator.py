@@ -26,6 +26,9 @@ from l0_core import InputError
 
 FloatArray = npt.NDArray[np.float64]
 
+_MET = 1e-6
+"""Relative error of a total that nobody minds."""
+
 
 @attrs.frozen(eq=False, repr=False)
 class SurveyResult(Weighted):
@@ -223,6 +226,13 @@ def _notes(problem: CalibrationProblem, weights: FloatArray) -> list[str]:
         notes.append("tolerances of the targets have no part in a method that meets every total exactly")
     if np.ptp(problem.loss_weights) > 0:
         notes.append("how much each target counts has no part in a method that meets every total exactly")
+    short = problem.target_names[~(np.abs(problem.relative_errors(weights)) <= _MET)]
+    if short.size:
+        count = "1 total is" if short.size == 1 else f"{short.size:,} totals are"
+        notes.append(
+            f"{count} met, but not to many digits ({naming(short)}): too small beside what their entries add up to "
+            "without their signs"
+        )
     negative = problem.record_ids[weights < 0]
     if negative.size:
         count = "1 weight is" if negative.size == 1 else f"{negative.size:,} weights are"
