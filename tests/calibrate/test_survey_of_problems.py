@@ -194,3 +194,102 @@ def test_standard_errors_from_the_command_line(folder):
     for arguments in ((*columns, *replicates), (*columns, "--replicate-scale", 0.25)):
         assert "go together" in str(run(*score, *arguments).exception)
     assert "give both" in str(run(*score, *replicates, "--replicate-scale", 0.25).exception)
+
+
+def test_standard_errors_of_weights_that_may_be_negative(folder):
+    """GREG gives negative weights to replicates too; its standard errors are theirs."""
+    asked = CalibrationProblem(
+        [[1.0, 1.0, 1.0], [0.0, 1.0, 2.0]], [30.0, 55.0], initial_weights=[10.0, 10.0, 10.0], record_ids=["a", "b", "c"]
+    )
+    again = np.array([[10.0, 12.0], [12.0, 10.0], [8.0, 9.0]])
+    result = calibrate_survey(asked, replicate_weights=pd.DataFrame(again, columns=["r1", "r2"]))
+    assert result.replicates.min() < 0
+    rent = np.array([1.0, 5.0, 2.0])
+    expected = np.sqrt(0.5 * ((rent @ result.replicates - rent @ result.weights) ** 2).sum())
+    table = result.column_totals(pd.DataFrame({"rent": rent}), replicate_scale=0.5)
+    assert table["standard_error"].iloc[0] == pytest.approx(expected, rel=1e-12)
+    asked.save(folder / "asked")
+    run_files = result.save(folder / "greg")
+    pd.DataFrame({"record_id": list("abc"), "rent": rent}).to_csv(folder / "rent.csv", index=False)
+    score = ("evaluate", run_files[0], folder / "asked", "--columns", folder / "rent.csv", "--replicate-scale", 0.5)
+    told = json.loads(run(*score, "--replicates", run_files[3], "--json").output)
+    assert told["columns"][0]["standard_error"] == pytest.approx(expected, rel=1e-12)
+    refused = run("survey", folder / "asked", "--replicates", run_files[3], "--out", folder / "again")
+    assert "replicate 1 ('r1') of record a is -" in str(refused.exception)
+
+
+def test_no_replicates_have_no_standard_error():
+    asked = problem()
+    with pytest.raises(InputError, match="at least one column"):
+        column_totals(asked, asked.initial_weights, None, Replicates(np.ones((N, 0)), 0.5))
+
+
+def test_messages_name_records_and_replicates_as_the_problem_does():
+    asked = problem(record_ids=1000 + np.arange(N), record_info=pd.DataFrame({"q": [1.0] * (N - 1) + [0.0]}))
+    with pytest.raises(InputError, match=r"record 1029 has 0$"):
+        calibrate_survey(asked, q="q")
+    with pytest.raises(InputError, match=r"record 1029 has inf$"):
+        calibrate_survey(asked, q=np.r_[np.ones(N - 1), np.inf])
+    with pytest.raises(InputError, match=r"^replicate 2 \('b'\): all design weights are 0"):
+        calibrate_survey(asked, replicate_weights=pd.DataFrame({"a": asked.initial_weights, "b": np.zeros(N)}))
+
+
+def test_a_series_of_q_has_the_records_in_their_order():
+    asked = problem()
+    size = pd.Series(asked.record_info["size"].to_numpy(), index=asked.record_ids)
+    np.testing.assert_array_equal(calibrate_survey(asked, q=size).weights, calibrate_survey(asked, q="size").weights)
+    with pytest.raises(InputError, match="order"):
+        calibrate_survey(asked, q=size[::-1])
+
+
+def test_check_goes_on_where_rounding_hides_whether_totals_can_be_met(folder):
+    CalibrationProblem([[1.0, 1.0], [1.0, 1.0]], [2.0, 2.0 * (1 + 3e-8)]).save(folder / "near")
+    done = run("check", folder / "near", "--json", "--exactly")
+    assert "exactness_unknown" in [finding["code"] for finding in json.loads(done.output)]
+
+
+def test_totals_that_rounding_keeps_from_being_met_are_a_fault_of_the_input(folder):
+    CalibrationProblem([[1.0, 1.0], [1.0, 1.0]], [2.0, 2.0 * (1 + 3e-8)]).save(folder / "near")
+    done = run("survey", folder / "near", "--out", folder / "run")
+    assert isinstance(done.exception, InputError)
+    assert "totals nearly repeat one another" in str(done.exception)
+    assert "bounds" not in str(done.exception)
+    assert not (folder / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("method", "bounds", "has_bounds"),
+    [("linear", None, False), ("raking", None, False), ("linear", (0.0, np.inf), True), ("raking", (0.0, 3.0), True)],
+)
+def test_bounds_that_nobody_set_are_not_to_be_widened(method, bounds, has_bounds):
+    fought = CalibrationProblem([[1.0, 1.0], [1.0, 1.0]], [2.0, 3.0])
+    with pytest.raises(ConflictingTotals) as conflict:
+        calibrate_survey(fought, method, bounds)
+    assert ("widen the bounds" in str(conflict.value)) is has_bounds
+
+
+@pytest.mark.parametrize("scale", ["1/4", [0.5, 0.5], True, float("nan")])
+def test_the_scale_is_a_number(scale):
+    with pytest.raises(InputError, match="a number, positive and finite, got"):
+        Replicates(np.ones((N, 2)), scale)
+
+
+@pytest.mark.parametrize("names", [["a", "a"], ["a", "record_id"]])
+def test_replicates_that_no_file_could_keep_are_refused_before_any_is_calibrated(names):
+    asked = problem()
+    again = pd.DataFrame(np.tile(asked.initial_weights[:, None], 2), columns=names)
+    with pytest.raises(InputError, match=f"names of their own.*{names[1]!r}"):
+        calibrate_survey(asked, replicate_weights=again)
+
+
+def test_a_total_far_below_its_entries_is_said_to_be_met_less_exactly():
+    rng = np.random.default_rng(0)
+    asked = CalibrationProblem(
+        np.vstack([np.ones(N), rng.normal(size=N) * 1e12]), [300.0, 1.0], initial_weights=np.full(N, 10.0),
+        target_names=["people", "balance"],
+    )  # fmt: skip
+    result = calibrate_survey(asked)
+    assert result.diagnostics.worst_error > 1e-6
+    assert any(
+        note.startswith("1 total is met, but not to many digits") and "(balance)" in note for note in result.notes
+    )

@@ -41,6 +41,20 @@ class Switch(Base):
         return (self.body[2](hidden), hidden) if hidden_too else self.body[2](hidden)
 
 
+class TwoSwitches(Base):
+    """Gives its hidden units where both are on."""
+
+    def forward(self, x, inner=False, raw=False):
+        hidden = self.body[0](x)
+        return hidden if inner and raw else self.body[2](torch.relu(hidden))
+
+
+class SwitchedMask(Base):
+    def forward(self, x, mask=None, raw=False):
+        hidden = torch.relu(self.body[0](x))
+        return hidden * mask if raw and mask is not None else self.body[2](hidden)
+
+
 class Number(Base):
     def forward(self, x, scale=1.0):
         return self.body(x) * scale
@@ -106,6 +120,8 @@ class EncoderLayer(nn.TransformerEncoderLayer):
         (OtherContext(), {"context": torch.ones(3)}),
         (Switch(), {}),
         (Switch(), {"hidden_too": True}),
+        (TwoSwitches(), {"inner": True, "raw": True}),
+        (SwitchedMask(), {"mask": torch.ones(16), "raw": True}),
         (Loop(), {}),
         (SharedParts(), {}),
         (SharedBias(), {}),

@@ -202,6 +202,11 @@ def test_a_run_goes_on_from_a_checkpoint_of_its_noise(tmp_path):
         (lambda state: [1], r"of the noise of \[1\]"),
         (lambda state: {"0": {"seed": 1}}, "the noise of '0' is none that noise_state gives"),
         (lambda state: {"0": {"seed": 1, "states": {"cpu": 3}}}, "the noise of '0' is none that noise_state gives"),
+        (lambda state: {"0": state["0"] | {"seed": "1"}}, "the noise of '0' is none that noise_state gives"),
+        (lambda state: {"0": state["0"] | {"seed": -1}}, "the noise of '0' is none that noise_state gives"),
+        (lambda state: {"0": {"seed": 1, "states": {"cpu": torch.zeros(3)}}}, "none that noise_state gives"),
+        (lambda state: {"0": {"seed": 1, "states": {"cpu": torch.zeros(3, dtype=torch.uint8)}}}, "none that"),
+        (lambda state: {"0": {"seed": 1, "states": {"nowhere": torch.zeros(3, dtype=torch.uint8)}}}, "none that"),
     ],
 )
 def test_a_state_of_other_noise_is_refused(spoil, message):

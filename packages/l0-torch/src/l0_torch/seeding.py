@@ -47,8 +47,24 @@ def load_noise_state(model: nn.Module, state: dict[str, dict[str, Any]]) -> None
         given = sorted(state) if isinstance(state, dict) else state
         raise InputError(f"the state is of the noise of {given}, the model has gates at {sorted(found)}")
     for name, of_gates in state.items():
-        states = of_gates.get("states") if isinstance(of_gates, dict) and "seed" in of_gates else None
-        if not isinstance(states, dict) or not all(isinstance(value, torch.Tensor) for value in states.values()):
+        if not _is_state(of_gates):
             raise InputError(f"the state of the noise of {name!r} is none that noise_state gives")
     for name, of_gates in state.items():
         found[name].noise.load_state_dict(of_gates)
+
+
+def _is_state(state: Any) -> bool:
+    """Whether a generator can go on from it, or the noise of no seed; at its next draw it would be too late to ask."""
+    if not isinstance(state, dict) or state.keys() != {"seed", "states"} or not isinstance(state["states"], dict):
+        return False
+    try:
+        if state["seed"] is not None:
+            check_seed(state["seed"])
+        for key, value in state["states"].items():
+            if value.dtype != torch.uint8 or value.ndim != 1:
+                return False
+            if torch.device(key).type == "cpu":  # other devices may be those of another machine
+                torch.Generator().set_state(value.cpu())
+    except (InputError, RuntimeError, TypeError, AttributeError):
+        return False
+    return True

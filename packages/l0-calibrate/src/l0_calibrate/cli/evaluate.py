@@ -76,7 +76,7 @@ def evaluate(
             raise InputError(f"{columns} has no column 'record_id'; {near('record_id', table.columns)}")
         again = None
         if replicates is not None and replicate_scale is not None:
-            again = Replicates(read_replicates(replicates, loaded), replicate_scale)
+            again = Replicates(read_replicates(replicates, loaded, calibrated=True), replicate_scale)
         totals = column_totals(loaded, values, table, again)
     if json_:
         beside = {} if totals is None else {"columns": totals.to_dict("records")}

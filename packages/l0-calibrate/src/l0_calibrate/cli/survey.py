@@ -12,6 +12,7 @@ from l0_calibrate.cli.bundles import bundled
 from l0_calibrate.cli.choices import Chosen
 from l0_calibrate.cli.display import json_text, show_run
 from l0_calibrate.cli.sources import Screen, Source
+from l0_core import InputError
 
 
 @attrs.frozen
@@ -57,6 +58,7 @@ def survey(
     from l0_calibrate.result.files import WRITTEN, refuse_folder_of_problem
     from l0_calibrate.survey.distances import distance_of
     from l0_calibrate.survey.estimator import calibrate_survey
+    from l0_calibrate.survey.newton import CalibrationNotConverged
 
     distance = distance_of(distances.method, distances.bounds)
     refuse_folder_of_problem(out)
@@ -64,7 +66,10 @@ def survey(
     check_writable(out)
     problem = chosen.on(source.load())
     replicate_weights = None if distances.replicates is None else read_replicates(distances.replicates, problem)
-    result = calibrate_survey(problem, distance, q=distances.q, replicate_weights=replicate_weights)
+    try:
+        result = calibrate_survey(problem, distance, q=distances.q, replicate_weights=replicate_weights)
+    except CalibrationNotConverged as fault:  # by its totals, not by a fault of L0
+        raise InputError(str(fault)) from fault
     result = attrs.evolve(result, command=context.obj or ())
     written = result.save(out)
     if screen.json_:

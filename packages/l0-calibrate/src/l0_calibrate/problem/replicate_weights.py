@@ -16,8 +16,13 @@ from l0_core import InputError
 FloatArray = npt.NDArray[np.float64]
 
 
-def read_replicates(path: Path, problem: CalibrationProblem) -> pd.DataFrame:
+def read_replicates(path: Path, problem: CalibrationProblem, *, calibrated: bool = False) -> pd.DataFrame:
     """Replicate weights of a file with ``record_id`` and one column a replicate, in the problem's order.
+
+    Parameters
+    ----------
+    calibrated
+        Whether they may be negative, as those of the generalised regression estimator may.
 
     Returns
     -------
@@ -40,7 +45,9 @@ def read_replicates(path: Path, problem: CalibrationProblem) -> pd.DataFrame:
         raise InputError(f"{path}: {fault}") from fault
     positions = places_of(problem.record_ids, ids, f"{path}", "replicate weights")
     try:
-        values = checked_replicates(problem, frame[columns].to_numpy()[positions])
+        values = checked_replicates(
+            problem, pd.DataFrame(frame[columns].to_numpy()[positions], columns=columns), calibrated=calibrated
+        )
     except InputError as fault:
         raise InputError(f"{path}: {fault}") from fault
     return pd.DataFrame(values, columns=[str(column) for column in columns], copy=False)
@@ -59,8 +66,13 @@ def called(replicate_weights: FloatArray | pd.DataFrame, r: int) -> str:
     return f"replicate {r + 1}{name}"
 
 
-def checked_replicates(problem: CalibrationProblem, replicate_weights: FloatArray | pd.DataFrame) -> FloatArray:
-    """Replicate weights as read-only float64, shape (records, replicates); InputError that names a bad one."""
+def checked_replicates(
+    problem: CalibrationProblem, replicate_weights: FloatArray | pd.DataFrame, *, calibrated: bool = False
+) -> FloatArray:
+    """Replicate weights as read-only float64, shape (records, replicates); InputError that names a bad one.
+
+    Those that are ``calibrated`` may be negative: the generalised regression estimator gives such weights.
+    """
     refuse_other_order(replicate_weights, problem.record_ids, "replicate weights", "the problem's records")
     try:
         values = np.array(replicate_weights, dtype=np.float64)
@@ -68,13 +80,19 @@ def checked_replicates(problem: CalibrationProblem, replicate_weights: FloatArra
         raise InputError(f"replicate weights must be numbers: {fault}") from fault
     if values.ndim != 2 or values.shape[0] != problem.n_records:
         raise InputError(f"replicate weights must have shape ({problem.n_records}, replicates), got {values.shape}")
-    bad = np.argwhere(~(np.isfinite(values) & (values >= 0)))
+    if values.shape[1] == 0:
+        raise InputError("there are no replicate weights: give at least one column of them")
+    names = pd.Index(replicate_names(replicate_weights))
+    if "record_id" in names or names.has_duplicates:
+        wrong = "record_id" if "record_id" in names else names[names.duplicated()][0]
+        raise InputError(f"replicates need names of their own, for the file that keeps them; {wrong!r} is none")
+    bad = np.argwhere(~(np.isfinite(values) & ((values >= 0) | calibrated)))
     if bad.size:
         j, r = bad[0]
         more = f" (and {len(bad) - 1:,} more)" if len(bad) > 1 else ""
         raise InputError(
             f"{called(replicate_weights, r)} of record {problem.record_ids[j]} is {values[j, r]}{more}; "
-            "it must be finite and not negative"
+            f"it must be finite{'' if calibrated else ' and not negative'}"
         )
     values = np.asfortranarray(values)
     values.setflags(write=False)

@@ -11,6 +11,7 @@ import pandas as pd
 
 from l0_calibrate.inner import inner
 from l0_core import InputError
+from l0_core.real_numbers import is_number
 
 if TYPE_CHECKING:
     from l0_calibrate.problem import CalibrationProblem
@@ -33,7 +34,7 @@ class Replicates:
     Parameters
     ----------
     weights
-        Shape (records, R), in the problem's order.
+        Shape (records, R), in the problem's order; negative ones are possible, as among ``weights``.
     scale
         Positive and finite.
     """
@@ -43,8 +44,10 @@ class Replicates:
 
     @scale.validator
     def _is_positive(self, _: object, scale: float) -> None:
-        if not 0.0 < scale < np.inf:
-            raise InputError(f"the scale of a variance over replicates must be positive and finite, got {scale!r}")
+        if not is_number(scale) or not 0.0 < scale < np.inf:
+            raise InputError(
+                f"the scale of a variance over replicates must be a number, positive and finite, got {scale!r}"
+            )
 
 
 def column_totals(
@@ -85,7 +88,7 @@ def column_totals(
     frame = problem.record_info if columns is None else _in_order(columns, problem)
     if frame is None:
         raise InputError("the problem has no columns of its records; give some")
-    again = None if replicates is None else np.asarray(checked_replicates(problem, replicates.weights))
+    again = None if replicates is None else checked_replicates(problem, replicates.weights, calibrated=True)
     rows: list[tuple[Any, ...]] = []
     errors: list[float] = []
     for name in frame.columns:

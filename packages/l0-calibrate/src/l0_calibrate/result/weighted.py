@@ -98,7 +98,7 @@ class Weighted(ABC):
 
     @property
     def kept(self) -> int:
-        """Number of records with a positive weight."""
+        """Number of records with a weight other than 0."""
         return self.diagnostics.kept
 
     @property

@@ -104,13 +104,20 @@ def nearest(sample: Sample, distance: Distance) -> FloatArray:
         search.run()
         found = search.best
     if not found.is_met:
-        worst = int(np.argmax(np.abs(found.miss)))  # NaN counts as the largest
-        raise CalibrationNotConverged(
-            f"the iteration stopped with {sample.names[worst]!r} missed by {abs(found.miss[worst]):.3g} (relative): "
-            "the totals can be met only at the edge of the bounds, or columns of X nearly repeat one another; widen "
-            "the bounds",
-            found.miss,
-        )
+        raise _not_met(sample, found.miss, distance)
     weights = np.zeros(sample.used.size)
     weights[sample.used] = sample.design * found.ratios
     return weights
+
+
+def _not_met(sample: Sample, miss: FloatArray, distance: Distance) -> CalibrationNotConverged:
+    """What is said where totals can neither be met nor told to fight; ``miss``, relative, of shape (constraints,)."""
+    worst = int(np.argmax(np.abs(miss)))  # NaN counts as the largest
+    is_free = np.isinf(distance.lower) and np.isinf(distance.upper)
+    edge = "" if is_free else "the totals can be met only at the ends of the g-weights, or "
+    widen = ", or widen the bounds" if distance.can_be_widened else ""
+    return CalibrationNotConverged(
+        f"the iteration stopped with {sample.names[worst]!r} missed by {abs(miss[worst]):.3g} (relative): {edge}totals "
+        f"nearly repeat one another and do not agree to rounding; leave out one of those{widen}",
+        miss,
+    )

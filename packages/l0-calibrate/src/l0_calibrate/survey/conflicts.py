@@ -121,8 +121,9 @@ def refuse_conflict(
     elif np.isfinite(distance.lower):
         which = f"g-weights of at least {distance.lower:g}"
     tail = "together" if fight.size > 1 else "whatever the other totals"
+    remedy = "change or leave out one of them" + (", or widen the bounds" if distance.can_be_widened else "")
     raise ConflictingTotals(
-        f"no {which} meet {shown}{more} {tail}; change or leave out one of them, or widen the bounds",
+        f"no {which} meet {shown}{more} {tail}; {remedy}",
         tuple(names[k] for k in fight),
     )
 

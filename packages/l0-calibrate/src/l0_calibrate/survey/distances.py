@@ -37,6 +37,11 @@ class Distance(ABC):
     """Whether the ends themselves cannot be reached."""
 
     @property
+    def can_be_widened(self) -> bool:
+        """Whether an end is one that somebody has set: 0 is none where weights are positive in any case."""
+        return bool(np.isfinite(self.upper) or (np.isfinite(self.lower) and not (self.is_open and self.lower == 0.0)))
+
+    @property
     def name(self) -> str:
         """As files of results tell it."""
         return type(self).__name__.lower()

@@ -13,17 +13,21 @@ import scipy.sparse as sp
 
 from l0_calibrate.problem import CalibrationProblem, record_column
 from l0_calibrate.problem.finding import Finding
-from l0_calibrate.problem.labels import naming
+from l0_calibrate.problem.labels import naming, refuse_other_order
 from l0_calibrate.problem.replicate_weights import called, checked_replicates, replicate_names
 from l0_calibrate.result.weighted import Weighted
 from l0_calibrate.survey.calibration import nearest
 from l0_calibrate.survey.conflicts import ConflictingTotals
 from l0_calibrate.survey.distances import Distance, distance_of
 from l0_calibrate.survey.newton import CalibrationNotConverged
-from l0_calibrate.survey.sample import Sample
+from l0_calibrate.survey.sample import Sample, freedoms
 from l0_calibrate.survey.tightest import tightest
+from l0_core import InputError
 
 FloatArray = npt.NDArray[np.float64]
+
+_MET = 1e-6
+"""Relative error of a total that nobody minds."""
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -122,7 +126,8 @@ def calibrate_survey(
     method, bounds
         As in `survey_calibrate`.
     q
-        Shape (records,), positive, or the name of a column of ``record_info``.
+        Shape (records,), positive, or the name of a column of ``record_info``. A Series has the records in the order of
+        the problem.
     replicate_weights
         Shape (records, replicates), finite and not negative: each is calibrated as the initial weights are, to the same
         totals, from its own weights. Variances over replicates then know of the calibration (Valliant 1993).
@@ -146,7 +151,7 @@ def calibrate_survey(
     """
     began = time.perf_counter()
     distance = distance_of(method, bounds)
-    factor = record_column(problem, q) if isinstance(q, str) else q
+    factor = _freedoms(problem, q)
     x, names = _constraints(problem)
     weights = nearest(Sample.under(problem.initial_weights, x, problem.targets, factor, names), distance)
     result = SurveyResult(problem, weights, distance, q, notes=tuple(_notes(problem, weights)))
@@ -158,6 +163,8 @@ def calibrate_survey(
                 fitted[:, r] = nearest(Sample.under(values[:, r], x, problem.targets, factor, names), distance)
             except ConflictingTotals as fault:
                 raise ConflictingTotals(f"{called(replicate_weights, r)}: {fault}", fault.columns) from fault
+            except InputError as fault:
+                raise InputError(f"{called(replicate_weights, r)}: {fault}") from fault
             except CalibrationNotConverged as fault:
                 raise CalibrationNotConverged(f"{called(replicate_weights, r)}: {fault}", fault.misses) from fault
         result = attrs.evolve(result, replicates=fitted, replicate_names=replicate_names(replicate_weights))
@@ -171,14 +178,24 @@ def exactness(problem: CalibrationProblem) -> Finding:
     """
     x, names = _constraints(problem)
     try:
-        lower, upper = tightest(Sample.under(problem.initial_weights, x, problem.targets, None, names), 0.0)
+        sample = Sample.under(problem.initial_weights, x, problem.targets, _freedoms(problem, None), names)
+        lower, upper = tightest(sample, 0.0)
     except ConflictingTotals as fault:
         return Finding(
             "not_exact",
             "warning",
             tuple(str(name) for name in fault.columns),
             str(fault).partition(";")[0],
-            "methods that meet every total exactly will refuse them; leave one of these out, or fit them as near as "
+            "calibration without negative weights will refuse them; leave one of these out, or fit them as near as "
+            "can be",
+        )
+    except InputError as fault:  # the pre-flight has more to say than this
+        return Finding(
+            "exactness_unknown",
+            "warning",
+            (),
+            f"whether all targets can be met exactly is not known: {fault}",
+            "totals that nearly repeat one another must agree to rounding; give more digits, or fit them as near as "
             "can be",
         )
     return Finding(
@@ -188,6 +205,14 @@ def exactness(problem: CalibrationProblem) -> Finding:
         f"all targets can be met exactly, by g-weights between {lower:.4g} and {upper:.4g} and no narrower bounds",
         "give methods with bounds a little more room than that",
     )
+
+
+def _freedoms(problem: CalibrationProblem, q: Any) -> FloatArray:
+    """``q`` of the records, checked; a column by its name."""
+    if isinstance(q, str):
+        return freedoms(record_column(problem, q).to_numpy(), problem.record_ids)
+    refuse_other_order(q, problem.record_ids, "q", "the problem's records")
+    return freedoms(q, problem.record_ids)
 
 
 def _constraints(problem: CalibrationProblem) -> tuple[sp.csr_array, list[Any]]:
@@ -201,6 +226,13 @@ def _notes(problem: CalibrationProblem, weights: FloatArray) -> list[str]:
         notes.append("tolerances of the targets have no part in a method that meets every total exactly")
     if np.ptp(problem.loss_weights) > 0:
         notes.append("how much each target counts has no part in a method that meets every total exactly")
+    short = problem.target_names[~(np.abs(problem.relative_errors(weights)) <= _MET)]
+    if short.size:
+        count = "1 total is" if short.size == 1 else f"{short.size:,} totals are"
+        notes.append(
+            f"{count} met, but not to many digits ({naming(short)}): too small beside what their entries add up to "
+            "without their signs"
+        )
     negative = problem.record_ids[weights < 0]
     if negative.size:
         count = "1 weight is" if negative.size == 1 else f"{negative.size:,} weights are"

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from l0_calibrate.problem.checks import vector
-from l0_calibrate.problem.labels import own_labels, refuse_other_order
+from l0_calibrate.problem.labels import own_labels, refuse_other_order, shown
 from l0_calibrate.problem.matrices import frozen_csr
 from l0_core import InputError
 
@@ -50,22 +50,30 @@ class Sample:
             row = int(np.searchsorted(matrix.indptr, bad[0], side="right")) - 1
             column = names[matrix.indices[bad[0]]]
             raise InputError(f"X has an entry that is not finite: record {row}, column {column!r}")
-        return cls.under(finite(design_weights, n, "design_weights", "record"), matrix, target, q, names)
-
-    @classmethod
-    def under(cls, design: FloatArray, x: Any, totals: FloatArray, q: Any, names: list[Any]) -> Sample:
-        """Of constraints that are finite: ``x`` CSR of shape (records, constraints)."""
-        factor = np.ones(design.size) if q is None else finite(q, design.size, "q", "record")
+        design = finite(design_weights, n, "design_weights", "record")
         if (design < 0).any():
             first = int(np.flatnonzero(design < 0)[0])
             raise InputError(f"design_weights must not be negative: record {first} has one")
-        if (factor <= 0).any():
-            first = int(np.flatnonzero(factor <= 0)[0])
-            raise InputError(f"q must be positive: record {first} has {factor[first]:g}")
+        return cls.under(design, matrix, target, freedoms(q, np.arange(n)), names)
+
+    @classmethod
+    def under(cls, design: FloatArray, x: Any, totals: FloatArray, q: FloatArray, names: list[Any]) -> Sample:
+        """Of numbers that are checked: ``x`` CSR of shape (records, constraints)."""
         used = design > 0
         if not used.any():
             raise InputError("all design weights are 0: there is nothing to calibrate")
-        return cls(design[used], x.astype(np.float64)[used], totals, factor[used], names, used)
+        return cls(design[used], x.astype(np.float64)[used], totals, q[used], names, used)
+
+
+def freedoms(q: Any, labels: npt.NDArray[Any]) -> FloatArray:
+    """``q`` of each record, ones where None; InputError that names a bad one by the labels, shape (records,)."""
+    if q is None:
+        return np.ones(labels.size)
+    values = finite(q, labels.size, "q", "record", labels)
+    bad = np.flatnonzero(values <= 0)
+    if bad.size:
+        raise InputError(f"q must be positive: record {shown(labels[bad[0]])} has {values[bad[0]]:g}")
+    return values
 
 
 def labels_of(values: Any) -> npt.NDArray[Any] | None:
@@ -74,14 +82,15 @@ def labels_of(values: Any) -> npt.NDArray[Any] | None:
     return None if own is None else own.to_numpy()
 
 
-def finite(values: Any, size: int, name: str, what: str) -> FloatArray:
+def finite(values: Any, size: int, name: str, what: str, labels: npt.NDArray[Any] | None = None) -> FloatArray:
     """One finite number for each record or constraint, refused where it has another shape."""
     if np.shape(values) != (size,):
         raise InputError(f"{name} must have shape ({size},), one for each {what}, got {np.shape(values)}")
     array = vector(values, size, name, what)
     bad = np.flatnonzero(~np.isfinite(array))
     if bad.size:
-        raise InputError(f"{name} must be finite: {what} {int(bad[0])} has {array[bad[0]]}")
+        which = shown(bad[0] if labels is None else labels[bad[0]])
+        raise InputError(f"{name} must be finite: {what} {which} has {array[bad[0]]}")
     return array
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import inspect
+import itertools
 import logging
 from collections import Counter
 from collections.abc import Iterator
@@ -19,6 +20,9 @@ from l0_torch.layers.base import GatedLayer
 from l0_torch.stochastic_gates import StochasticGates
 
 _log = logging.getLogger(__name__)
+
+_ALL_WAYS = 5
+"""Optional arguments of which all combinations are traced."""
 
 
 @attrs.frozen(eq=False)
@@ -57,8 +61,8 @@ class _Tracer(fx.Tracer):
 def traces(model: nn.Module) -> list[Trace] | None:
     """The ways through the model in the mode that it is in, or None where one of them cannot be traced.
 
-    Optional arguments are left out in one way and given in another; each of those that default to true or false
-    has a further way, where it is the opposite.
+    Each optional argument is left out in some and given in others, where those that default to true or false are the
+    opposite: in all combinations of up to five such arguments, and by twos, and all at once, where there are more.
     """
     try:
         return [_traced(model, fixed) for fixed in _ways(model)]
@@ -67,13 +71,15 @@ def traces(model: nn.Module) -> list[Trace] | None:
         return None
 
 
-def _ways(model: nn.Module) -> list[dict[str, Any]]:
+def _ways(model: nn.Module) -> Iterator[dict[str, Any]]:
     """Which arguments of `forward` have which fixed values."""
     parameters = inspect.signature(type(model).forward).parameters.values()
     defaults = {p.name: p.default for p in parameters if isinstance(p.default, (bool, int, float, str, type(None)))}
-    switches = {name: value for name, value in defaults.items() if isinstance(value, bool)}
-    ways = [defaults, *({**defaults, name: not value} for name, value in switches.items())]
-    return ways if len(switches) == len(defaults) else [*ways, switches]
+    together = len(defaults) if len(defaults) <= _ALL_WAYS else 2
+    counts = [*range(together + 1), *([len(defaults)] if together < len(defaults) else [])]
+    for changed in itertools.chain.from_iterable(itertools.combinations(defaults, count) for count in counts):
+        kept = {name: value for name, value in defaults.items() if name not in changed}
+        yield kept | {name: not defaults[name] for name in changed if isinstance(defaults[name], bool)}
 
 
 def _traced(model: nn.Module, fixed: dict[str, Any]) -> Trace:
