@@ -48,9 +48,16 @@ def run(*arguments):
 def test_weights_and_replicates_are_those_of_the_function(method, bounds, q):
     asked = problem()
     again = np.random.default_rng(1).uniform(0.8, 1.25, (N, 2)) * asked.initial_weights[:, None]
+    events = []
     result = calibrate_survey(
-        asked, method, bounds, q=q, replicate_weights=np.column_stack([asked.initial_weights, again])
+        asked,
+        method,
+        bounds,
+        q=q,
+        replicate_weights=np.column_stack([asked.initial_weights, again]),
+        watch=events.append,
     )
+    assert [event.domain for event in events] == [f"replicate {r} of 3" for r in (1, 2, 3)]
     factor = None if q is None else asked.record_info[q]
     for weights, design in (
         (result.weights, asked.initial_weights),

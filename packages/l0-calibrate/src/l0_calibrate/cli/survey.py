@@ -10,7 +10,7 @@ import typer
 
 from l0_calibrate.cli.bundles import bundled
 from l0_calibrate.cli.choices import Chosen
-from l0_calibrate.cli.display import json_text, show_run
+from l0_calibrate.cli.display import json_text, progress, show_run
 from l0_calibrate.cli.sources import Screen, Source
 from l0_core import InputError
 
@@ -67,7 +67,10 @@ def survey(
     problem = chosen.on(source.load())
     replicate_weights = None if distances.replicates is None else read_replicates(distances.replicates, problem)
     try:
-        result = calibrate_survey(problem, distance, q=distances.q, replicate_weights=replicate_weights)
+        with progress(screen.silent) as watch:
+            result = calibrate_survey(
+                problem, distance, q=distances.q, replicate_weights=replicate_weights, watch=watch
+            )
     except CalibrationNotConverged as fault:  # by its totals, not by a fault of L0
         raise InputError(str(fault)) from fault
     result = attrs.evolve(result, command=context.obj or ())

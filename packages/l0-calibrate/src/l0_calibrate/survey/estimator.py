@@ -22,6 +22,7 @@ from l0_calibrate.survey.distances import Distance, distance_of
 from l0_calibrate.survey.newton import CalibrationNotConverged
 from l0_calibrate.survey.sample import Sample, freedoms
 from l0_calibrate.survey.tightest import tightest
+from l0_calibrate.watch import Progress, Watch, unwatched
 from l0_core import InputError
 
 FloatArray = npt.NDArray[np.float64]
@@ -116,6 +117,7 @@ def calibrate_survey(
     *,
     q: Any = None,
     replicate_weights: FloatArray | pd.DataFrame | None = None,
+    watch: Watch = unwatched,
 ) -> SurveyResult:
     """`survey_calibrate` for a problem: its initial weights as design weights, its targets as totals, met exactly.
 
@@ -131,6 +133,8 @@ def calibrate_survey(
     replicate_weights
         Shape (records, replicates), finite and not negative: each is calibrated as the initial weights are, to the same
         totals, from its own weights. Variances over replicates then know of the calibration (Valliant 1993).
+    watch
+        Called after each replicate.
 
     Raises
     ------
@@ -159,6 +163,7 @@ def calibrate_survey(
         values = checked_replicates(problem, replicate_weights)
         fitted = np.zeros_like(values)
         for r in range(values.shape[1]):
+            started = time.perf_counter()
             try:
                 fitted[:, r] = nearest(Sample.under(values[:, r], x, problem.targets, factor, names), distance)
             except ConflictingTotals as fault:
@@ -167,6 +172,8 @@ def calibrate_survey(
                 raise InputError(f"{called(replicate_weights, r)}: {fault}") from fault
             except CalibrationNotConverged as fault:
                 raise CalibrationNotConverged(f"{called(replicate_weights, r)}: {fault}", fault.misses) from fault
+            named, kept = f"replicate {r + 1:,} of {values.shape[1]:,}", int(np.count_nonzero(fitted[:, r]))
+            watch(Progress("fit", 0, (r + 1) / values.shape[1], None, None, kept, time.perf_counter() - started, named))
         result = attrs.evolve(result, replicates=fitted, replicate_names=replicate_names(replicate_weights))
     return attrs.evolve(result, timings={"total": time.perf_counter() - began})
 
