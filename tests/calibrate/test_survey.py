@@ -416,3 +416,15 @@ def test_raking_far_out_is_infinity_without_a_warning() -> None:
     distance = distance_of("raking", None)
     for found in (distance.weight, distance.slope):
         np.testing.assert_array_equal(found(np.array([-800.0, 0.0, 800.0])), [0.0, 1.0, np.inf])
+
+
+def test_misses_that_are_told_are_the_smallest_that_were_found():
+    """A copy but for 1e-9 asks for 3e-8 more than its original: weights that met both would be far out."""
+    rng = np.random.default_rng(0)
+    size = rng.gamma(2.0, 10.0, 40)
+    X = np.column_stack([np.ones(40), size, size * (1 + 1e-9 * rng.normal(size=40))])
+    design = np.full(40, 10.0)
+    totals = X.T @ design * [1.0, 1.1, 1.1 * (1 + 3e-8)]
+    with pytest.raises(CalibrationNotConverged) as fault:
+        survey_calibrate(design, X, totals, "logit", (0.3, 2.0))
+    assert np.abs(fault.value.misses).max() < 1e-7

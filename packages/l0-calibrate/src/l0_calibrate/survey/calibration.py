@@ -102,7 +102,7 @@ def nearest(sample: Sample, distance: Distance) -> FloatArray:
     if not found.is_met:
         search = Search.of(search.problem.orthogonal())
         search.run()
-        found = search.best
+        found = min(found, search.best, key=lambda point: point.worst)
     if not found.is_met:
         raise _not_met(sample, found.miss, distance)
     weights = np.zeros(sample.used.size)
