@@ -138,12 +138,8 @@ def calibrate_survey(
 
     Raises
     ------
-    InputError
-        On input that cannot be meant.
-    ConflictingTotals
-        No weights within the bounds meet the totals: names an irreducible set of those that fight.
-    CalibrationNotConverged
-        The totals can be met, but rounding keeps the iteration from it.
+    InputError, ConflictingTotals, CalibrationNotConverged
+        As `survey_calibrate` does; the text names the replicate.
 
     Examples
     --------
