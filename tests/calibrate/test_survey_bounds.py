@@ -233,3 +233,28 @@ def test_trimming_does_not_mind_weights_of_all_sizes_that_there_are() -> None:
     # The first alone asks for a factor of 1e200, which would make 1e400 of the last.
     trimmed = trim_weights([1e-200, 1.0, 1e200], lower=[1.0, 0.0, 0.0], upper=[np.inf, np.inf, 5e199])
     np.testing.assert_allclose(trimmed, [1.0, 5e199, 5e199], rtol=1e-12)
+
+
+@pytest.mark.parametrize(("method", "bounds"), [("linear", None), ("raking", None), ("logit", (0.2, 5.0))])
+def test_margins_of_other_populations_fight_as_a_whole(method, bounds, monkeypatch):
+    """The totals of two margins sum to different populations: all groups of both are in it, and no programme is asked.
+
+    Of such a set every total is needed: without one of them, the others are met.
+    """
+    rng = np.random.default_rng(4)
+    ages, places = rng.integers(40, size=500), rng.integers(30, size=500)
+    x = np.hstack([np.eye(40)[ages], np.eye(30)[places], rng.gamma(2.0, 1.0, (500, 1))])
+    design = rng.lognormal(2.0, 0.4, 500)
+    totals = x.T @ design
+    totals[40:70] *= 1.05
+    sizes = []
+    elastic = conflicts._elastic
+    monkeypatch.setattr(conflicts, "_elastic", lambda *asked: sizes.append(asked[2].size) or elastic(*asked))
+    with pytest.raises(ConflictingTotals, match="and 60 more together") as fault:
+        survey_calibrate(design, x, totals, method, bounds)
+    assert fault.value.columns == tuple(range(70))
+    assert max(sizes) <= conflicts.AMONG
+    for left_out in (0, 69):
+        others = np.delete(np.arange(71), left_out)
+        weights = survey_calibrate(design, x[:, others], totals[others], method="linear")
+        np.testing.assert_allclose(x[:, others].T @ weights, totals[others], rtol=1e-9)

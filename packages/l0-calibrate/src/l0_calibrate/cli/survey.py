@@ -19,7 +19,7 @@ from l0_core import InputError
 class Distances:
     """The weights wanted."""
 
-    method: Annotated[str, typer.Option(help="linear (GREG), raking or logit.")] = "linear"
+    method: Annotated[str, typer.Option(help="linear (GREG), raking, or logit (needs --upper).")] = "linear"
     lower: Annotated[float | None, typer.Option(help="Least g-weight (weight / initial weight), below 1.")] = None
     upper: Annotated[float | None, typer.Option(help="Largest g-weight, above 1.")] = None
     q: Annotated[

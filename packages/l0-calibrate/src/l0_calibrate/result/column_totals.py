@@ -28,7 +28,8 @@ class Replicates:
 
     The variance of a total t is ``scale sum_r (t_r - t)^2`` (Wolter 2007, "Introduction to Variance Estimation"), with
     ``scale`` 1 / R for R balanced half-samples (BRR) or bootstrap replicates, 1 / (R (1 - rho)^2) for Fay's variant,
-    (R - 1) / R for a jackknife that leaves out one of R units at a time, 4 / R for successive differences. Its root
+    (R - 1) / R for a jackknife that leaves out one of R units at a time, 4 / R for successive differences. It is one
+    around the total itself, not around the mean of the replicates (``mse=TRUE`` of R's survey). Its root
     tells how uncertain a total is, the calibration included, where the replicates were calibrated too.
 
     Parameters

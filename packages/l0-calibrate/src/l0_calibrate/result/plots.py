@@ -76,7 +76,8 @@ def overview_figure(run: RunTables) -> Figure:
     left, middle, right = figure.subplots(1, 3)
     _errors(left, before, after)
     _sorted_errors(middle, before, after)
-    bound = run.summary["options"].get("max_weight_ratio")
+    options = run.summary["options"]
+    bound = options.get("max_weight_ratio", options.get("upper"))
     _ratios(right, ratios[(ratios > 0) & np.isfinite(ratios)], bound, run.ratio)
     negative = int((ratios < 0).sum())
     if negative:  # GREG's, which no logarithm has

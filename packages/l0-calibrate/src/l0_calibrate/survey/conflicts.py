@@ -17,6 +17,10 @@ from l0_core import InputError
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
+_NOTHING = 1e-9
+"""Part of the largest weight of a ray that a constraint has which is no part of it."""
+_NEXT_TO_NOTHING = 1e-6
+"""What weights may add to a combination of constraints that comes to nothing, in parts of what the totals come to."""
 AMONG = 64
 """Constraints among which a conflict is found in no time."""
 _MEETS = 1e-7
@@ -29,7 +33,7 @@ totals allow, where that is less)."""
 class ConflictingTotals(InputError):
     """No weights within the bounds meet these totals together; leaving out any one of them, the others can be met.
 
-    ``columns`` has their names.
+    (By weights of any sign, where more than 64 totals are combinations of one another.) ``columns`` has their names.
     """
 
     def __init__(self, message: str, columns: tuple[object, ...]) -> None:
@@ -55,7 +59,7 @@ def _inner(distance: Distance) -> tuple[float, float]:
 def conflicting(
     sample: Sample, within: FloatArray, distance: Distance, rays: Sequence[FloatArray] = (), most: int | None = None
 ) -> IntArray:
-    """Numbers of an irreducible set of constraints that cannot be met together; empty where there is none.
+    """Numbers of an irreducible set of constraints that cannot be met together; empty where none is found.
 
     An elastic linear programme gives a set by its duals (Farkas), a deletion filter (Chinneck & Dravnieks
     1991) makes it irreducible. Its variables are the g-weights over ``within`` (see `within_totals`).
@@ -80,7 +84,8 @@ def conflicting(
         if miss > _MEETS:
             break
     else:
-        return np.empty(0, dtype=np.int64)
+        circuits = (_circuit(rows, target, ray) for ray in rays)
+        return next((found for found in circuits if found is not None), np.empty(0, dtype=np.int64))
     kept = tried[np.abs(duals) > 1e-9 * np.abs(duals).max(initial=0.0)]
     if _elastic(rows, target, kept, lower, upper)[0] <= _MEETS:
         kept = tried
@@ -89,6 +94,23 @@ def conflicting(
         if rest.size and _elastic(rows, target, rest, lower, upper)[0] > _MEETS:
             kept = rest
     return np.asarray(kept, dtype=np.int64)
+
+
+def _circuit(rows: sp.csr_array, target: FloatArray, ray: FloatArray) -> IntArray | None:
+    """The constraints of a ray, if it combines them to nothing and their totals to something: no weights meet those.
+
+    Programmes that find as much of hundreds of constraints, two sets of margins say, take minutes. Where the ray is
+    that of a total which repeats others that do not repeat one another, fewer of them can be met by weights of any
+    sign.
+    """
+    size = np.abs(np.nan_to_num(ray))
+    part = np.flatnonzero(size > _NOTHING * size.max(initial=0.0))
+    if not part.size:
+        return None
+    combined = ray[part] / size.max()
+    left = float(np.abs(rows[part].T @ combined).sum())
+    apart = abs(float(combined @ target[part]))
+    return part if apart > _MEETS and left <= _NEXT_TO_NOTHING * apart else None
 
 
 def _first_ones(rays: Sequence[FloatArray], count: int, most: int | None) -> Iterator[IntArray]:

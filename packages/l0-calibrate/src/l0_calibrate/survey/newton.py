@@ -311,6 +311,6 @@ def _repeated(problem: Dual, miss: FloatArray) -> FloatArray | None:
     if not missed[worst] > ACCEPTED:
         return None
     combination = np.zeros(miss.size)
-    combination[own] = scipy.linalg.cho_solve(factor, even[own, worst])
+    combination[own] = -scipy.linalg.cho_solve(factor, even[own, worst])
     combination[worst] = 1.0
-    return combination
+    return combination / root
