@@ -98,6 +98,9 @@ def test_replicates_and_their_scale_are_checked():
     with pytest.raises(ConflictingTotals, match=r"^replicate 2 \('b'\): no weights meet 'young'") as conflict:
         calibrate_survey(asked, replicate_weights=pd.DataFrame({"a": asked.initial_weights, "b": none}))
     assert conflict.value.columns == ("young",)
+    fighting = CalibrationProblem([[1.0, 1.0], [1.0, 1.0]], [2.0, 3.0])
+    with pytest.raises(InputError, match="replicate weights must have shape"):  # at the door, before the totals are
+        calibrate_survey(fighting, replicate_weights=np.ones((3, 2)))
     with pytest.raises(InputError, match="no column 'sise'"):
         calibrate_survey(asked, q="sise")
 
@@ -112,6 +115,7 @@ def test_what_has_no_part_in_it_is_told():
     far = CalibrationProblem([[1.0, 1.0], [0.0, 1.0]], [2.0, 3.0])
     assert calibrate_survey(far).weights.tolist() == pytest.approx([-1.0, 3.0])
     assert calibrate_survey(far).notes[0].startswith("1 weight is negative (0)")
+    assert calibrate_survey(far).small_file()["weight"].tolist() == pytest.approx([-1.0, 3.0])
 
 
 def test_exactness_says_by_which_bounds_or_what_fights():

@@ -19,15 +19,12 @@ from rich.progress import Progress as RichProgress
 from rich.table import Table
 
 from l0_calibrate.problem import CalibrationProblem
-from l0_calibrate.result.diagnostics import Diagnostics, diagnose, share_text
+from l0_calibrate.result.diagnostics import MET, Diagnostics, diagnose, share_text
 from l0_calibrate.result.weighted import Weighted
 from l0_calibrate.watch import Progress, Watch, unwatched
 
 Row = tuple[str, Diagnostics, float | None, float | None, str]
 """(label, diagnostics, gap, seconds, status) of some weights."""
-
-_MET = 1e-6
-"""Largest error of targets of which none is worth showing."""
 
 MOST_NOTES = 10
 """Notes that are printed: each of thousands of domains may have its own."""
@@ -227,7 +224,7 @@ def show_run(result: Weighted, written: list[Path]) -> None:
     seconds = result.timings.get("total")
     rows = [("initial", before, None, None, ""), ("fitted", result.diagnostics, result.gap, seconds, result.status)]
     screen.print(comparison(rows))
-    if result.diagnostics.worst_error > _MET:
+    if result.diagnostics.worst_error > MET:
         screen.print(worst_targets(problem, result.weights))
     if result.method_line:
         screen.print(result.method_line, soft_wrap=True)

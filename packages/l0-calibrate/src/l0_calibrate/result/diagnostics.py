@@ -13,6 +13,9 @@ from l0_calibrate.problem import CalibrationProblem
 
 FloatArray = npt.NDArray[np.float64]
 
+MET = 1e-6
+"""Relative error of a target that nobody minds."""
+
 
 def effective_sample_size(weights: FloatArray) -> float:
     """Kish's effective sample size, ``(sum w)^2 / sum w^2`` (Kish 1965, section 11.7); 0 for no weight at all."""

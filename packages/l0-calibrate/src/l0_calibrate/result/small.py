@@ -52,7 +52,7 @@ def small_file(problem: CalibrationProblem, weights: npt.NDArray[np.float64]) ->
         One of these is called as one of those three.
     """
     refuse_clashes(problem, {})
-    kept = np.flatnonzero(weights > 0)
+    kept = np.flatnonzero(weights)
     parts = (problem.record_ids[kept], problem.initial_weights[kept], weights[kept])
     frame = pd.DataFrame(dict(zip(OWN, parts, strict=True)))
     if problem.record_info is None:

@@ -22,7 +22,7 @@ _NOTHING = 1e-9
 _NEXT_TO_NOTHING = 1e-6
 """What weights may add to a combination of constraints that comes to nothing, in parts of what the totals come to."""
 AMONG = 64
-"""Constraints among which a conflict is found in no time."""
+"""Constraints among which a conflict is looked for before all of them are."""
 _MEETS = 1e-7
 """Relative miss that linear programmes (feasible to 1e-9 here) cannot tell from none."""
 _INSIDE = 1e-6

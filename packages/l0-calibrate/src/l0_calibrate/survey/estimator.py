@@ -15,6 +15,7 @@ from l0_calibrate.problem import CalibrationProblem, record_column
 from l0_calibrate.problem.finding import Finding
 from l0_calibrate.problem.labels import naming, refuse_other_order
 from l0_calibrate.problem.replicate_weights import called, checked_replicates, replicate_names
+from l0_calibrate.result.diagnostics import MET
 from l0_calibrate.result.weighted import Weighted
 from l0_calibrate.survey.calibration import nearest
 from l0_calibrate.survey.conflicts import ConflictingTotals
@@ -26,9 +27,6 @@ from l0_calibrate.watch import Progress, Watch, unwatched
 from l0_core import InputError
 
 FloatArray = npt.NDArray[np.float64]
-
-_MET = 1e-6
-"""Relative error of a total that nobody minds."""
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -152,11 +150,11 @@ def calibrate_survey(
     began = time.perf_counter()
     distance = distance_of(method, bounds)
     factor = _freedoms(problem, q)
+    values = None if replicate_weights is None else checked_replicates(problem, replicate_weights)
     x, names = _constraints(problem)
     weights = nearest(Sample.under(problem.initial_weights, x, problem.targets, factor, names), distance)
     result = SurveyResult(problem, weights, distance, q, notes=tuple(_notes(problem, weights)))
-    if replicate_weights is not None:
-        values = checked_replicates(problem, replicate_weights)
+    if replicate_weights is not None and values is not None:
         fitted = np.zeros_like(values)
         for r in range(values.shape[1]):
             started = time.perf_counter()
@@ -229,7 +227,7 @@ def _notes(problem: CalibrationProblem, weights: FloatArray) -> list[str]:
         notes.append("tolerances of the targets have no part in a method that meets every total exactly")
     if np.ptp(problem.loss_weights) > 0:
         notes.append("how much each target counts has no part in a method that meets every total exactly")
-    short = problem.target_names[~(np.abs(problem.relative_errors(weights)) <= _MET)]
+    short = problem.target_names[~(np.abs(problem.relative_errors(weights)) <= MET)]
     if short.size:
         count = "1 total is" if short.size == 1 else f"{short.size:,} totals are"
         notes.append(
