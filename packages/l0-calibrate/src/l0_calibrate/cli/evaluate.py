@@ -33,10 +33,11 @@ def evaluate(
         typer.Option("--replicates", help="Replicates of WEIGHTS: standard errors of the totals of --columns."),
     ] = None,
     replicate_scale: Annotated[
-        float | None,
+        str | None,
         typer.Option(
+            metavar="NUMBER|FILE",
             help="Variance / sum of squared differences of the replicates: 1/R for BRR and bootstrap, (R-1)/R for a "
-            "jackknife, 4/R for successive differences."
+            "jackknife, 4/R for successive differences; or a table of replicate and scale, as for strata.",
         ),
     ] = None,
     small: Annotated[
@@ -52,15 +53,16 @@ def evaluate(
 
     Example: l0-calibrate evaluate run/weights.parquet problem_dir
     """
-    from l0_calibrate.problem.files import read_table
-    from l0_calibrate.problem.labels import naming, near
+    from l0_calibrate.problem.files import read_table, with_record_id
+    from l0_calibrate.problem.labels import naming
     from l0_calibrate.problem.replicate_weights import read_replicates
-    from l0_calibrate.result.column_totals import Replicates, column_totals
+    from l0_calibrate.result.column_totals import column_totals
     from l0_calibrate.result.diagnostics import diagnose
     from l0_calibrate.result.files import read_weights
+    from l0_calibrate.result.replicates import Replicates, read_scale
 
     if (replicates is None) != (replicate_scale is None):
-        raise InputError("--replicates FILE and --replicate-scale NUMBER go together: one makes no variance")
+        raise InputError("--replicates FILE and --replicate-scale NUMBER go together: one alone makes no variance")
     if replicates is not None and columns is None:
         raise InputError("--replicates tell how uncertain the totals of --columns FILE are; give both")
     loaded = wanted.on(source.load())
@@ -69,14 +71,14 @@ def evaluate(
     negative = loaded.record_ids[values < 0]
     totals = None
     if columns is not None:
-        table = read_table(columns)
-        if source.record_id is not None and "record_id" not in table.columns:  # called as in the microdata
-            table = table.rename(columns={source.record_id: "record_id"})
-        if "record_id" not in table.columns:  # files are sorted and filtered: their order says nothing
-            raise InputError(f"{columns} has no column 'record_id'; {near('record_id', table.columns)}")
+        # Files are sorted and filtered: without ids their order says nothing.
+        table = with_record_id(read_table(columns), columns, source.record_id)
         again = None
         if replicates is not None and replicate_scale is not None:
-            again = Replicates(read_replicates(replicates, loaded, calibrated=True), replicate_scale)
+            again = Replicates(
+                read_replicates(replicates, loaded, record_id=source.record_id, calibrated=True),
+                read_scale(replicate_scale),
+            )
         totals = column_totals(loaded, values, table, again)
     if json_:
         beside = {} if totals is None else {"columns": totals.to_dict("records")}

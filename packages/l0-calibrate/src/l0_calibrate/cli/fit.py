@@ -64,7 +64,9 @@ def fit(
 
         options, sentence = reuse_selection(problem, options, kept_ids(around.reuse))
         said = (sentence,)
-    replicate_weights = None if around.replicates is None else read_replicates(around.replicates, problem)
+    replicate_weights = None
+    if around.replicates is not None:
+        replicate_weights = read_replicates(around.replicates, problem, record_id=source.record_id)
     with progress(screen.silent) as watch:
         result = _fitted(problem, options, around, replicate_weights, watch)
     result = attrs.evolve(result, notes=result.notes + said, command=context.obj or ())

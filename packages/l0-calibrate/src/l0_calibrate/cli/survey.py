@@ -65,7 +65,9 @@ def survey(
     refuse_inputs(out, WRITTEN, (*source.files, distances.replicates))
     check_writable(out)
     problem = chosen.on(source.load())
-    replicate_weights = None if distances.replicates is None else read_replicates(distances.replicates, problem)
+    replicate_weights = None
+    if distances.replicates is not None:
+        replicate_weights = read_replicates(distances.replicates, problem, record_id=source.record_id)
     try:
         with progress(screen.silent) as watch:
             result = calibrate_survey(

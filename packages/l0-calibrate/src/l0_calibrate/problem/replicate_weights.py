@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from l0_calibrate.problem.files import read_table
+from l0_calibrate.problem.files import read_table, with_record_id
 from l0_calibrate.problem.labels import frozen_labels, places_of, refuse_other_order
 from l0_calibrate.problem.problem import CalibrationProblem
 from l0_core import InputError
@@ -16,11 +16,15 @@ from l0_core import InputError
 FloatArray = npt.NDArray[np.float64]
 
 
-def read_replicates(path: Path, problem: CalibrationProblem, *, calibrated: bool = False) -> pd.DataFrame:
+def read_replicates(
+    path: Path, problem: CalibrationProblem, *, record_id: str | None = None, calibrated: bool = False
+) -> pd.DataFrame:
     """Replicate weights of a file with ``record_id`` and one column a replicate, in the problem's order.
 
     Parameters
     ----------
+    record_id
+        What the column of ids is called where there is no ``record_id``.
     calibrated
         Whether they may be negative, as those of the generalised regression estimator may.
 
@@ -33,9 +37,7 @@ def read_replicates(path: Path, problem: CalibrationProblem, *, calibrated: bool
     InputError
         The file cannot be read, its records are not those of the problem, or a weight cannot be one.
     """
-    frame = read_table(path)
-    if "record_id" not in frame.columns:
-        raise InputError(f"{path} has no column record_id; its columns: {', '.join(map(str, frame.columns))}")
+    frame = with_record_id(read_table(path), path, record_id)
     columns = [c for c in frame.columns if c != "record_id"]
     if not columns:
         raise InputError(f"{path} has no column of replicate weights beside record_id")

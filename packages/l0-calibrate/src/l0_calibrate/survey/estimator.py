@@ -147,6 +147,10 @@ def calibrate_survey(
     >>> problem.estimates(calibrate_survey(problem, "raking").weights).round(9).tolist()
     [30.0, 1300.0]
     """
+    if not isinstance(problem, CalibrationProblem):
+        raise InputError(
+            f"calibrate_survey takes a CalibrationProblem, got {type(problem).__name__}; survey_calibrate takes arrays"
+        )
     began = time.perf_counter()
     distance = distance_of(method, bounds)
     factor = _freedoms(problem, q)
