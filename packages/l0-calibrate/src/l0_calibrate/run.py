@@ -22,7 +22,7 @@ from l0_calibrate.problem.units import FAR_OFF
 from l0_calibrate.result.result import CalibrationResult
 from l0_calibrate.selectors.groups import group_numbers
 from l0_calibrate.solvers.auto import Choice, choose_solver
-from l0_calibrate.solvers.base import Machine, Solution, Start, Stop, Task, relative_gap
+from l0_calibrate.solvers.base import MET, Machine, Solution, Start, Stop, Task, relative_gap
 from l0_calibrate.time_shares import LEAST
 from l0_calibrate.watch import Progress, Watch
 from l0_core import Selection
@@ -31,6 +31,11 @@ from l0_core.plugins import registry
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
+
+_ALL_MET = (
+    "all targets are met, to the digits that entries are stored with: the gap is a part of an objective that is next "
+    "to nothing"
+)
 
 _MUCH = 0.01
 """Part of the initial weights from which on it is told that records in no target were left out."""
@@ -156,6 +161,8 @@ def result_of(
     abandoned = run.loss.abandoned(run.price, residuals)
     if abandoned is not None:
         notes = (*notes, _census(run.problem, abandoned))
+    if status == "converged" and objective <= MET * m:
+        notes = (*notes, _ALL_MET)
     if run.choices[0].note is not None:
         notes = (*notes, run.choices[0].note)
     notes = (*notes, *out_of_reach(run.problem, run.problem.unreachable), *_left_out(run, weights))

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
-from l0_calibrate.solvers.base import MET, Machine, Solution, Solver, Start, Stop, Task, relative_gap
+from l0_calibrate.solvers.base import Machine, Solution, Solver, Start, Stop, Task, relative_gap
 from l0_calibrate.solvers.certificate import Certificate
 from l0_calibrate.solvers.fit import Fit
 from l0_calibrate.solvers.interior_point.arrow import BlockFactor, NotPositiveDefinite
@@ -241,7 +241,7 @@ class _Run:
         while True:
             if self.gap is not None and self.gap <= stop.tolerance:
                 return "converged"
-            if self._objective <= MET * state.y.size or state.complementarity <= _LEAST_GAP * self._objective:
+            if self._objective <= self._fit.negligible or state.complementarity <= _LEAST_GAP * self._objective:
                 return "converged"
             if self._iterations >= stop.iterations or time.perf_counter() - self._began >= stop.seconds:
                 return "budget_spent"
