@@ -9,8 +9,9 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from l0_calibrate import CalibrationProblem, survey_calibrate
+from l0_calibrate import CalibrationProblem, calibrate, survey_calibrate
 from l0_calibrate.cli.app import app
+from l0_calibrate.replicates import calibrate_replicates
 from l0_calibrate.result.column_totals import column_totals
 from l0_calibrate.result.replicates import Replicates
 from l0_calibrate.survey import ConflictingTotals, calibrate_survey, exactness, tightest_bounds
@@ -418,3 +419,43 @@ def test_a_total_far_below_its_entries_is_said_to_be_met_less_exactly():
     assert any(
         note.startswith("1 total is met, but not to many digits") and "(balance)" in note for note in result.notes
     )
+
+
+def test_columns_of_the_records_are_no_replicates(folder):
+    """A survey file that carries its replicate weights among its columns: they are named, or it is refused."""
+    people = pd.DataFrame(
+        {"record_id": [1, 2, 3, 4], "initial_weight": [2.0, 3.0, 2.0, 3.0], "rent": [1.0, 2.0, 3.0, 4.0]}
+    ).assign(repwt1=[2.0, 2.0, 3.0, 3.0], repwt2=[3.0, 2.0, 2.0, 3.0], one=1.0)
+    people.to_csv(folder / "people.csv", index=False)
+    targets = pd.DataFrame({"name": ["all", "rent"], "value": [11.0, 28.0], "sum_of": ["one", "rent"]})
+    targets.to_csv(folder / "wanted.csv", index=False)
+    source = ("--microdata", folder / "people.csv", "--targets", folder / "wanted.csv")
+    again = ("--replicates", folder / "people.csv")
+    for command in (("survey",), ("fit", "--keep", 3)):
+        refused = run(*command, *source, *again, "--out", folder / "none")
+        assert "has columns that the records have too (initial_weight, rent, repwt1" in str(refused.exception)
+    done = run("survey", *source, *again, "--replicate-columns", "repwt*", "--out", folder / "run")
+    assert done.exit_code == 0, done.exception
+    kept = pd.read_parquet(folder / "run" / "replicates.parquet")
+    assert list(kept.columns) == ["record_id", "repwt1", "repwt2"]
+    expected = survey_calibrate(people["repwt2"].to_numpy(), people[["one", "rent"]].to_numpy(), [11.0, 28.0])
+    np.testing.assert_allclose(kept["repwt2"], expected, rtol=1e-9)
+    one = run("fit", *source, *again, "--replicate-columns", "repwt2,repwt1", "--out", folder / "one")
+    assert one.exit_code == 0, one.exception
+    assert list(pd.read_parquet(folder / "one" / "replicates.parquet").columns) == ["record_id", "repwt1", "repwt2"]
+    missing = run("survey", *source, *again, "--replicate-columns", "repwt1,rep_wt*", "--out", folder / "none")
+    assert "has no column 'rep_wt*'" in str(missing.exception)
+    alone = run("survey", *source, "--replicate-columns", "repwt*", "--out", folder / "none")
+    assert "give both" in str(alone.exception)
+    assert not (folder / "none").exists()
+
+
+def test_replicates_of_other_sums_than_the_weights_are_asked_about():
+    asked = problem()
+    again = pd.DataFrame({"a": 1.9 * asked.initial_weights, "age": 40.0 + np.zeros(N)})
+    sums = again["age"].sum() / asked.initial_weights.sum()
+    said = f"1 replicate adds up to something else than the initial weights do: age ({sums:.3g} times)"
+    assert any(note.startswith(said) for note in calibrate_survey(asked, replicate_weights=again).notes)
+    fitted = calibrate_replicates(calibrate(asked), again)
+    assert any(note.startswith(said) for note in fitted.notes)
+    assert not any("adds up" in note for note in calibrate_survey(asked, replicate_weights=again[["a"]]).notes)

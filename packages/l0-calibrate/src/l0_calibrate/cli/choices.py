@@ -129,7 +129,6 @@ class Around:
     reuse: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Weights of an earlier run: its records are kept first.")
     ] = None
-    replicates: Annotated[Path | None, typer.Option(help="Replicate weights to calibrate in the same way.")] = None
     checkpoint: Annotated[Path | None, typer.Option(help="File that keeps the selection of this run.")] = None
     resume: Annotated[bool, typer.Option(help="Go on from the checkpoint where there is one.")] = False
     small_file: Annotated[
