@@ -19,6 +19,7 @@ from l0_calibrate.postconditions import check_claims, check_price, check_weights
 from l0_calibrate.problem import CalibrationProblem
 from l0_calibrate.problem.labels import naming
 from l0_calibrate.problem.units import FAR_OFF
+from l0_calibrate.problem.zeros import emptying
 from l0_calibrate.result.result import CalibrationResult
 from l0_calibrate.selectors.groups import group_numbers
 from l0_calibrate.solvers.auto import Choice, choose_solver
@@ -166,7 +167,7 @@ def result_of(
     if run.choices[0].note is not None:
         notes = (*notes, run.choices[0].note)
     notes = (*notes, *out_of_reach(run.problem, run.problem.unreachable), *_left_out(run, weights))
-    notes = (*notes, *_far_off(run.problem), *_weightless(run))
+    notes = (*notes, *_far_off(run.problem), *_zeros(run.problem), *_weightless(run))
     result = CalibrationResult(
         problem=run.problem,
         options=run.options,
@@ -205,6 +206,18 @@ def _far_off(problem: CalibrationProblem) -> list[str]:
     return [
         f"the initial {which} more than {FAR_OFF:g} times off, as of totals in thousands: "
         f"{naming(problem.target_names[problem.far_off])}; check the units"
+    ]
+
+
+def _zeros(problem: CalibrationProblem) -> list[str]:
+    """A note on targets of 0 that take the weight of all records behind them, or cost what that is not done for."""
+    zero = emptying(problem)
+    if not zero.size:
+        return []
+    what = "1 target is" if zero.size == 1 else f"{zero.size:,} targets are"
+    return [
+        f"{what} 0, which only records without weight meet ({naming(problem.target_names[zero])}), and a unit above it "
+        "counts as an error of 100 %; leave such targets out if 0 stands for not known"
     ]
 
 
