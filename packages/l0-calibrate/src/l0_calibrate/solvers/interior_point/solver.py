@@ -86,7 +86,7 @@ class InteriorPointSolver(Solver):
             if not run.look(use.settled if start is None or start.u is None else start.u, start):
                 return run.solution("infeasible")
             if not use.columns.any() or not use.rows.any():
-                run.certify_settled()
+                run.settle()
                 return run.solution("converged")
             structure, bundles = self._finder.bundled(task, fit, use, threads)
             program = Program.of(fit, use, structure, bundles)
@@ -188,8 +188,12 @@ class _Run:
             self._certify(y)
         return True
 
-    def certify_settled(self) -> None:
-        """The bound where no ratio can move: the slopes of the prices are the duals."""
+    def settle(self) -> None:
+        """The end where no ratio moves a target that costs something, wherever it began.
+
+        The slopes of the prices are the duals.
+        """
+        self._evaluate(self._use.settled)
         y = self._fit.price.slopes(self._product - self._fit.b)
         y[self._fit.targets :] = 0.0  # no ratio can change the sum, and its slope would be that of a rounding
         if np.isfinite(y).all():
