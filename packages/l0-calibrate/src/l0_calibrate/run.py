@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from l0_calibrate.areas import Areas, area_numbers
 from l0_calibrate.constraints import Bounds, bounds_of
+from l0_calibrate.dense_bound import is_convex
 from l0_calibrate.ess_bound import check_ess
 from l0_calibrate.losses.base import Loss, RowPrice
 from l0_calibrate.options import Options
@@ -157,7 +158,9 @@ def result_of(
     status = solution.status
     # The solver stopped at the tolerance by its stored entries: what they hide must not turn that over.
     tolerance = run.options.tol * (1.01 if status == "optimal" else 1.0)
-    if status != "infeasible" and gap is not None:
+    # The gap of a loss that is not convex is that of one of its convex fits, not of the sequence that was cut off.
+    is_cut_off = status == "budget_spent" and not is_convex(run.loss, run.price)
+    if status != "infeasible" and gap is not None and not is_cut_off:
         status = "optimal" if gap <= tolerance else "converged" if status == "optimal" else status
     abandoned = run.loss.abandoned(run.price, residuals)
     if abandoned is not None:
