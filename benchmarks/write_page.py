@@ -94,6 +94,16 @@ def gate_step(found: dict[str, Any]) -> str:
     return f"**{found['problem']}** {where(found)}\n\n" + table(("step", "time"), rows)
 
 
+def gpu_iteration(found: dict[str, Any]) -> str:
+    """An iteration on a GPU and on cores."""
+    rows = [
+        (f"{found['threads']} cores", seconds(found["seconds_on_cores"])),
+        (found["device"], seconds(found["seconds_on_device"])),
+        ("times faster", f"{found['times_faster']:.1f}"),
+    ]
+    return f"**{found['problem']}**, {found['non_zeros']:,} non-zeros {where(found)}\n\n" + table(("on", "time"), rows)
+
+
 def selectors(found: dict[str, Any]) -> str:
     """Trained gates, the engine and chance at the same counts."""
     rows = [
@@ -412,6 +422,12 @@ SECTIONS: list[tuple[str, str, dict[str, Callable[[dict[str, Any]], str]]]] = [
         "`compare_gate_step.py`: a step of Hard Concrete gates and log-weights beside an epoch of "
         "`SparseCalibrationWeights`, one thread.",
         {"gate_step_medium.json": gate_step, "gate_step_large.json": gate_step},
+    ),
+    (
+        "On a GPU",
+        "`gpu_iteration.py`: an iteration of the primal-dual method; `compare_gate_step.py --device cuda`: a step of "
+        "Hard Concrete gates beside l0-python on the same GPU.",
+        {"gpu_iteration.json": gpu_iteration, "gate_step_cuda.json": gate_step},
     ),
     (
         "Selectors",
