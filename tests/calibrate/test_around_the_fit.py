@@ -196,24 +196,26 @@ def test_a_wanted_effective_sample_size_is_reached(problem, fields):
 
 
 @pytest.mark.parametrize("first", [1e-4, 0.03, 50.0])
-@pytest.mark.parametrize("turn", [1.0, -1.0])
-def test_the_spread_that_is_found_is_that_of_the_fit_that_comes_with_it(first, turn):
+@pytest.mark.parametrize("is_even", [False, True])
+def test_the_spread_that_is_found_is_that_of_the_fit_that_comes_with_it(first, is_even):
     seen = {}
 
     def fit(spread, start):
         # Its effective sample size is 100 s / (s + 0.03): half of the records at a spread s of 0.03.
-        unevenness = (0.03 / spread) ** (0.5 * turn)
+        unevenness = np.sqrt(0.03 / spread)
         u = 1.0 + unevenness * np.where(np.arange(100) % 2, 1.0, -1.0)
         seen[spread] = Solution(u, np.zeros(1), np.zeros(1), 0.0, 0.0, "optimal", 1, 0.0)
         return seen[spread]
 
+    def towards_others(spread, start):
+        return attrs.evolve(fit(spread, start), u=np.arange(100) == 7)
+
+    fits = {"fit": towards_others, "even_fit": fit} if is_even else {"fit": fit}
     for wanted in (20.0, 60.0):
-        found, spread = spread_for_ess(fit, wanted, np.ones(100), first)
+        found, spread = spread_for_ess(wanted=wanted, reference=np.ones(100), first=first, **fits)
         assert found is seen[spread]
         ess = found.u.sum() ** 2 / (found.u @ found.u)
-        assert ess >= wanted
-        if turn > 0.0:
-            assert ess <= 1.02 * wanted  # the least spread, nearly
+        assert wanted <= ess <= 1.02 * wanted  # the least spread, nearly
 
 
 @pytest.mark.parametrize("edge", np.geomspace(0.002, 0.9, 9))
@@ -442,16 +444,34 @@ def test_a_result_is_judged_when_somebody_asks_and_by_its_own_weights(monkeypatc
     assert len(judged) == count
 
 
-def test_a_sample_size_that_only_a_smaller_spread_gives_is_found():
-    """Where initial weights are very unequal, a spread draws the weights towards few effective records."""
+def test_a_sample_size_far_above_that_of_the_initial_weights_is_found():
+    """Where initial weights are very unequal, no weights near them have it: then weights are made even, not ratios."""
     rng = np.random.default_rng(0)
     w0 = rng.lognormal(3, 1.5, 400)
     matrix = np.vstack([np.ones(400), rng.gamma(2, 1, 400) * (rng.random((30, 400)) < 0.3)])
     problem = CalibrationProblem(matrix, matrix @ np.full(400, w0.sum() / 400), initial_weights=w0)
     assert calibrate(problem, spread=1.0).ess < 100
-    result = calibrate(problem, ess_at_least=100)
-    assert result.ess >= 100
-    assert result.loss < 1e-3
+    # The weights of the least squares that meet all totals, from the normal equations.
+    even = matrix.T @ np.linalg.solve(matrix @ matrix.T, problem.targets)
+    assert even.min() > 0
+    most = even.sum() ** 2 / (even @ even)
+    assert most > 250
+    for wanted in (100, 0.98 * most):
+        result = calibrate(problem, ess_at_least=wanted)
+        assert result.ess >= wanted
+        assert result.loss < 1e-3
+        assert any(note.startswith("no weights near the initial ones have") for note in result.notes)
+    assert not any("near the initial" in note for note in calibrate(problem, ess_at_least=50).notes)
+
+
+def test_records_in_no_target_keep_their_weight_where_weights_are_made_even():
+    rng = np.random.default_rng(0)
+    w0 = rng.lognormal(3, 1.5, 300)
+    matrix = np.ones((1, 300)) * (np.arange(300) >= 20)
+    problem = CalibrationProblem(matrix, matrix @ w0, initial_weights=w0)
+    result = calibrate(problem, ess_at_least=200)
+    assert result.ess >= 200
+    np.testing.assert_allclose(result.weights[:20], w0[:20])
 
 
 @pytest.mark.parametrize("solver", ["auto", "interior_point", "primal_dual"])

@@ -30,6 +30,12 @@ from l0_calibrate.system import ScaledSystem, build_system
 from l0_calibrate.threads import Threads
 
 
+@pytest.fixture(autouse=True)
+def bundles_in_small_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Problems of the size of a test are swept in bundles too."""
+    monkeypatch.setattr(fit, "SMALL", 20_000)
+
+
 def totals(
     seed: int, records: int, states: int = 4, classes: int = 3, items: int = 6, blur: float = 0.0
 ) -> sp.csr_array:

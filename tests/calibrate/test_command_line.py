@@ -299,6 +299,16 @@ def test_who_interrupts_replicates_is_told_too(folder, monkeypatch, capsys):
     assert f"the same command with --resume goes on from {checkpoint}" in " ".join(capsys.readouterr().err.split())
 
 
+def test_an_interruption_while_the_parts_are_imported_is_no_fault(monkeypatch, capsys):
+    class Interrupted:
+        def __getattr__(self, name):
+            raise KeyboardInterrupt
+
+    monkeypatch.setitem(sys.modules, "l0_calibrate.cli.app", Interrupted())
+    assert command(monkeypatch, "--version") == 130
+    assert capsys.readouterr().err == "interrupted: nothing was begun\n"
+
+
 def test_who_forgets_to_resume_is_told_that_the_selection_is_there(folder, monkeypatch, capsys):
     fit = ("fit", folder / "problem", "--keep", 20, "--out", folder / "run", "--checkpoint", folder / "ck.npz")
     assert command(monkeypatch, *fit) == 0

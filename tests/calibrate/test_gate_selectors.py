@@ -9,6 +9,7 @@ import sys
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import scipy.sparse as sp
 
@@ -407,3 +408,15 @@ def test_a_design_that_has_no_way_to_keep_groups_says_so() -> None:
     )
     with pytest.raises(InputError, match="Scattered has no way to keep groups together"):
         GateSelector(Scattered()).select(budget, Machine())
+
+
+def test_inclusion_probabilities_of_a_design_are_written(tmp_path):
+    matrix = np.vstack((np.ones(60), np.arange(60.0)))
+    problem = CalibrationProblem(matrix, matrix @ np.full(60, 2.0), initial_weights=np.linspace(1.0, 3.0, 60))
+    result = calibrate(problem, keep=20, selector="sampford", seed=3)
+    chances = result.to_frame()["inclusion_probability"]
+    np.testing.assert_array_equal(chances, result.selection.inclusion_probabilities)
+    assert chances.sum() == pytest.approx(20.0)
+    result.save(tmp_path / "run")
+    assert "inclusion_probability" in pd.read_parquet(tmp_path / "run" / "weights.parquet")
+    assert "inclusion_probability" not in calibrate(problem, keep=20).to_frame()

@@ -354,6 +354,18 @@ def test_untouched_records_keep_their_weight_or_go_to_the_centre() -> None:
     assert InteriorPointSolver().solve(centred, TIGHT).u[1] == 0.0
 
 
+@pytest.mark.parametrize("price", [0.0, 1.0])
+def test_ratios_that_no_priced_target_feels_go_to_the_centre_wherever_they_begin(price: float) -> None:
+    matrix = np.array([[1.0 - price, 2.0 * (1.0 - price)]])
+    task = small_task(
+        matrix, np.array([4.0]), price=RowPrice.absolute(np.full(1, price)), spread=np.full(2, 0.1), centre=1.0
+    )
+    solution = InteriorPointSolver().solve(task, TIGHT, Start(np.array([0.5, 3.0])))
+    assert solution.u.tolist() == [1.0, 1.0]
+    assert solution.objective == price
+    assert solution.status == "optimal"
+
+
 def test_a_mass_that_the_bounds_do_not_allow_is_infeasible() -> None:
     task = small_task(np.eye(3), np.ones(3), upper=np.full(3, 2.0), mass=7.0)
     assert InteriorPointSolver().solve(task, TIGHT).status == "infeasible"

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from l0_calibrate.losses import RowPrice
 from l0_calibrate.losses.capped import CappedLoss
 from l0_calibrate.losses.huber import HuberLoss
-from l0_calibrate.losses.reweighting import solve_priced
+from l0_calibrate.losses.reweighting import MOST_ROUNDS, solve_priced
 from l0_calibrate.losses.squared import SquaredLoss
 from l0_calibrate.problem import CalibrationProblem
 from l0_calibrate.solvers import Machine, Solution, Stop, Task
@@ -83,6 +83,24 @@ def test_a_target_that_was_given_up_comes_back_once_it_is_within_reach_and_the_f
     assert caps == [[1.0, 1.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]]
     assert seconds[0] == 1e3
     assert (np.diff(seconds) < 0).all()
+
+
+@pytest.mark.parametrize(("seconds", "fits"), [(0.0, 1), (1e3, MOST_ROUNDS + 1)])
+def test_a_sequence_that_ends_before_it_settles_has_spent_its_budget(seconds: float, fits: int) -> None:
+    asked = CalibrationProblem(np.eye(2), np.ones(2))
+    task = capped_task(asked, CappedLoss(0.5))
+    solved: list[Solution] = []
+
+    class Restless(PrimalDualSolver):
+        def solve(self, task: Task, *arguments: Any) -> Solution:
+            error = 0.0 if len(solved) % 2 else 2.0
+            solved.append(attrs.evolve(super().solve(task, Stop()), residuals=np.array([error, 0.0])))
+            return solved[-1]
+
+    last = solve_priced(Restless(), CappedLoss(0.5), task, Stop(seconds=seconds), None, Machine())
+    assert [solution.status for solution in solved] == ["optimal"] * fits
+    assert last.status == "budget_spent"
+    assert solve_priced(PrimalDualSolver(), CappedLoss(0.5), task, Stop(), None, Machine()).status == "optimal"
 
 
 def capped_task(asked: CalibrationProblem, loss: CappedLoss) -> Task:

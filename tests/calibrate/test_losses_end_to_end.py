@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from l0_calibrate import CalibrationProblem, calibrate
 from l0_calibrate.cli.app import app
+from l0_calibrate.losses import reweighting
 
 SOLVERS = ("interior_point", "primal_dual")
 SMOOTH = ("squared", "huber")
@@ -139,6 +140,17 @@ def test_the_capped_loss_gives_up_the_hopeless_and_counts_them(solver: str) -> N
     cost = float(asked.loss_weights @ np.minimum(errors, 0.3))
     assert cost <= float(asked.loss_weights @ np.minimum(before, 0.3)) * (1 + 1e-3)
     assert any("abandoned" in note for note in result.notes)
+
+
+def test_a_capped_loss_that_is_cut_off_is_not_called_optimal(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, settings = problem(), {"level": 0.3}
+    whole = calibrate(asked, loss="capped", loss_settings=settings, max_weight_ratio=RATIO)
+    monkeypatch.setattr(reweighting, "MOST_ROUNDS", 0)
+    cut = calibrate(asked, loss="capped", loss_settings=settings, max_weight_ratio=RATIO)
+    assert whole.status == "optimal"
+    assert cut.gap is not None
+    assert cut.gap <= 0.01
+    assert cut.status == "budget_spent"
 
 
 @pytest.mark.parametrize(

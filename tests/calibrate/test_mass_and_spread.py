@@ -74,12 +74,14 @@ def test_the_spread_is_about_the_least_that_has_the_sample_size(first, wanted):
     assert len(fits.asked) <= 16
 
 
-def test_smaller_spreads_are_tried_where_larger_ones_lose_size():
-    fits = Fits(lambda mu: 950 - 400 * mu / (mu + 0.01))
-    solution, mu = spread_for_ess(fits, 900.0, np.ones(1000), 0.01)
-    assert fits.size_at(mu) >= 900.0
-    assert fits.size_at(4.0 * mu) < 900.0
-    assert (solution.mu, fits.asked[-1]) == (mu, (mu, None))
+def test_even_fits_are_taken_where_those_near_the_initial_weights_never_have_the_size():
+    falling, even = Fits(lambda mu: 950 - 400 * mu / (mu + 0.01)), Fits(rising)
+    solution, mu = spread_for_ess(falling, 900.0, np.ones(1000), 0.01, even_fit=even)
+    assert 900.0 <= rising(mu) <= 909.0
+    assert solution.mu == mu
+    assert even.asked[0] == (0.01, None)
+    with pytest.raises(InputError, match=r"cannot be had: .* is about 750;"):
+        spread_for_ess(falling, 900.0, np.ones(1000), 0.01)
 
 
 def test_what_no_spread_gives_is_told_with_the_most_there_is():

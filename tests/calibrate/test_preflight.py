@@ -11,8 +11,10 @@ import scipy.sparse as sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from l0_calibrate import calibrate
 from l0_calibrate.problem import CalibrationProblem, Finding, preflight
 from l0_calibrate.problem.units import is_far_off
+from l0_calibrate.problem.zeros import emptying
 from l0_core import InputError
 
 BUNDLED = Path(__file__).parents[2] / "packages/l0-calibrate/src/l0_calibrate/demo/us_national_small"
@@ -224,6 +226,22 @@ def test_a_zero_that_only_empty_records_meet() -> None:
     assert "up (2 records, initial estimate 3)" in found.message
     unpriced = CalibrationProblem(np.array(rows), [0] * 4 + [2], loss_weights=[0, 0, 1, 1, 1])
     assert "zero_target" not in findings(unpriced)
+    assert emptying(unpriced).size == 0
+    assert problem.target_names[emptying(problem)].tolist() == list(found.names)
+
+
+def test_a_fit_tells_of_targets_that_take_all_weight():
+    """Of those of 0 whose entries have one sign where there is weight; the other record of the third has none."""
+    matrix = [[1.0, 1.0, 1.0], [5.0, 0.0, 0.0], [3.0, 0.0, -1.0], [3.0, -1.0, 0.0], [0.0, 0.0, 2.0]]
+    names = ["all", "dollars", "net", "both", "nobody"]
+    problem = CalibrationProblem(matrix, [2.0, 0, 0, 0, 0], initial_weights=[1.0, 1.0, 0.0], target_names=names)
+    assert problem.target_names[emptying(problem)].tolist() == ["dollars", "net"]
+    notes = calibrate(problem).notes
+    assert any(
+        note.startswith("2 targets are 0, which only records without weight meet (dollars, net)") for note in notes
+    )
+    wanted = CalibrationProblem(matrix[:1], [2.0], initial_weights=[1.0, 1.0, 0.0])
+    assert not any("without weight meet" in note for note in calibrate(wanted).notes)
 
 
 def test_numbers_whose_sums_would_overflow_are_refused_by_name() -> None:

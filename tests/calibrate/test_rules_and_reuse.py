@@ -44,6 +44,37 @@ def test_rules_choose_targets_and_must_match_some():
         choose_targets(problem, only="levl == 'nation'")
 
 
+def test_multipliers_from_the_command_line(tmp_path, monkeypatch, capsys):
+    problem = made()
+    problem.target_info["level"] = [1, 1, 2, 2, 2, 2, 2, 2]
+    problem.save(tmp_path / "problem")
+    fit = ("fit", tmp_path / "problem", "--quiet", "--balance-by", "level", "--out", tmp_path / "run")
+
+    def told(*arguments):
+        monkeypatch.setattr(sys, "argv", ["l0-calibrate", *map(str, fit), *arguments])
+        with pytest.raises(SystemExit) as stop:
+            main()
+        return stop.value.code, capsys.readouterr().err
+
+    assert told("--multiplier", "1=5", "--multiplier", "2=0.5") == (0, "")
+    expected = calibrate(balance_targets(CalibrationProblem.load(tmp_path / "problem"), "level", {1: 5.0, 2: 0.5}))
+    weights = pd.read_parquet(tmp_path / "run" / "weights.parquet")["weight"]
+    np.testing.assert_array_equal(weights, expected.weights)
+    for wrong, says in (
+        ("1", "must be VALUE=FACTOR"),
+        ("=5", "must be VALUE=FACTOR"),
+        ("1=much", "must be VALUE=FACTOR"),
+        ("3=2", "there is no group '3' to multiply; the groups: 1, 2"),
+        ("1=-2", "must be finite and not negative"),
+    ):
+        code, error = told("--multiplier", wrong)
+        assert code == 2
+        assert says in error.replace("\n", " ")
+    assert "given twice" in told("--multiplier", "1=2", "--multiplier", "1=3")[1]
+    fit = (*fit[:3], "--out", tmp_path / "run")
+    assert "goes with --balance-by" in " ".join(told("--multiplier", "1=2")[1].split())
+
+
 def test_balanced_groups_count_the_same():
     weights = balance_targets(made(), "level").loss_weights
     assert weights[:2].sum() == pytest.approx(weights[2:].sum())

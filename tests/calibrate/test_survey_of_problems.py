@@ -9,9 +9,11 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from l0_calibrate import CalibrationProblem, survey_calibrate
+from l0_calibrate import CalibrationProblem, calibrate, survey_calibrate
 from l0_calibrate.cli.app import app
-from l0_calibrate.result.column_totals import Replicates, column_totals
+from l0_calibrate.replicates import calibrate_replicates
+from l0_calibrate.result.column_totals import column_totals
+from l0_calibrate.result.replicates import Replicates
 from l0_calibrate.survey import (
     CalibrationNotConverged,
     ConflictingTotals,
@@ -254,6 +256,11 @@ def test_standard_errors_of_weights_that_may_be_negative(folder):
     assert "replicate 1 ('r1') of record a is -" in str(refused.exception)
 
 
+def test_arrays_are_for_survey_calibrate():
+    with pytest.raises(InputError, match="takes a CalibrationProblem, got ndarray; survey_calibrate takes arrays"):
+        calibrate_survey(np.ones(3))
+
+
 def test_no_replicates_have_no_standard_error():
     asked = problem()
     with pytest.raises(InputError, match="at least one column"):
@@ -304,10 +311,118 @@ def test_bounds_that_nobody_set_are_not_to_be_widened(method, bounds, has_bounds
     assert ("widen the bounds" in str(conflict.value)) is has_bounds
 
 
-@pytest.mark.parametrize("scale", ["1/4", [0.5, 0.5], True, float("nan")])
-def test_the_scale_is_a_number(scale):
+@pytest.mark.parametrize("scale", [float("nan"), -1, np.inf])
+def test_the_scale_is_positive_and_finite(scale):
     with pytest.raises(InputError, match="a number, positive and finite, got"):
         Replicates(np.ones((N, 2)), scale)
+
+
+@pytest.mark.parametrize(
+    ("scale", "says"),
+    [
+        ("1/4", "a number, or one a replicate, got '1/4'"),
+        (True, "a number, or one a replicate, got True"),
+        (None, "a number, or one a replicate, got None"),
+        ([[0.5, 0.5]], "a number, or one a replicate"),
+        ([0.5, -0.5], r"scale of replicate 2 must be finite and not negative, got -0\.5"),
+        (pd.Series([0.5, np.nan], index=["a", "b"]), r"scale of replicate 2 \('b'\) must be finite"),
+        ([0.0, 0.0], "all scales of replicates are 0"),
+        (["a", "b"], "scales of replicates must be real numbers"),
+    ],
+)
+def test_scales_that_make_no_variance_are_refused(scale, says):
+    with pytest.raises(InputError, match=says):
+        Replicates(np.ones((N, 2)), scale)
+
+
+def stratified():
+    """A jackknife within two strata: each record left out once, the others of its stratum scaled up for it."""
+    stratum = np.arange(N) % 3 == 0
+    sizes = np.where(stratum, stratum.sum(), N - stratum.sum())
+    same = stratum[:, None] == stratum[None, :]
+    again = np.where(np.eye(N, dtype=bool), 0.0, np.where(same, 2.0 * sizes / (sizes - 1), 2.0))
+    return stratum, pd.DataFrame(again, columns=[f"r{j}" for j in range(N)]), (sizes - 1) / sizes
+
+
+def test_standard_errors_of_a_stratified_jackknife_are_the_textbooks():
+    """Without calibration: the root of ``sum_h n_h s_h^2`` with weights of 2, twice over."""
+    stratum, again, scales = stratified()
+    y = np.random.default_rng(5).gamma(2.0, 50.0, N)
+    asked = CalibrationProblem(np.ones((1, N)), [2.0 * N], initial_weights=np.full(N, 2.0))
+    by_name = pd.Series(scales, index=again.columns).sample(frac=1.0, random_state=0)
+    expected = 2.0 * np.sqrt(sum(part.size * part.var(ddof=1) for part in (y[stratum], y[~stratum])))
+    for weights, scale in ((again, by_name), (again.to_numpy(), scales), (again, list(scales))):
+        table = column_totals(asked, asked.initial_weights, pd.DataFrame({"y": y}), Replicates(weights, scale))
+        assert table["standard_error"].iloc[0] == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("scale", "says"),
+    [
+        ([0.5], "1 scales for 2 replicates"),
+        (pd.Series([0.5, 0.5], index=["a", "c"]), r"no scale for 1 of 2 replicates: b"),
+        (pd.Series([0.5] * 3, index=["a", "b", "c"]), r"scales for 1 replicates that there are not: c"),
+        (pd.Series([0.5] * 3, index=["a", "b", "b"]), "'b' is given twice"),
+    ],
+)
+def test_each_replicate_has_one_scale(scale, says):
+    asked = problem()
+    with pytest.raises(InputError, match=says):
+        column_totals(
+            asked, asked.initial_weights, None, Replicates(pd.DataFrame(np.ones((N, 2)), columns=["a", "b"]), scale)
+        )
+
+
+def test_scales_from_the_command_line(folder):
+    asked, (_, again, scales) = problem(), stratified()
+    result = calibrate_survey(asked, replicate_weights=again)
+    expected = result.column_totals(replicate_scale=pd.Series(scales, index=again.columns))["standard_error"]
+    result.save(folder / "run")
+    asked.record_info.assign(hh=asked.record_ids).to_csv(folder / "columns.csv", index=False)
+    table = pd.DataFrame({"replicate": again.columns, "scale": scales})
+    table[::-1].to_csv(folder / "scales.csv", index=False)
+    score = (
+        "evaluate", folder / "run" / "weights.parquet", folder / "problem",
+        "--columns", folder / "run" / "columns.parquet", "--replicates", folder / "run" / "replicates.parquet",
+    )  # fmt: skip
+    asked.record_info.assign(record_id=asked.record_ids).to_parquet(folder / "run" / "columns.parquet")
+    told = json.loads(run(*score, "--replicate-scale", folder / "scales.csv", "--json").output)
+    np.testing.assert_allclose([row["standard_error"] for row in told["columns"]], expected, rtol=1e-12)
+    assert "a number, or a .csv or .parquet file" in str(run(*score, "--replicate-scale", "1/4").exception)
+    table.rename(columns={"scale": "rscale"}).to_csv(folder / "other.csv", index=False)
+    assert "no column 'scale'; did you mean 'rscale'?" in str(
+        run(*score, "--replicate-scale", folder / "other.csv").exception
+    )
+    table.assign(scale=-1.0).to_csv(folder / "bad.csv", index=False)
+    refused = str(run(*score, "--replicate-scale", folder / "bad.csv").exception)
+    assert "bad.csv: the scale of replicate 1 ('r0') must be finite" in refused
+
+
+def test_replicates_may_have_the_ids_of_the_microdata_under_their_own_name(folder):
+    """--record-id names the column of the ids in every file that comes with the microdata."""
+    people = pd.DataFrame(
+        {"hh": [11, 12, 13, 14], "initial_weight": [2.0, 3.0, 2.0, 3.0], "rent": [1.0, 2.0, 3.0, 4.0]}
+    ).assign(one=1.0)
+    people.to_csv(folder / "people.csv", index=False)
+    targets = pd.DataFrame({"name": ["all", "rent"], "value": [11.0, 28.0], "sum_of": ["one", "rent"]})
+    targets.to_csv(folder / "wanted.csv", index=False)
+    again = people[["hh"]].assign(a=[2.0, 2.0, 3.0, 3.0], b=[3.0, 2.0, 2.0, 3.0])
+    again[::-1].to_csv(folder / "again.csv", index=False)
+    source = ("--microdata", folder / "people.csv", "--targets", folder / "wanted.csv", "--record-id", "hh")
+    done = run("survey", *source, "--replicates", folder / "again.csv", "--out", folder / "run")
+    assert done.exit_code == 0, done.exception
+    kept = pd.read_parquet(folder / "run" / "replicates.parquet")
+    expected = survey_calibrate(again["b"].to_numpy(), [[1.0, r] for r in people["rent"]], [11.0, 28.0])
+    np.testing.assert_allclose(kept.set_index("record_id")["b"].to_numpy(), expected, rtol=1e-9)
+    fitted = run("fit", *source, "--replicates", folder / "again.csv", "--out", folder / "fitted")
+    assert fitted.exit_code == 0, fitted.exception
+    columns = ("--columns", folder / "people.csv", "--replicates", folder / "again.csv", "--replicate-scale", 0.5)
+    kept.rename(columns={"record_id": "hh"}).to_csv(folder / "again.csv", index=False)
+    told = run("evaluate", folder / "run" / "weights.parquet", *source, *columns, "--json")
+    assert told.exit_code == 0, told.exception
+    again.rename(columns={"hh": "id"}).to_csv(folder / "again.csv", index=False)
+    refused = run("survey", *source, "--replicates", folder / "again.csv", "--out", folder / "run2")
+    assert "again.csv has no column 'hh'" in str(refused.exception)
 
 
 @pytest.mark.parametrize("names", [["a", "a"], ["a", "record_id"]])
@@ -329,3 +444,43 @@ def test_a_total_far_below_its_entries_is_said_to_be_met_less_exactly():
     assert any(
         note.startswith("1 total is met, but not to many digits") and "(balance)" in note for note in result.notes
     )
+
+
+def test_columns_of_the_records_are_no_replicates(folder):
+    """A survey file that carries its replicate weights among its columns: they are named, or it is refused."""
+    people = pd.DataFrame(
+        {"record_id": [1, 2, 3, 4], "initial_weight": [2.0, 3.0, 2.0, 3.0], "rent": [1.0, 2.0, 3.0, 4.0]}
+    ).assign(repwt1=[2.0, 2.0, 3.0, 3.0], repwt2=[3.0, 2.0, 2.0, 3.0], one=1.0)
+    people.to_csv(folder / "people.csv", index=False)
+    targets = pd.DataFrame({"name": ["all", "rent"], "value": [11.0, 28.0], "sum_of": ["one", "rent"]})
+    targets.to_csv(folder / "wanted.csv", index=False)
+    source = ("--microdata", folder / "people.csv", "--targets", folder / "wanted.csv")
+    again = ("--replicates", folder / "people.csv")
+    for command in (("survey",), ("fit", "--keep", 3)):
+        refused = run(*command, *source, *again, "--out", folder / "none")
+        assert "has columns that the records have too (initial_weight, rent, repwt1" in str(refused.exception)
+    done = run("survey", *source, *again, "--replicate-columns", "repwt*", "--out", folder / "run")
+    assert done.exit_code == 0, done.exception
+    kept = pd.read_parquet(folder / "run" / "replicates.parquet")
+    assert list(kept.columns) == ["record_id", "repwt1", "repwt2"]
+    expected = survey_calibrate(people["repwt2"].to_numpy(), people[["one", "rent"]].to_numpy(), [11.0, 28.0])
+    np.testing.assert_allclose(kept["repwt2"], expected, rtol=1e-9)
+    one = run("fit", *source, *again, "--replicate-columns", "repwt2,repwt1", "--out", folder / "one")
+    assert one.exit_code == 0, one.exception
+    assert list(pd.read_parquet(folder / "one" / "replicates.parquet").columns) == ["record_id", "repwt1", "repwt2"]
+    missing = run("survey", *source, *again, "--replicate-columns", "repwt1,rep_wt*", "--out", folder / "none")
+    assert "has no column 'rep_wt*'" in str(missing.exception)
+    alone = run("survey", *source, "--replicate-columns", "repwt*", "--out", folder / "none")
+    assert "give both" in str(alone.exception)
+    assert not (folder / "none").exists()
+
+
+def test_replicates_of_other_sums_than_the_weights_are_asked_about():
+    asked = problem()
+    again = pd.DataFrame({"a": 1.9 * asked.initial_weights, "age": 40.0 + np.zeros(N)})
+    sums = again["age"].sum() / asked.initial_weights.sum()
+    said = f"1 replicate adds up to something else than the initial weights do: age ({sums:.3g} times)"
+    assert any(note.startswith(said) for note in calibrate_survey(asked, replicate_weights=again).notes)
+    fitted = calibrate_replicates(calibrate(asked), again)
+    assert any(note.startswith(said) for note in fitted.notes)
+    assert not any("adds up" in note for note in calibrate_survey(asked, replicate_weights=again[["a"]]).notes)

@@ -9,6 +9,7 @@ import numpy as np
 
 from l0_calibrate.budgeted import Fitted, fit_budget
 from l0_calibrate.checkpoint import Checkpoint
+from l0_calibrate.inner import inner
 from l0_calibrate.losses.reweighting import solve_priced
 from l0_calibrate.options import DEFAULT_SELECTOR, OptionFields, Options, options_from
 from l0_calibrate.problem import CalibrationProblem
@@ -22,6 +23,12 @@ from l0_core import InputError, Selection
 
 DENSE_SPREAD = 3e-5
 """Default mu of a dense fit: it settles which of the many optimal weights is taken, for well below 1 % of loss."""
+
+
+_EVEN = (
+    "no weights near the initial ones have the effective sample size: the spread is of how uneven weights are, as in "
+    "a fit on fewer records, not of how far they are from the initial ones"
+)
 
 
 def calibrate(
@@ -111,20 +118,34 @@ def fit_dense(run: Run, warm: Start | None) -> CalibrationResult:
     weightless = system.reference == 0
     upper[weightless] = lower[weightless]
 
-    def fit(mu: float, start: Start | None) -> Solution:
-        kappa = np.where(weightless, 0.0, mu * system.targets / system.records)
-        task = Task(system, run.price, None, lower, upper, kappa, 1.0, run.mass, run.areas)
+    notes: tuple[str, ...] = ()
+
+    def solved(task: Task, start: Start | None) -> Solution:
         stop = run.stop()
         solver = run.choice(task, stop, warm).solver
         return solve_priced(solver, run.loss, task, stop, start or warm, run.machine, run.watch)
 
+    def fit(mu: float, start: Start | None) -> Solution:
+        kappa = np.where(weightless, 0.0, mu * system.targets / system.records)
+        return solved(Task(system, run.price, None, lower, upper, kappa, 1.0, run.mass, run.areas), start)
+
+    def even_fit(mu: float, start: Start | None) -> Solution:
+        """As a budget is fitted: by how uneven weights are, not ratios. Records in no target keep their weight."""
+        nonlocal notes
+        notes = (_EVEN,)
+        kappa = mu * system.targets * system.reference**2 / inner(system.reference, system.reference)
+        kept = np.where(system.column_sums == 0.0, np.clip(1.0, lower, upper), np.nan)
+        low, high = (np.where(np.isnan(kept), bound, kept) for bound in (lower, upper))
+        return solved(Task(system, run.price, None, low, high, kappa, 0.0, run.mass, run.areas), start)
+
     def work() -> tuple[Solution, float]:
         if options.ess_at_least is not None:
-            return spread_for_ess(fit, options.ess_at_least, system.reference, DENSE_SPREAD, run.clock.is_spent)
+            late = run.clock.is_spent
+            return spread_for_ess(fit, options.ess_at_least, system.reference, DENSE_SPREAD, late, even_fit)
         mu = DENSE_SPREAD if options.spread is None else options.spread
         return fit(mu, None), mu
 
     solution, mu = run.clock.timed("fit", work)
     weights = solution.u * system.reference
     selection = Selection(np.flatnonzero(weights > 0), system.records)
-    return result_of(run, weights, selection, solution, mu)
+    return result_of(run, weights, selection, solution, mu, notes)

@@ -8,7 +8,7 @@ import attrs
 import numpy as np
 import numpy.typing as npt
 
-from l0_gates.jit import jit
+from l0_gates.jit import jit, read_only
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -123,7 +123,7 @@ class ColumnsCopy:
 
     def fill(self, first: int, last: int) -> None:
         """Copy the columns of a range of the new order."""
-        _gather(first, last, self._source.arrays, self._chosen, self.columns.arrays)
+        _gather(first, last, self._source.arrays, read_only(self._chosen), self.columns.arrays)
 
 
 def chosen_columns(columns: Columns, support: IntArray) -> Columns:

@@ -10,7 +10,7 @@ import pandas as pd
 from l0_calibrate.calibrate import calibrate
 from l0_calibrate.options import DEFAULT_SELECTOR
 from l0_calibrate.problem.problem import attrs_copy
-from l0_calibrate.problem.replicate_weights import called, checked_replicates, replicate_names
+from l0_calibrate.problem.replicate_weights import called, checked_replicates, replicate_names, unlike_weights
 from l0_calibrate.result.result import CalibrationResult
 from l0_calibrate.solvers.base import Start
 from l0_calibrate.time_shares import Shares
@@ -78,4 +78,6 @@ def calibrate_replicates(
         part = attrs_copy(problem, initial_weights=w0)
         named = f"replicate {r + 1:,} of {values.shape[1]:,}"
         fitted[:, r] = calibrate(part, how, warm=warm, watch=watch_of_domain(watch, named)).weights
-    return attrs.evolve(result, replicates=fitted, replicate_names=replicate_names(replicate_weights))
+    names = replicate_names(replicate_weights)
+    notes = (*result.notes, *unlike_weights(problem, values, names))
+    return attrs.evolve(result, replicates=fitted, replicate_names=names, notes=notes)

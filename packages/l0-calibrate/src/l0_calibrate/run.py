@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from l0_calibrate.areas import Areas, area_numbers
 from l0_calibrate.constraints import Bounds, bounds_of
+from l0_calibrate.dense_bound import is_convex
 from l0_calibrate.ess_bound import check_ess
 from l0_calibrate.losses.base import Loss, RowPrice
 from l0_calibrate.options import Options
@@ -19,10 +20,11 @@ from l0_calibrate.postconditions import check_claims, check_price, check_weights
 from l0_calibrate.problem import CalibrationProblem
 from l0_calibrate.problem.labels import naming
 from l0_calibrate.problem.units import FAR_OFF
+from l0_calibrate.problem.zeros import emptying
 from l0_calibrate.result.result import CalibrationResult
 from l0_calibrate.selectors.groups import group_numbers
 from l0_calibrate.solvers.auto import Choice, choose_solver
-from l0_calibrate.solvers.base import Machine, Solution, Start, Stop, Task, relative_gap
+from l0_calibrate.solvers.base import MET, Machine, Solution, Start, Stop, Task, relative_gap
 from l0_calibrate.time_shares import LEAST
 from l0_calibrate.watch import Progress, Watch
 from l0_core import Selection
@@ -31,6 +33,11 @@ from l0_core.plugins import registry
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
+
+_ALL_MET = (
+    "all targets are met, to the digits that entries are stored with: the gap is a part of an objective that is next "
+    "to nothing"
+)
 
 _MUCH = 0.01
 """Part of the initial weights from which on it is told that records in no target were left out."""
@@ -151,15 +158,19 @@ def result_of(
     status = solution.status
     # The solver stopped at the tolerance by its stored entries: what they hide must not turn that over.
     tolerance = run.options.tol * (1.01 if status == "optimal" else 1.0)
-    if status != "infeasible" and gap is not None:
+    # The gap of a loss that is not convex is that of one of its convex fits, not of the sequence that was cut off.
+    is_cut_off = status == "budget_spent" and not is_convex(run.loss, run.price)
+    if status != "infeasible" and gap is not None and not is_cut_off:
         status = "optimal" if gap <= tolerance else "converged" if status == "optimal" else status
     abandoned = run.loss.abandoned(run.price, residuals)
     if abandoned is not None:
         notes = (*notes, _census(run.problem, abandoned))
+    if status == "converged" and objective <= MET * m:
+        notes = (*notes, _ALL_MET)
     if run.choices[0].note is not None:
         notes = (*notes, run.choices[0].note)
     notes = (*notes, *out_of_reach(run.problem, run.problem.unreachable), *_left_out(run, weights))
-    notes = (*notes, *_far_off(run.problem), *_weightless(run))
+    notes = (*notes, *_far_off(run.problem), *_zeros(run.problem), *_weightless(run))
     result = CalibrationResult(
         problem=run.problem,
         options=run.options,
@@ -198,6 +209,18 @@ def _far_off(problem: CalibrationProblem) -> list[str]:
     return [
         f"the initial {which} more than {FAR_OFF:g} times off, as of totals in thousands: "
         f"{naming(problem.target_names[problem.far_off])}; check the units"
+    ]
+
+
+def _zeros(problem: CalibrationProblem) -> list[str]:
+    """A note on targets of 0 that take the weight of all records behind them, or cost what that is not done for."""
+    zero = emptying(problem)
+    if not zero.size:
+        return []
+    what = "1 target is" if zero.size == 1 else f"{zero.size:,} targets are"
+    return [
+        f"{what} 0, which only records without weight meet ({naming(problem.target_names[zero])}), and a unit above it "
+        "counts as an error of 100 %; leave such targets out if 0 stands for not known"
     ]
 
 

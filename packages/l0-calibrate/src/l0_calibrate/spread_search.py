@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NoReturn
 
 import numpy as np
 import numpy.typing as npt
@@ -29,13 +30,14 @@ def spread_for_ess(
     reference: FloatArray,
     first: float,
     is_late: Callable[[], bool] = lambda: False,
+    even_fit: Callable[[float, Start | None], Solution] | None = None,
 ) -> tuple[Solution, float]:
     """The fit with (nearly) the least mu whose effective sample size is at least ``wanted``.
 
     The effective sample size grows with mu as a rule, so mu is multiplied until the fit has it, or divided until it
-    has not; then logarithms are interpolated between the last two. Every fit starts from the last. A dense fit is drawn
-    towards the initial weights; where these are very unequal the sample size may fall as mu grows: if no larger mu
-    gives what is wanted, smaller ones are tried, and the first that does is taken.
+    has not; then logarithms are interpolated between the last two. Every fit starts from the last. A fit that is drawn
+    towards initial weights that are very unequal may never have it: then it is looked for by ``even_fit``, whose mu
+    draws weights towards one another.
 
     Once it is late, the first fit that has the sample size is taken, whatever its mu: larger ones are tried until one
     has it, as the fits of a limit that is spent end at once.
@@ -58,7 +60,9 @@ def spread_for_ess(
     while best is None:
         low, mu = (mu, size), mu * _STEP
         if mu > _LARGEST:
-            return _below(fit, ess, wanted, first, most, is_late)
+            if even_fit is None:
+                _refuse(wanted, most, is_late())
+            return spread_for_ess(even_fit, wanted, reference, first, is_late)
         solution = fit(mu, solution.start())
         size = ess(solution)
         most = max(most, size)
@@ -87,23 +91,8 @@ def spread_for_ess(
     return best, high[0]
 
 
-def _below(
-    fit: Callable[[float, Start | None], Solution],
-    ess: Callable[[Solution], float],
-    wanted: float,
-    mu: float,
-    most: float,
-    is_late: Callable[[], bool],
-) -> tuple[Solution, float]:
-    """The first fit, with smaller and smaller mu, that has the sample size."""
-    while mu > _SMALLEST and not is_late():
-        mu /= _STEP
-        solution = fit(mu, None)  # from its neighbour it would hardly move where the loss is 0
-        size = ess(solution)
-        if size >= wanted:
-            return solution, mu
-        most = max(most, size)
-    if is_late():
+def _refuse(wanted: float, most: float, is_late: bool) -> NoReturn:
+    if is_late:
         raise InputError(
             f"ess_at_least={wanted:g} was not reached within the time limit, but {most:.6g}; give more time, or ask "
             "for less"

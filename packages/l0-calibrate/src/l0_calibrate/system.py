@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from l0_calibrate.bundles.packed import Packed, pack
 from l0_calibrate.columns import Columns, Entries, RowNumbers, row_numbers
+from l0_calibrate.ordered import place_of
 from l0_calibrate.threads import Threads
 from l0_core import InputError
 from l0_core.relative_errors import error_scale
@@ -91,8 +92,8 @@ class ScaledSystem:
 def _span(rows: _RowArrays, i: int, first: int, last: int) -> tuple[Any, Any]:
     """Where the entries of a row in some columns lie."""
     start, stop = np.int64(rows.indptr[i]), np.int64(rows.indptr[i + 1])
-    start += np.searchsorted(rows.indices[start:stop], first)
-    return start, start + np.searchsorted(rows.indices[start:stop], last)
+    start += place_of(first, rows.indices[start:stop])
+    return start, start + place_of(last, rows.indices[start:stop])
 
 
 @jit

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -10,6 +10,7 @@ import numpy.typing as npt
 from l0_calibrate.bundles.bundles import BundleArrays
 from l0_calibrate.columns import ColumnArrays, Entries
 from l0_calibrate.hashing import mixed
+from l0_calibrate.ordered import place_of, put_in_order
 from l0_gates.jit import inner_jit, jit
 
 FloatArray = npt.NDArray[np.float64]
@@ -99,7 +100,7 @@ def keys(source: Source, order: IntArray, key_row: int, out: UintArray) -> None:
     matrix, place, scale, alike = source
     for k in range(order.size):
         first, last = np.int64(matrix.indptr[order[k]]), np.int64(matrix.indptr[order[k] + 1])
-        at = first + np.searchsorted(matrix.indices[first:last], key_row) if key_row >= 0 else last
+        at = first + place_of(key_row, matrix.indices[first:last]) if key_row >= 0 else last
         has_key = at < last and np.int64(matrix.indices[at]) == key_row
         wanted = np.float64(matrix.values[at]) * scale[key_row] if has_key else 0.0
         key = np.uint64(has_key)
@@ -155,7 +156,8 @@ def make_bundles(
 def _examine(source: Source, columns: IntArray, room: Room) -> tuple[int, int]:
     """Find the rows of some columns, ascending, and the lines among them; how many there are of both."""
     matrix = source.matrix
-    rows = entries = 0
+    rows: Any = np.int64(0)  # for a 0 in the text, what it is handed on to would be compiled by itself
+    entries = 0
     room.column_edges[0] = 0
     for c in range(columns.size):
         for p in range(np.int64(matrix.indptr[columns[c]]), np.int64(matrix.indptr[columns[c] + 1])):
@@ -171,7 +173,7 @@ def _examine(source: Source, columns: IntArray, room: Room) -> tuple[int, int]:
             entries += 1
         room.column_edges[c + 1] = entries
     found = room.found[:rows]
-    found.sort()
+    put_in_order(found)
     for k in range(rows):
         room.rank[found[k]] = k
     _by_rows(columns.size, rows, room)

@@ -15,6 +15,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from l0_calibrate.cli import INTERRUPTED
 from l0_calibrate.cli.check import check
 from l0_calibrate.cli.demo import demo
 from l0_calibrate.cli.evaluate import evaluate
@@ -32,7 +33,7 @@ _CommandLineError: Any = typer.BadParameter.__mro__[2]
 BAD_INPUT = 2
 AT_FAULT = 70
 """A fault of L0 or of a plugin (``EX_SOFTWARE``): scripts must not take it for weights that are not good."""
-INTERRUPTED, TERMINATED = 130, 143
+TERMINATED = 143
 
 app = typer.Typer(
     name="l0-calibrate",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,6 +19,7 @@ from l0_calibrate.problem import (
     record_columns,
     record_flags,
 )
+from l0_calibrate.problem.rules import target_table
 
 
 @attrs.frozen
@@ -41,14 +43,37 @@ class Wanted(Chosen):
     balance_by: Annotated[
         str | None, typer.Option(metavar="COLUMN", help="Column of the targets: each value counts the same.")
     ] = None
+    multiplier: Annotated[
+        list[str] | None,
+        typer.Option(metavar="VALUE=FACTOR", help="What a value of --balance-by counts beside the others; repeatable."),
+    ] = None
     tolerance: Annotated[float | None, typer.Option(help="Relative error of a target that costs nothing.")] = None
 
     def on(self, problem: CalibrationProblem) -> CalibrationProblem:
         """The problem with these targets."""
         problem = Chosen.on(self, problem)
         if self.balance_by is not None:
-            problem = balance_targets(problem, self.balance_by)
+            problem = balance_targets(problem, self.balance_by, self._multipliers(problem, self.balance_by))
+        elif self.multiplier:
+            raise typer.BadParameter("--multiplier VALUE=FACTOR goes with --balance-by COLUMN, which has the values")
         return problem if self.tolerance is None else problem.with_tolerance(self.tolerance)
+
+    def _multipliers(self, problem: CalibrationProblem, column: str) -> dict[Any, float]:
+        """Factors by the values of the column, which the command line has as text."""
+        values = {str(value): value for value in target_table(problem).get(column, ())}
+        factors: dict[Any, float] = {}
+        for given in self.multiplier or ():
+            name, sign, text = given.rpartition("=")
+            try:
+                factor = float(text)
+            except ValueError:
+                factor = math.nan
+            if not (name and sign) or math.isnan(factor):
+                raise typer.BadParameter(f"--multiplier {given} must be VALUE=FACTOR, such as interest=10")
+            if values.get(name, name) in factors:
+                raise typer.BadParameter(f"--multiplier {name} is given twice")
+            factors[values.get(name, name)] = factor
+        return factors
 
 
 @attrs.frozen
@@ -129,7 +154,6 @@ class Around:
     reuse: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Weights of an earlier run: its records are kept first.")
     ] = None
-    replicates: Annotated[Path | None, typer.Option(help="Replicate weights to calibrate in the same way.")] = None
     checkpoint: Annotated[Path | None, typer.Option(help="File that keeps the selection of this run.")] = None
     resume: Annotated[bool, typer.Option(help="Go on from the checkpoint where there is one.")] = False
     small_file: Annotated[

@@ -11,6 +11,7 @@ import typer
 from l0_calibrate.cli.bundles import bundled
 from l0_calibrate.cli.choices import Wanted
 from l0_calibrate.cli.display import changed_columns, comparison, console, json_text, worst_targets
+from l0_calibrate.cli.replicate_file import ReplicateFile
 from l0_calibrate.cli.sources import JsonOption, Source
 from l0_core import InputError
 
@@ -20,6 +21,7 @@ def evaluate(
     weights: Annotated[Path, typer.Argument(help="Weights (.parquet or .csv) with record_id and weight.")],
     source: Source,
     wanted: Wanted,
+    again: ReplicateFile,
     columns: Annotated[
         Path | None,
         typer.Option(
@@ -28,15 +30,12 @@ def evaluate(
             help="Columns of the records (record_id and others), targeted or not, to be totalled before and after.",
         ),
     ] = None,
-    replicates: Annotated[
-        Path | None,
-        typer.Option("--replicates", help="Replicates of WEIGHTS: standard errors of the totals of --columns."),
-    ] = None,
     replicate_scale: Annotated[
-        float | None,
+        str | None,
         typer.Option(
+            metavar="NUMBER|FILE",
             help="Variance / sum of squared differences of the replicates: 1/R for BRR and bootstrap, (R-1)/R for a "
-            "jackknife, 4/R for successive differences."
+            "jackknife, 4/R for successive differences; or a table of replicate and scale, as for strata.",
         ),
     ] = None,
     small: Annotated[
@@ -48,20 +47,20 @@ def evaluate(
 
     With --only-targets or --exclude-targets against some of its targets, such as those that a fit did not see; with
     --columns beside columns that no target is about: what their totals were under the initial weights and are now, and
-    with --replicates how uncertain they are.
+    with --replicates (those of WEIGHTS) how uncertain they are.
 
     Example: l0-calibrate evaluate run/weights.parquet problem_dir
     """
-    from l0_calibrate.problem.files import read_table
-    from l0_calibrate.problem.labels import naming, near
-    from l0_calibrate.problem.replicate_weights import read_replicates
-    from l0_calibrate.result.column_totals import Replicates, column_totals
+    from l0_calibrate.problem.files import read_table, with_record_id
+    from l0_calibrate.problem.labels import naming
+    from l0_calibrate.result.column_totals import column_totals
     from l0_calibrate.result.diagnostics import diagnose
     from l0_calibrate.result.files import read_weights
+    from l0_calibrate.result.replicates import Replicates, read_scale
 
-    if (replicates is None) != (replicate_scale is None):
-        raise InputError("--replicates FILE and --replicate-scale NUMBER go together: one makes no variance")
-    if replicates is not None and columns is None:
+    if (again.replicates is None) != (replicate_scale is None):
+        raise InputError("--replicates FILE and --replicate-scale NUMBER go together: one alone makes no variance")
+    if again.replicates is not None and columns is None:
         raise InputError("--replicates tell how uncertain the totals of --columns FILE are; give both")
     loaded = wanted.on(source.load())
     values = read_weights(weights, loaded, small=small)
@@ -69,15 +68,12 @@ def evaluate(
     negative = loaded.record_ids[values < 0]
     totals = None
     if columns is not None:
-        table = read_table(columns)
-        if source.record_id is not None and "record_id" not in table.columns:  # called as in the microdata
-            table = table.rename(columns={source.record_id: "record_id"})
-        if "record_id" not in table.columns:  # files are sorted and filtered: their order says nothing
-            raise InputError(f"{columns} has no column 'record_id'; {near('record_id', table.columns)}")
-        again = None
-        if replicates is not None and replicate_scale is not None:
-            again = Replicates(read_replicates(replicates, loaded, calibrated=True), replicate_scale)
-        totals = column_totals(loaded, values, table, again)
+        # Files are sorted and filtered: without ids their order says nothing.
+        table = with_record_id(read_table(columns), columns, source.record_id)
+        fitted, replicates = again.read(loaded, source, calibrated=True), None
+        if fitted is not None and replicate_scale is not None:
+            replicates = Replicates(fitted, read_scale(replicate_scale))
+        totals = column_totals(loaded, values, table, replicates)
     if json_:
         beside = {} if totals is None else {"columns": totals.to_dict("records")}
         print(json_text(attrs.asdict(scores) | {"negative": int(negative.size)} | beside))

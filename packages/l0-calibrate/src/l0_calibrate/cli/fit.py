@@ -15,6 +15,7 @@ from rich.console import Console
 from l0_calibrate.cli.bundles import bundled
 from l0_calibrate.cli.choices import Aims, Around, Choices, Count, Effort, Method, Weights
 from l0_calibrate.cli.display import json_text, progress, show_run
+from l0_calibrate.cli.replicate_file import ReplicateFile
 from l0_calibrate.cli.sources import Screen, Source
 from l0_calibrate.options import Options
 from l0_calibrate.problem import CalibrationProblem
@@ -37,6 +38,7 @@ def fit(
     weights: Weights,
     method: Method,
     around: Around,
+    again: ReplicateFile,
     effort: Effort,
     screen: Screen,
 ) -> None:
@@ -45,7 +47,6 @@ def fit(
     Example: l0-calibrate fit problem_dir --keep 4000 --max-weight-ratio 5 --out run
     """
     from l0_calibrate.folders import check_writable, refuse_inputs
-    from l0_calibrate.problem.replicate_weights import read_replicates
     from l0_calibrate.result.files import WRITTEN, refuse_folder_of_problem
     from l0_calibrate.result.small import refuse_clashes, small_name
 
@@ -53,7 +54,7 @@ def fit(
     refuse_folder_of_problem(out)
     members = source.tables_of_members()
     small = [small_name(), *map(small_name, members)] if around.small_file else []
-    refuse_inputs(out, (*WRITTEN, *small), (*source.files, around.reuse, around.replicates))
+    refuse_inputs(out, (*WRITTEN, *small), (*source.files, around.reuse, again.replicates))
     check_writable(out)
     problem, options = choices.on(source.load(members))
     if around.small_file:
@@ -64,7 +65,7 @@ def fit(
 
         options, sentence = reuse_selection(problem, options, kept_ids(around.reuse))
         said = (sentence,)
-    replicate_weights = None if around.replicates is None else read_replicates(around.replicates, problem)
+    replicate_weights = again.read(problem, source)
     with progress(screen.silent) as watch:
         result = _fitted(problem, options, around, replicate_weights, watch)
     result = attrs.evolve(result, notes=result.notes + said, command=context.obj or ())

@@ -11,6 +11,7 @@ import typer
 from l0_calibrate.cli.bundles import bundled
 from l0_calibrate.cli.choices import Chosen
 from l0_calibrate.cli.display import json_text, progress, show_run
+from l0_calibrate.cli.replicate_file import ReplicateFile
 from l0_calibrate.cli.sources import Screen, Source
 from l0_core import InputError
 
@@ -26,7 +27,6 @@ class Distances:
         str | None,
         typer.Option(metavar="COLUMN", help="Column of the records: how freely each weight may move, positive."),
     ] = None
-    replicates: Annotated[Path | None, typer.Option(help="Replicate weights to calibrate in the same way.")] = None
 
     @property
     def bounds(self) -> tuple[float, float] | None:
@@ -44,17 +44,18 @@ def survey(
     source: Source,
     chosen: Chosen,
     distances: Distances,
+    again: ReplicateFile,
     screen: Screen,
 ) -> None:
     """Meet every total exactly by the weights nearest to the initial ones: GREG, raking, logit, with bounds or without.
 
-    Writes weights.parquet, targets.parquet and result.json, as fit does. Where the totals cannot be met together, those
-    that fight are named; check --exactly tells beforehand, and the smallest bounds that will do.
+    Writes weights.parquet, targets.parquet and result.json, as fit does; replicates are calibrated in the same way.
+    Where the totals cannot be met together, those that fight are named; check --exactly tells beforehand, and the
+    smallest bounds that will do.
 
     Example: l0-calibrate survey problem_dir --method raking --upper 5 --out run
     """
     from l0_calibrate.folders import check_writable, refuse_inputs
-    from l0_calibrate.problem.replicate_weights import read_replicates
     from l0_calibrate.result.files import WRITTEN, refuse_folder_of_problem
     from l0_calibrate.survey.distances import distance_of
     from l0_calibrate.survey.estimator import calibrate_survey
@@ -62,10 +63,10 @@ def survey(
 
     distance = distance_of(distances.method, distances.bounds)
     refuse_folder_of_problem(out)
-    refuse_inputs(out, WRITTEN, (*source.files, distances.replicates))
+    refuse_inputs(out, WRITTEN, (*source.files, again.replicates))
     check_writable(out)
     problem = chosen.on(source.load())
-    replicate_weights = None if distances.replicates is None else read_replicates(distances.replicates, problem)
+    replicate_weights = again.read(problem, source)
     try:
         with progress(screen.silent) as watch:
             result = calibrate_survey(

@@ -27,7 +27,8 @@ def solve_priced(
 ) -> Solution:
     """Solve a task; while the loss names another price for the residuals, solve again with it.
 
-    The certificate is that of the last convex fit; the seconds of ``stop`` are those of all fits together.
+    The certificate is that of the last convex fit; the seconds of ``stop`` are those of all fits together. Where they,
+    or the rounds, end before a price comes again, the status is ``"budget_spent"``, however good the last fit is.
     """
     began = time.perf_counter()
     first = current = task.price
@@ -35,13 +36,18 @@ def solve_priced(
     for _ in range(MOST_ROUNDS):
         following = loss.reprice(first, solution.residuals)
         left = stop.seconds - (time.perf_counter() - began)
-        if following is None or _same(following, current) or left <= 0.0:
+        if following is None or _same(following, current):
+            return solution
+        if left <= 0.0:
             break
         current = following
         stop_here = attrs.evolve(stop, seconds=left)
         again = solver.solve(attrs.evolve(task, price=current), stop_here, solution.start(), machine, watch)
         solution = _of_form(again, task, solver)
-    return solution
+    following = loss.reprice(first, solution.residuals)
+    if following is None or _same(following, current) or solution.status == "infeasible":
+        return solution
+    return attrs.evolve(solution, status="budget_spent")
 
 
 def _of_form(solution: Any, task: Task, solver: Solver) -> Solution:

@@ -72,6 +72,21 @@ def read_table(path: str | Path) -> pd.DataFrame:
     return frame
 
 
+def with_record_id(table: pd.DataFrame, path: Path, record_id: str | None = None) -> pd.DataFrame:
+    """A table that was read, with its column ``record_id``, which may be called as in the microdata.
+
+    Raises
+    ------
+    InputError
+        It has neither.
+    """
+    if "record_id" in table.columns:
+        return table
+    if record_id is not None and record_id in table.columns:
+        return table.rename(columns={record_id: "record_id"})
+    raise InputError(f"{path} has no column {record_id or 'record_id'!r}; {near('record_id', table.columns)}")
+
+
 def _pays_threads(path: Path) -> bool:
     """Whether Arrow is to read a file with threads; each would keep memory, of which a small problem has little."""
     return path.stat().st_size >= _WORTH_THREADS

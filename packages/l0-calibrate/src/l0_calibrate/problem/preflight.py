@@ -16,6 +16,7 @@ from l0_calibrate.problem.labels import naming, shown
 from l0_calibrate.problem.matrices import entries_of_columns, row_blocks
 from l0_calibrate.problem.problem import CalibrationProblem
 from l0_calibrate.problem.units import FAR_OFF, is_far_off
+from l0_calibrate.problem.zeros import emptying
 from l0_calibrate.system import bytes_of_entry
 from l0_core import InputError
 
@@ -145,7 +146,7 @@ def _reach(problem: CalibrationProblem, sums: _Sums, lower: float, upper: float)
 
 
 def _units(problem: CalibrationProblem, sums: _Sums) -> Iterator[Finding]:
-    size, estimate = np.abs(problem.targets), np.abs(sums.initial)
+    size = np.abs(problem.targets)
     far = (sums.support > 0) & is_far_off(problem.targets, sums.initial)
     yield from grouped(
         "far_off",
@@ -158,8 +159,7 @@ def _units(problem: CalibrationProblem, sums: _Sums) -> Iterator[Finding]:
             for t, e in zip(problem.targets[far], sums.initial[far], strict=True)
         ],
     )
-    one_sign = (sums.support > 0) & ((sums.positive == 0) | (sums.negative == 0))
-    emptied = one_sign & (size == 0) & (estimate > 0) & (problem.loss_weights > 0)
+    emptied = emptying(problem)
     yield from grouped(
         "zero_target",
         "warning",

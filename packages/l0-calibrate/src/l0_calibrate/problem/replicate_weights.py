@@ -2,25 +2,46 @@
 
 from __future__ import annotations
 
+import fnmatch
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from l0_calibrate.problem.files import read_table
-from l0_calibrate.problem.labels import frozen_labels, places_of, refuse_other_order
+from l0_calibrate.problem.files import read_table, with_record_id
+from l0_calibrate.problem.labels import frozen_labels, naming, near, places_of, refuse_other_order
 from l0_calibrate.problem.problem import CalibrationProblem
 from l0_core import InputError
 
 FloatArray = npt.NDArray[np.float64]
 
+FAR_SUM = 2.0
+"""How many times the sum of the initial weights that of a replicate may be, or the other way round."""
 
-def read_replicates(path: Path, problem: CalibrationProblem, *, calibrated: bool = False) -> pd.DataFrame:
+_OF_WEIGHTS = ("initial_weight", "weight", "kept", "ratio")
+"""What columns of weights that are no replicates are called."""
+
+
+def read_replicates(
+    path: Path,
+    problem: CalibrationProblem,
+    *,
+    patterns: Sequence[str] | None = None,
+    record_id: str | None = None,
+    calibrated: bool = False,
+) -> pd.DataFrame:
     """Replicate weights of a file with ``record_id`` and one column a replicate, in the problem's order.
 
     Parameters
     ----------
+    patterns
+        Which columns are replicate weights (``repwt*``); all but that of the ids where None, none of which may then be
+        called as a column of the records or of their weights is.
+    record_id
+        What the column of ids is called where there is no ``record_id``.
     calibrated
         Whether they may be negative, as those of the generalised regression estimator may.
 
@@ -33,12 +54,8 @@ def read_replicates(path: Path, problem: CalibrationProblem, *, calibrated: bool
     InputError
         The file cannot be read, its records are not those of the problem, or a weight cannot be one.
     """
-    frame = read_table(path)
-    if "record_id" not in frame.columns:
-        raise InputError(f"{path} has no column record_id; its columns: {', '.join(map(str, frame.columns))}")
-    columns = [c for c in frame.columns if c != "record_id"]
-    if not columns:
-        raise InputError(f"{path} has no column of replicate weights beside record_id")
+    frame = with_record_id(read_table(path), path, record_id)
+    columns = _columns(frame, path, problem, patterns)
     try:
         ids = frozen_labels(frame["record_id"], len(frame), "record id")
     except InputError as fault:
@@ -51,6 +68,44 @@ def read_replicates(path: Path, problem: CalibrationProblem, *, calibrated: bool
     except InputError as fault:
         raise InputError(f"{path}: {fault}") from fault
     return pd.DataFrame(values, columns=[str(column) for column in columns], copy=False)
+
+
+def _columns(frame: pd.DataFrame, path: Path, problem: CalibrationProblem, patterns: Sequence[str] | None) -> list[Any]:
+    """Those that are replicate weights."""
+    others = [column for column in frame.columns if column != "record_id"]
+    if patterns is None:
+        known = set(_OF_WEIGHTS)
+        if problem.record_info is not None:
+            known.update(map(str, problem.record_info.columns))
+        taken = [str(column) for column in others if str(column) in known]
+        if taken:
+            raise InputError(
+                f"{path} has columns that the records have too ({naming(taken)}): say which are replicate weights "
+                "(--replicate-columns 'repwt*')"
+            )
+        if not others:
+            raise InputError(f"{path} has no column of replicate weights beside record_id")
+        return others
+    matching = [{column for column in others if fnmatch.fnmatchcase(str(column), pattern)} for pattern in patterns]
+    for pattern, columns in zip(patterns, matching, strict=True):
+        if not columns:
+            raise InputError(f"{path} has no column {pattern!r}; {near(pattern, others)}")
+    return [column for column in others if any(column in columns for columns in matching)]
+
+
+def unlike_weights(problem: CalibrationProblem, values: FloatArray, names: Sequence[str]) -> list[str]:
+    """A note on replicates whose sum is far from that of the initial weights, as of a column that holds none."""
+    whole = float(problem.initial_weights.sum())
+    parts = values.sum(axis=0) / whole
+    odd = [
+        f"{name} ({part:.3g} times)"
+        for name, part in zip(names, parts, strict=True)
+        if not 1.0 / FAR_SUM <= part <= FAR_SUM
+    ]
+    if not odd:
+        return []
+    who = "1 replicate adds" if len(odd) == 1 else f"{len(odd):,} replicates add"
+    return [f"{who} up to something else than the initial weights do: {naming(odd)}; are these replicate weights?"]
 
 
 def replicate_names(replicate_weights: FloatArray | pd.DataFrame) -> tuple[str, ...]:

@@ -4,51 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import attrs
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from l0_calibrate.inner import inner
 from l0_core import InputError
-from l0_core.real_numbers import is_number
 
 if TYPE_CHECKING:
     from l0_calibrate.problem import CalibrationProblem
+    from l0_calibrate.result.replicates import Replicates
 
 FloatArray = npt.NDArray[np.float64]
 
 MOST_VALUES = 60
 """Values that a text column may have to be counted one by one: a state is a category, a name is not."""
-
-
-@attrs.frozen(eq=False)
-class Replicates:
-    """Replicate weights, and what makes a variance of them.
-
-    The variance of a total t is ``scale sum_r (t_r - t)^2`` (Wolter 2007, "Introduction to Variance Estimation"), with
-    ``scale`` 1 / R for R balanced half-samples (BRR) or bootstrap replicates, 1 / (R (1 - rho)^2) for Fay's variant,
-    (R - 1) / R for a jackknife that leaves out one of R units at a time, 4 / R for successive differences. It is one
-    around the total itself, not around the mean of the replicates (``mse=TRUE`` of R's survey). Its root
-    tells how uncertain a total is, the calibration included, where the replicates were calibrated too.
-
-    Parameters
-    ----------
-    weights
-        Shape (records, R), in the problem's order; negative ones are possible, as among ``weights``.
-    scale
-        Positive and finite.
-    """
-
-    weights: FloatArray | pd.DataFrame
-    scale: float = attrs.field()
-
-    @scale.validator
-    def _is_positive(self, _: object, scale: float) -> None:
-        if not is_number(scale) or not 0.0 < scale < np.inf:
-            raise InputError(
-                f"the scale of a variance over replicates must be a number, positive and finite, got {scale!r}"
-            )
 
 
 def column_totals(
@@ -84,12 +54,11 @@ def column_totals(
         are given.
     """
     from l0_calibrate.problem.labels import shown
-    from l0_calibrate.problem.replicate_weights import checked_replicates
 
     frame = problem.record_info if columns is None else _in_order(columns, problem)
     if frame is None:
         raise InputError("the problem has no columns of its records; give some")
-    again = None if replicates is None else checked_replicates(problem, replicates.weights, calibrated=True)
+    again = None if replicates is None else replicates.checked(problem)
     rows: list[tuple[Any, ...]] = []
     errors: list[float] = []
     for name in frame.columns:
@@ -104,15 +73,16 @@ def column_totals(
                 )
             before, after = (inner(counted, w[is_there]) for w in (problem.initial_weights, weights))
             rows.append((name, value, before, after, int((~is_there).sum())))
-            if again is not None and replicates is not None:
-                each = np.array([inner(counted, again[is_there, r]) for r in range(again.shape[1])])
-                errors.append(float(np.sqrt(replicates.scale * np.square(each - after).sum())))
+            if again is not None:
+                of_replicates, scales = again
+                each = np.array([inner(counted, of_replicates[is_there, r]) for r in range(scales.size)])
+                errors.append(float(np.sqrt((scales * np.square(each - after)).sum())))
     table = pd.DataFrame(rows, columns=["column", "value", "before", "after", "missing"])
     change = np.full(len(table), np.nan)
     base = table["before"].to_numpy(dtype=np.float64)
     np.divide(table["after"].to_numpy(dtype=np.float64) - base, np.abs(base), out=change, where=base != 0)
     table.insert(4, "change", change)
-    if replicates is not None:
+    if again is not None:
         table.insert(5, "standard_error", errors)
     return table
 

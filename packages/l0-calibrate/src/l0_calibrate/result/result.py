@@ -114,6 +114,11 @@ class CalibrationResult(Weighted):
             frame["abandoned"] = self.abandoned
         return frame
 
+    def to_frame(self) -> pd.DataFrame:
+        """As `Weighted.to_frame`, with ``inclusion_probability`` where a sampling design chose the records."""
+        frame, chances = super().to_frame(), self.selection.inclusion_probabilities
+        return frame if chances is None else frame.assign(inclusion_probability=chances)
+
     @property
     def method_line(self) -> str:
         """The solver and why it was taken."""

@@ -174,7 +174,7 @@ class Weighted(ABC):
 
         return small_file(self.problem, self.weights)
 
-    def column_totals(self, columns: pd.DataFrame | None = None, replicate_scale: float | None = None) -> pd.DataFrame:
+    def column_totals(self, columns: pd.DataFrame | None = None, replicate_scale: Any = None) -> pd.DataFrame:
         """Weighted totals of columns that no target need be about, before and after.
 
         Parameters
@@ -182,8 +182,9 @@ class Weighted(ABC):
         columns
             One row a record, in the problem's order or with a column ``record_id``; ``record_info`` where None.
         replicate_scale
-            What the squared differences of the replicates' totals are multiplied by to make a variance (see
-            `l0_calibrate.result.column_totals.Replicates`): standard errors of the totals, by ``replicates``.
+            What the squared differences of the replicates' totals are multiplied by to make a variance: a number, or
+            one a replicate, by their names where it is a Series (see `l0_calibrate.result.replicates.Replicates`).
+            Gives standard errors of the totals, by ``replicates``.
 
         Returns
         -------
@@ -195,13 +196,15 @@ class Weighted(ABC):
         InputError
             Records that are missing or unknown; a result without replicates.
         """
-        from l0_calibrate.result.column_totals import Replicates, column_totals
+        from l0_calibrate.result.column_totals import column_totals
+        from l0_calibrate.result.replicates import Replicates
 
         replicates = None
         if replicate_scale is not None:
             if self.replicates is None:
                 raise InputError("the result has no replicate weights; fit it with replicates")
-            replicates = Replicates(self.replicates, replicate_scale)
+            named = pd.DataFrame(self.replicates, columns=self.replicate_names, copy=False)
+            replicates = Replicates(named, replicate_scale)
         return column_totals(self.problem, self.weights, columns, replicates)
 
     def summary(self) -> dict[str, Any]:

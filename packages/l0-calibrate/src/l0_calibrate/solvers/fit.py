@@ -10,14 +10,18 @@ from l0_calibrate.bundles.bundles import Bundles
 from l0_calibrate.columns import Columns, sums_in_rows, take_columns
 from l0_calibrate.inner import inner
 from l0_calibrate.losses.base import RowPrice
-from l0_calibrate.solvers.base import Task
+from l0_calibrate.solvers.base import MET, Task
 from l0_calibrate.solvers.mass import with_mass_row
 
 FloatArray = npt.NDArray[np.float64]
 
 
-SMALL = 20_000
-"""Entries below which passes over them are too short for bundles to pay."""
+SMALL = 100_000
+"""Entries below which bundles save a tenth of a fit's time at most, less than it takes to compile passes over them."""
+
+
+EVEN = 1e-6
+"""Mean square of how far ratios are from their centre below which they are as even as anybody asks."""
 
 
 @attrs.frozen(eq=False)
@@ -103,6 +107,19 @@ class Fit:
     def targets(self) -> int:
         """m, the rows without that of the mass."""
         return self.b.size if self.mass is None else self.b.size - 1
+
+    @property
+    def negligible(self) -> float:
+        """An objective (sum form) below which nothing that matters is left to be gained.
+
+        All targets are met then, and ratios, where it is priced how uneven they are, are where they would be without
+        targets, to a thousandth of 1 (root mean square).
+        """
+        price = self.price
+        costs = price.values(price.dead_zone + MET)[: self.targets]
+        met = float(np.where(np.isfinite(costs), costs, MET).sum())
+        uneven = 0.5 * float(self.spread.sum())
+        return min(met, EVEN * uneven) if uneven > 0.0 else met
 
     def objective(self, u: FloatArray, product: FloatArray) -> float:
         """P at u, with ``product = A u``; the row of the mass counts nothing (u must have the mass)."""

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from l0_calibrate.inner import inner
-from l0_calibrate.solvers.base import MET, Solution, Start, Stop, relative_gap
+from l0_calibrate.solvers.base import Solution, Start, Stop, relative_gap
 from l0_calibrate.solvers.certificate import Certificate
 from l0_calibrate.solvers.fit import Fit
 from l0_calibrate.solvers.mass import project_mass
@@ -119,9 +119,9 @@ class Best:
         """Certified relative gap, or None."""
         return relative_gap(self.objective, self.bound)
 
-    def is_short_of(self, tolerance: float, targets: int) -> bool:
+    def is_short_of(self, tolerance: float, negligible: float) -> bool:
         """Whether the certificate says that there is more to be had: rounding, or steps too small, ended the run."""
-        return self.gap is not None and self.gap > tolerance and self.objective > MET * targets
+        return self.gap is not None and self.gap > tolerance and self.objective > negligible
 
     def gets_on(self, iteration: int) -> bool:
         """Whether the objective or the bound has become better since `PATIENCE` iterations ago (ask now and then)."""
@@ -199,7 +199,7 @@ def iterate(run: Iteration, fit: Fit, stop: Stop, watch: Watch, began: float) ->
                     best.gap, best.u.size, time.perf_counter() - began,
                 )
             )  # fmt: skip
-        if settled and not best.is_short_of(stop.tolerance, fit.targets):
+        if settled and not best.is_short_of(stop.tolerance, fit.negligible):
             return finish("converged")
         # Where the units of targets are far apart, the rows of the largest hide how far the others still move.
         if settled and not best.gets_on(rule.total):

@@ -148,13 +148,14 @@ def _go_on(first: Any, last: Any, current: FloatArray, anchor: FloatArray, new: 
 def _sums(k: int, board: Board, sides: Sides) -> FloatArray:
     """Where a piece adds up its part of ``A u1``: the first begins with what the other columns add."""
     sums = sides.products.new
+    others = sides.others
     if k > 0:
         sums = board.sums[k - 1]
-        sums[:] = 0.0
-    elif sides.others.size > 0:
-        sums[:] = sides.others
-    else:
-        sums[:] = 0.0
+    elif others.size > 0:
+        for i in range(others.size):  # a slice would be checked for its shape, and told of by text that takes compiling
+            sums[i] = others[i]
+        return sums
+    sums[:] = 0.0
     return sums
 
 

@@ -14,7 +14,7 @@ import scipy.sparse as sp
 from l0_calibrate.problem import CalibrationProblem, record_column
 from l0_calibrate.problem.finding import Finding
 from l0_calibrate.problem.labels import naming, refuse_other_order
-from l0_calibrate.problem.replicate_weights import called, checked_replicates, replicate_names
+from l0_calibrate.problem.replicate_weights import called, checked_replicates, replicate_names, unlike_weights
 from l0_calibrate.result.diagnostics import MET
 from l0_calibrate.result.weighted import Weighted
 from l0_calibrate.survey.calibration import nearest
@@ -147,6 +147,10 @@ def calibrate_survey(
     >>> problem.estimates(calibrate_survey(problem, "raking").weights).round(9).tolist()
     [30.0, 1300.0]
     """
+    if not isinstance(problem, CalibrationProblem):
+        raise InputError(
+            f"calibrate_survey takes a CalibrationProblem, got {type(problem).__name__}; survey_calibrate takes arrays"
+        )
     began = time.perf_counter()
     distance = distance_of(method, bounds)
     factor = _freedoms(problem, q)
@@ -168,7 +172,9 @@ def calibrate_survey(
                 raise CalibrationNotConverged(f"{called(replicate_weights, r)}: {fault}", fault.misses) from fault
             named, kept = f"replicate {r + 1:,} of {values.shape[1]:,}", int(np.count_nonzero(fitted[:, r]))
             watch(Progress("fit", 0, (r + 1) / values.shape[1], None, None, kept, time.perf_counter() - started, named))
-        result = attrs.evolve(result, replicates=fitted, replicate_names=replicate_names(replicate_weights))
+        called_so = replicate_names(replicate_weights)
+        notes = (*result.notes, *unlike_weights(problem, values, called_so))
+        result = attrs.evolve(result, replicates=fitted, replicate_names=called_so, notes=notes)
     return attrs.evolve(result, timings={"total": time.perf_counter() - began})
 
 

@@ -81,7 +81,7 @@ def _extend_turned(rest: FloatArray, places: IntArray, square: FloatArray, diago
 def add_up(sums: RootSums, count: int) -> None:
     """The first so many sums, one after another, into the upper triangle of the first square."""
     if count == 0:
-        clear(sums, 0)
+        clear(sums, count)
     for number in range(1, count):
         square = sums.squares[number // 2]
         if number % 2:

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from l0_calibrate.bundles.kernels import multiply_transposed
+from l0_calibrate.ordered import place_of
 from l0_calibrate.solvers.interior_point.arrow import BlockFactor
 from l0_calibrate.solvers.interior_point.opening import Opened, central_rows
 from l0_calibrate.solvers.interior_point.products import BundleMap, Pieces, multiply_piece, taken
@@ -302,7 +303,7 @@ def add_both(
 def _gaps(
     first: int, last: int, terms: Terms, above: FloatArray, z: Pairs, gradient: FloatArray, out: FloatArray
 ) -> None:
-    h = np.searchsorted(terms.bounded, np.int64(first))
+    h = place_of(np.int64(first), terms.bounded)
     for j in range(first, last):
         gap = terms.spread[j] * (terms.lower[j] + above[j] - terms.centre) + gradient[j] - z.low[j]
         if h < terms.bounded.size and terms.bounded[h] == np.int64(j):
@@ -313,7 +314,7 @@ def _gaps(
 
 @fast_jit
 def _take_up(first: int, last: int, bounded: IntArray, x: Pairs, z: Pairs, missing: FloatArray, most: float) -> None:
-    h = np.searchsorted(bounded, np.int64(first))
+    h = place_of(np.int64(first), bounded)
     for j in range(first, last):
         amount = missing[j]
         if amount > 0.0 and amount * x.low[j] <= most:
@@ -326,7 +327,7 @@ def _take_up(first: int, last: int, bounded: IntArray, x: Pairs, z: Pairs, missi
 
 @fast_jit
 def _gives(first: int, last: int, terms: Terms, x: Pairs, z: Pairs, held: float, give: FloatArray) -> None:
-    h = np.searchsorted(terms.bounded, np.int64(first))
+    h = place_of(np.int64(first), terms.bounded)
     for j in range(first, last):
         stiffness = terms.spread[j] + max(z.low[j], held / x.low[j]) / x.low[j]
         if h < terms.bounded.size and terms.bounded[h] == np.int64(j):
@@ -367,7 +368,7 @@ def _multiply_and_move(pieces: Pieces, y: FloatArray, known: Known, gradient: Fl
 def _pushes(first: int, last: int, known: Known, missing: FloatArray) -> None:
     """How far each ratio would go if the duals stayed."""
     bounded, x, _, wanted, give, push = known
-    h = np.searchsorted(bounded, np.int64(first))
+    h = place_of(np.int64(first), bounded)
     for j in range(first, last):
         pull = wanted.low[j] / x.low[j]
         if h < bounded.size and bounded[h] == np.int64(j):
@@ -382,7 +383,7 @@ def _pushes(first: int, last: int, known: Known, missing: FloatArray) -> None:
 def _moves(first: int, last: int, known: Known, gradient: FloatArray, dx: Pairs, dz: Pairs) -> None:
     """Slacks and multipliers of the columns, from what the duals' move does to their gradients."""
     bounded, x, z, wanted, give, push = known
-    h = np.searchsorted(bounded, np.int64(first))
+    h = place_of(np.int64(first), bounded)
     for j in range(first, last):
         change = push[j] - give[j] * gradient[j]
         dx.low[j] = change

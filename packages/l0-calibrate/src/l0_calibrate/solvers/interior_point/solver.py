@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
-from l0_calibrate.solvers.base import MET, Machine, Solution, Solver, Start, Stop, Task, relative_gap
+from l0_calibrate.solvers.base import Machine, Solution, Solver, Start, Stop, Task, relative_gap
 from l0_calibrate.solvers.certificate import Certificate
 from l0_calibrate.solvers.fit import Fit
 from l0_calibrate.solvers.interior_point.arrow import BlockFactor, NotPositiveDefinite
@@ -86,7 +86,7 @@ class InteriorPointSolver(Solver):
             if not run.look(use.settled if start is None or start.u is None else start.u, start):
                 return run.solution("infeasible")
             if not use.columns.any() or not use.rows.any():
-                run.certify_settled()
+                run.settle()
                 return run.solution("converged")
             structure, bundles = self._finder.bundled(task, fit, use, threads)
             program = Program.of(fit, use, structure, bundles)
@@ -188,8 +188,12 @@ class _Run:
             self._certify(y)
         return True
 
-    def certify_settled(self) -> None:
-        """The bound where no ratio can move: the slopes of the prices are the duals."""
+    def settle(self) -> None:
+        """The end where no ratio moves a target that costs something, wherever it began.
+
+        The slopes of the prices are the duals.
+        """
+        self._evaluate(self._use.settled)
         y = self._fit.price.slopes(self._product - self._fit.b)
         y[self._fit.targets :] = 0.0  # no ratio can change the sum, and its slope would be that of a rounding
         if np.isfinite(y).all():
@@ -241,7 +245,7 @@ class _Run:
         while True:
             if self.gap is not None and self.gap <= stop.tolerance:
                 return "converged"
-            if self._objective <= MET * state.y.size or state.complementarity <= _LEAST_GAP * self._objective:
+            if self._objective <= self._fit.negligible or state.complementarity <= _LEAST_GAP * self._objective:
                 return "converged"
             if self._iterations >= stop.iterations or time.perf_counter() - self._began >= stop.seconds:
                 return "budget_spent"
