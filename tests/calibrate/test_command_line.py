@@ -14,6 +14,7 @@ import pytest
 from l0_calibrate import CalibrationProblem, calibrate
 from l0_calibrate.cli import display, main
 from l0_calibrate.cli.display import progress
+from l0_calibrate.cli.sources import Source
 from l0_calibrate.result.diagnostics import share_text
 from l0_calibrate.selectors.random import RandomSelector
 from l0_calibrate.watch import Progress
@@ -206,6 +207,36 @@ def test_ids_of_microdata_are_called_as_asked(tmp_path, monkeypatch, capsys):
 def test_ids_of_a_problem_are_its_own(folder, monkeypatch, capsys):
     assert command(monkeypatch, "check", folder / "problem", "--record-id", "household") == 2
     assert "--record-id names a column of --microdata" in capsys.readouterr().err
+
+
+def test_a_problem_in_separate_files_is_the_one_in_a_folder(folder):
+    whole = folder / "problem"
+    (targets,) = whole.glob("targets.*")
+    parts = {"matrix": whole / "matrix.npz", "targets": targets, "records": whole / "records.parquet"}
+    assert Source(**parts).load().digest == Source(whole).load().digest
+    for left_out in parts:
+        with pytest.raises(InputError, match="no problem given: name a folder, or"):
+            Source(**{name: path for name, path in parts.items() if name != left_out}).load()
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({}, "no problem given: name a folder, or"),
+        ({"problem": "p", "matrix": "m"}, "a PROBLEM folder or --matrix/--targets/--records, not both"),
+        ({"problem": "p", "targets": "t"}, "a PROBLEM folder or --matrix/--targets/--records, not both"),
+        ({"problem": "p", "records": "r"}, "a PROBLEM folder or --matrix/--targets/--records, not both"),
+        ({"problem": "p", "weight": "w"}, "--weight names a column of --microdata"),
+        ({"problem": "p", "members": ["person=f.csv"]}, "--members go with --microdata"),
+        ({"microdata": "f"}, "--microdata FILE goes with --targets FILE and with nothing else"),
+        ({"microdata": "f", "targets": "t", "problem": "p"}, "goes with --targets FILE and with nothing else"),
+        ({"microdata": "f", "targets": "t", "matrix": "m"}, "goes with --targets FILE and with nothing else"),
+        ({"microdata": "f", "targets": "t", "records": "r"}, "goes with --targets FILE and with nothing else"),
+    ],
+)
+def test_what_names_no_problem_or_two_is_refused(given, says):
+    with pytest.raises(InputError, match=says):
+        Source(**given).load()
 
 
 def test_domains_are_named_while_they_run_and_their_notes_do_not_flood(tmp_path, monkeypatch, capsys):

@@ -20,6 +20,7 @@ from l0_calibrate.microcalibrate import (
     metrics,
     reweight,
 )
+from l0_calibrate.microcalibrate.analytical import assess_analytical_solution
 from l0_core import InputError
 
 NAMES = ["a", "b", "c", "d"]
@@ -185,6 +186,34 @@ def test_a_function_gives_what_its_matrix_gives(l0):
     tensor = torch.tensor(weights, dtype=torch.float32, requires_grad=True)
     one.estimate_function(tensor).sum().backward()
     np.testing.assert_allclose(tensor.grad, frame.to_numpy().sum(axis=1), rtol=1e-5)
+
+
+def test_a_function_may_leave_out_what_is_excluded():
+    weights, targets, frame = example()
+    table, kept = torch.tensor(frame.to_numpy().T, dtype=torch.float32), [0, 2, 3]
+    options = {"excluded_targets": ["target_1"], "epochs": 20, "learning_rate": 0.02, "noise_level": 0.0}
+    whole = Calibration(weights, targets, estimate_function=lambda w: table @ w, **options)
+    part = Calibration(weights, targets, estimate_function=lambda w: table[kept] @ w, **options)
+    for calibration in (whole, part):
+        calibration.calibrate()
+    np.testing.assert_allclose(part.weights, whole.weights, rtol=1e-5)
+    assert part.target_names.tolist() == ["target_0", "target_2", "target_3"]
+    exact = frame.to_numpy().T @ part.weights
+    np.testing.assert_allclose(part.estimate(), exact[kept], rtol=1e-5)
+    np.testing.assert_allclose(part.estimates_of(part.weights), np.where(np.arange(4) == 1, np.nan, exact), rtol=1e-5)
+    with pytest.raises(InputError, match="one estimate for each of 4 targets"):
+        part.evaluate_holdout_robustness(1, 0.4)
+
+
+def test_the_weights_given_are_read_once():
+    weights, targets, frame = example()
+    given = weights.copy()
+    calibration = Calibration(given, targets, estimate_matrix=frame, epochs=2)
+    given[:] = 0.0
+    np.testing.assert_array_equal(calibration.original_weights, weights)
+    np.testing.assert_array_equal(calibration.weights, weights)
+    calibration.weights[:] = 1.0
+    np.testing.assert_array_equal(calibration.original_weights, weights)
 
 
 def test_a_non_linear_function():
@@ -501,6 +530,21 @@ def test_the_analytical_solution_is_least_squares():
     assert np.isnan(found["delta_loss"].iloc[0])
     np.testing.assert_allclose(found["delta_loss"].iloc[1:], np.diff(found["loss"]))
     assert found["loss"].iloc[-1] > 1e-4
+
+
+def test_the_analytical_solution_of_several_contradictions_and_of_small_entries():
+    rng = np.random.default_rng(3)
+    table = rng.random((8, 4))
+    table[1] *= 1e-7  # small, and no combination of the row before it
+    table[3] = 2.0 * table[0]
+    goal = np.array([1.0, 0.5, 1.0, 2.5, 1.0, 1.5, 1.0, 2.0])
+    scales = np.maximum(goal, 1.0)
+    found = assess_analytical_solution(sp.csr_array(table), goal, list("abcdefgh"))["loss"]
+    for k in range(1, 9):
+        rows, values = table[:k] / scales[:k, None], goal[:k] / scales[:k]
+        solution = np.linalg.lstsq(rows, values, rcond=None)[0]
+        assert found[k - 1] == pytest.approx(np.mean((rows @ solution - values) ** 2), rel=1e-6, abs=1e-12)
+    assert found[2] < 1e-12 < 1e-4 < found[3] < found[7]
 
 
 BAD = [

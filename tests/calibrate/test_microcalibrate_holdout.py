@@ -10,7 +10,12 @@ import pandas as pd
 import pytest
 import scipy.sparse as sp
 
-from l0_calibrate.microcalibrate import Calibration, evaluate_holdout_robustness, tune_l0_hyperparameters
+from l0_calibrate.microcalibrate import (
+    Calibration,
+    evaluate_holdout_robustness,
+    robustness,
+    tune_l0_hyperparameters,
+)
 from l0_calibrate.microcalibrate.dependence import determined_rows
 from l0_calibrate.microcalibrate.holdout import EVALUATION, TUNING, holdout_sets
 from l0_calibrate.microcalibrate.tuning import ObjectiveBalance, SearchRanges
@@ -83,6 +88,13 @@ def test_a_total_whose_parts_are_kept_is_not_scored():
         holdout_sets(twins, 1, 0.5, None, EVALUATION)
 
 
+@pytest.mark.parametrize(("fraction", "count"), [(0.2, 2), (0.5, 4), (0.6, 5)])
+def test_a_set_holds_out_the_share_asked_for_and_no_more(fraction, count):
+    """Of eight targets; a set of totals alone grows, which few do."""
+    sizes = [int(each.held_out.sum()) for each in holdout_sets(calibration(), 12, fraction, None, EVALUATION)]
+    assert min(sizes) == np.median(sizes) == count
+
+
 def test_sets_follow_the_seed_and_the_purpose():
     def drawn(stream, **options):
         return [each.held_out.tolist() for each in holdout_sets(calibration(**options), 4, 0.3, None, stream)]
@@ -112,6 +124,19 @@ def test_robustness_scores_what_was_left_out_and_touches_nothing(tmp_path):
     assert detail["holdout_loss"] == pytest.approx(np.mean(list(errors.values())))
     assert {one["target_name"]: abs(one["relative_error"]) for one in detail["target_details"]} == pytest.approx(errors)
     assert detail["n_holdout_targets"] + detail["n_train_targets"] == 8
+    estimates, goals = trial.estimates_of(trial.weights), found.named.values
+    close = np.abs(estimates - goals) <= 0.1 * np.abs(goals)
+    for one in detail["target_details"]:
+        i = found.named.names.tolist().index(one["target_name"])
+        assert (one["relative_error"] > 0) == (estimates[i] > goals[i])
+        assert one["within_10pct"] == close[i]
+    fitted = trial.named.included
+    off = np.abs(estimates - goals)[fitted] / np.maximum(np.abs(goals[fitted]), 1.0)
+    assert detail["train_loss"] == pytest.approx(off.mean())
+    assert detail["generalization_gap"] == pytest.approx(detail["holdout_loss"] - off.mean())
+    assert detail["train_accuracy"] == pytest.approx(close[fitted].mean())
+    assert detail["accuracy_gap"] == pytest.approx(close[fitted].mean() - detail["holdout_accuracy"])
+    assert detail["weights_sparsity"] == 0.0
     overall = results["overall_metrics"]
     losses = [each["holdout_loss"] for each in results["detailed_results"]]
     assert overall["mean_holdout_loss"] == pytest.approx(np.mean(losses))
@@ -125,6 +150,22 @@ def test_robustness_scores_what_was_left_out_and_touches_nothing(tmp_path):
     assert "Worst when held out" in results["recommendation"]
     assert json.loads(path.read_text())["overall_metrics"] == overall
     assert [p.name for p in tmp_path.iterdir()] == ["robustness.json"]
+
+
+def test_robustness_of_a_budget_tells_how_sparse_the_weights_are():
+    detail = evaluate_holdout_robustness(calibration(keep=15), 1, 0.3)["detailed_results"][0]
+    assert detail["weights_sparsity"] == pytest.approx(45 / 60)
+
+
+@pytest.mark.parametrize(("gap", "train", "warned"), [(0.2, 0.1, True), (0.2, 0.3, False), (0.04, 0.01, False)])
+def test_a_fit_that_does_not_carry_over_is_told(gap, train, warned):
+    overall = {"mean_holdout_accuracy": 0.4, "mean_holdout_loss": train + gap, "mean_train_loss": train}
+    said = robustness._recommend(
+        {**overall, "mean_generalization_gap": gap}, pd.DataFrame({"target_name": list("abcd")})
+    )
+    assert "40% of held-out targets" in said
+    assert "Worst when held out: a, b, c." in said
+    assert ("does not carry over" in said) == warned
 
 
 def test_robustness_in_tables(tmp_path):

@@ -234,9 +234,10 @@ def test_bad_input_is_refused_with_the_reason(change: dict[str, object], words: 
 
 def test_entries_and_names_that_do_not_fit() -> None:
     d, x, totals, _ = sample(9)
-    x[4, 2] = np.inf
-    with pytest.raises(InputError, match="record 4, column 2"):
-        survey_calibrate(d, x, totals)
+    for column in (2, 0):
+        x[4, column] = np.inf
+        with pytest.raises(InputError, match=f"record 4, column {column}"):
+            survey_calibrate(d, x, totals)
     frame = pd.DataFrame(sample(9)[1], columns=list("abcd"))
     with pytest.raises(InputError, match="no total for 'd'; no column for 'e'"):
         survey_calibrate(d, frame, dict(zip("abce", totals, strict=True)))
@@ -345,6 +346,16 @@ def test_records_in_another_order_are_refused() -> None:
         survey_calibrate(design, x, totals, q=q[::-1])
     with pytest.raises(InputError, match="q is indexed by the same labels as design_weights in another order"):
         survey_calibrate(design, x.to_numpy(), totals, q=q[::-1])
+
+
+def test_labels_that_stand_alone_say_nothing() -> None:
+    names = [f"h{i}" for i in range(30)]
+    x, design = np.column_stack((np.ones(30), np.arange(30.0))), np.arange(1.0, 31.0)
+    q, totals = np.linspace(0.5, 2.0, 30), [500.0, 9_000.0]
+    labelled = survey_calibrate(design, x, totals, q=pd.Series(q, index=names))
+    np.testing.assert_array_equal(labelled, survey_calibrate(design, x, totals, q=q))
+    with pytest.raises(InputError, match=r"design_weights must have shape \(30,\)"):
+        survey_calibrate(pd.Series(design[:29], index=names[:29]), x, totals)
 
 
 # ------------------------------------------------------------------ far from the design weights

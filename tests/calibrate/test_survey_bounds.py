@@ -126,6 +126,7 @@ def test_with_a_design_effect_bounds_hold_as_well() -> None:
         (lambda: trim_weights([1.0, 2.0], lower=2.0), "the lower bounds of the positive weights sum to 4, .*to 3"),
         (lambda: trim_weights([1.0, 2.0], [2.0, 1.0], [1.0, 2.0]), "lower must not be above upper: record 0"),
         (lambda: trim_weights([1.0, 2.0], upper=[1.0, 2.0, 3.0]), r"upper must be a number or shape \(2,\)"),
+        (lambda: trim_weights([1.0, 2.0], lower="none"), r"lower must be a number or shape \(2,\), got 'none'"),
         (lambda: trim_weights([1.0, 2.0], upper=np.nan), "upper must not be negative or missing"),
         (lambda: trim_weights([[1.0, 2.0]]), r"weights must have shape \(2,\), one for each record, got \(1, 2\)"),
         (

@@ -14,7 +14,14 @@ from l0_calibrate.cli.app import app
 from l0_calibrate.replicates import calibrate_replicates
 from l0_calibrate.result.column_totals import column_totals
 from l0_calibrate.result.replicates import Replicates
-from l0_calibrate.survey import ConflictingTotals, calibrate_survey, exactness, tightest_bounds
+from l0_calibrate.survey import (
+    CalibrationNotConverged,
+    ConflictingTotals,
+    calibrate_survey,
+    estimator,
+    exactness,
+    tightest_bounds,
+)
 from l0_core import InputError
 
 N = 30
@@ -60,6 +67,7 @@ def test_weights_and_replicates_are_those_of_the_function(method, bounds, q):
         watch=events.append,
     )
     assert [event.domain for event in events] == [f"replicate {r} of 3" for r in (1, 2, 3)]
+    assert [event.fraction for event in events] == pytest.approx([1 / 3, 2 / 3, 1.0])
     factor = None if q is None else asked.record_info[q]
     for weights, design in (
         (result.weights, asked.initial_weights),
@@ -72,6 +80,23 @@ def test_weights_and_replicates_are_those_of_the_function(method, bounds, q):
     assert result.replicate_names == ("replicate_1", "replicate_2", "replicate_3")
     assert result.diagnostics.worst_error < 1e-9
     assert result.g_weights.max() == result.max_ratio
+
+
+def test_a_replicate_that_stops_short_is_named(monkeypatch):
+    asked, fits = problem(), []
+
+    def stopping(*arguments):
+        fits.append(estimator_nearest(*arguments))
+        if len(fits) == 3:
+            raise CalibrationNotConverged("it stopped", np.array([0.0, 0.5, 0.0]))
+        return fits[-1]
+
+    estimator_nearest = estimator.nearest
+    monkeypatch.setattr(estimator, "nearest", stopping)
+    replicates = pd.DataFrame({"first": asked.initial_weights, "second": asked.initial_weights})
+    with pytest.raises(CalibrationNotConverged, match=r"second.*: it stopped") as fault:
+        calibrate_survey(asked, replicate_weights=replicates)
+    assert fault.value.misses.tolist() == [0.0, 0.5, 0.0]
 
 
 def test_standard_errors_of_a_jackknife_are_those_of_a_mean():

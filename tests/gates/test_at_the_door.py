@@ -42,6 +42,30 @@ def test_text_is_refused():
         LinearSystem(np.ones((2, 3)), ["one", "two"])
 
 
+@pytest.mark.parametrize(
+    ("matrix", "totals", "reference", "message"),
+    [
+        (np.ones(3), [1.0], None, r"two dimensions \(rows, items\), got shape \(3,\)"),
+        (np.ones((0, 3)), [], None, r"at least one row and one item, got shape \(0, 3\)"),
+        ([[1.0, 2.0], [np.inf, 4.0]], [1.0, 1.0], None, "matrix entry in row 1, item 0 is not finite"),
+        ([[1.0, 0.0], [3.0, np.nan]], [1.0, 1.0], None, "matrix entry in row 1, item 1 is not finite"),
+        (np.ones((1, 3)), [1.0], np.zeros(3), "reference weights are all zero"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["dense", "sparse"])
+def test_systems_that_are_none_are_refused(kind, matrix, totals, reference, message):
+    if kind == "sparse" and np.ndim(matrix) == 2:
+        matrix = sp.csr_array(np.asarray(matrix))
+    with pytest.raises(InputError, match=message):
+        LinearSystem(matrix, totals, reference)
+
+
+def test_whole_numbers_are_read_as_real_ones():
+    system = LinearSystem(sp.csr_array(np.array([[1, 2], [0, 3]])), [1, 2])
+    assert system.columns.dtype == np.float64
+    assert system.columns.toarray().tolist() == [[1.0, 2.0], [0.0, 3.0]]
+
+
 def test_tensors_are_read_without_their_gradient():
     torch = pytest.importorskip("torch")
     matrix = torch.arange(6.0).reshape(2, 3).requires_grad_()

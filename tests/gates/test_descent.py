@@ -87,6 +87,22 @@ def test_the_best_subset_is_that_of_brute_force(seed, keep, bounds):
     assert fit.objective == pytest.approx(best, rel=1e-8)
 
 
+def test_exchanging_several_at_once_gets_out_of_where_single_exchanges_stay():
+    """Columns that share two factors, against all 3,060 subsets; without the exchange of several none of these is found."""
+    subsets = np.array(list(itertools.combinations(range(18), 4)))
+    for seed in (9, 12, 25, 34, 60, 153):
+        rng = np.random.default_rng(seed)
+        factors = rng.normal(size=(30, 2))
+        matrix = 0.4 * rng.normal(size=(30, 18)) + factors @ rng.normal(size=(2, 18))
+        truth = np.zeros(18)
+        truth[rng.permutation(18)[:4]] = rng.choice([-2, -1, 1, 2], size=4)
+        response = matrix @ truth + rng.normal(size=30)
+        gram, linear = matrix.T @ matrix, (matrix.T @ response)[subsets]
+        exact = np.linalg.solve(gram[subsets[:, :, None], subsets[:, None, :]], linear[:, :, None])[:, :, 0]
+        best = 0.5 * (response @ response - (exact * linear).sum(axis=1).max())
+        assert best_subset(Regression(matrix, response), 4).objective == pytest.approx(best, rel=1e-9), seed
+
+
 def test_correlated_columns_need_the_swaps():
     """Descent alone stays at the decoy that correlates most; the exchange finds the pair that explains all."""
     rng = np.random.default_rng(3)
@@ -120,6 +136,15 @@ def best_exchange(seed, max_swaps):
 def test_after_the_swaps_no_exchange_lowers_the_objective():
     assert all(best_exchange(seed, 200) <= 1e-8 for seed in range(6))
     assert any(best_exchange(seed, 0) > 1e-3 for seed in range(6))
+
+
+def test_a_search_that_ran_out_of_exchanges_says_so():
+    rng = np.random.default_rng(2)
+    common = rng.normal(size=(50, 1))
+    matrix = common + 0.3 * rng.normal(size=(50, 30))
+    response = matrix[:, [3, 17, 22]] @ np.array([1.0, 1.0, -2.0]) + 0.1 * rng.normal(size=50)
+    cut, whole = (descend(Regression(matrix, response), 0.2, settings=DescentSettings(max_swaps=n)) for n in (1, 2))
+    assert (cut.status, whole.status) == ("budget_spent", "converged")
 
 
 @settings(deadline=None)
@@ -231,6 +256,21 @@ def test_the_path_falls_in_price_and_loss_and_recovers_the_truth():
     assert any(np.array_equal(fit.support, np.flatnonzero(truth)) for fit in fits)
     given_prices = path(Regression(matrix, response), prices=[1.0, 30.0, 5.0])
     assert [fit.l0 for fit in given_prices] == [30.0, 5.0, 1.0]
+    for most, sizes in ((1, [1]), (2, [1, 3]), (3, [1, 3]), (4, [1, 3, 4]), (40, [1, 3, 4, 6])):
+        fits = path(Regression(matrix, response), prices=[30.0, 150.0, 70.0, 100.0], max_support=most)
+        assert [fit.support.size for fit in fits] == sizes
+
+
+def test_the_path_ends_where_nothing_is_left_to_gain():
+    fits = path(Regression(np.eye(4), np.array([2.0, -1.0, 0.0, 0.0])))
+    assert [fit.support.tolist() for fit in fits] == [[], [0], [0, 1]]
+
+
+def test_what_a_descent_starts_from_has_a_coefficient_for_each_coordinate():
+    problem = Regression(np.eye(3), np.ones(3))
+    for start in (np.zeros(2), np.array([0.0, np.nan, 0.0])):
+        with pytest.raises(InputError, match="start must be 3 finite coefficients"):
+            descend(problem, 0.1, start=start)
 
 
 def test_a_copy_of_a_point_stays_where_it_is():
@@ -276,6 +316,9 @@ def test_ugly_columns():
         ({"row_weights": [-1.0, 1.0, 1.0]}, "row_weights"),
         ({"l2": -1.0}, "l2"),
         ({"lower": 2.0, "upper": 1.0}, "coordinate 0"),
+        ({"lower": [0.0, 0.0]}, r"lower must be one number or have shape \(1,\), got \(2,\)"),
+        ({"row_weights": [1.0, 1.0, np.nan]}, "row_weights of position 2 is NaN"),
+        ({"matrix": np.ones((3, 0))}, "at least one row and one column"),
         ({"loss": "hinge"}, "logistic, squared"),
         ({"loss": "logistic", "response": np.array([0.0, 1.0, 2.0])}, "row 2"),
     ],

@@ -282,6 +282,23 @@ def test_bad_input():
         inclusion_probabilities([1.0, np.nan], 1)
     with pytest.raises(InputError, match="whole number"):
         sampford([0.5, 0.6], np.random.default_rng(0))
+    with pytest.raises(InputError, match=r"probabilities must have shape \(units,\), got \(1, 2\)"):
+        systematic([[0.5, 0.5]], np.random.default_rng(0))
+    with pytest.raises(InputError, match=r"size_measure must have shape \(4,\), got \(3,\)"):
+        get_gate("systematic", size_measure=np.ones(3)).select(4, keep=2)
+    with pytest.raises(InputError, match=r"strata must have shape \(4,\), one label for each item"):
+        get_gate("random", strata=["a", "b"]).select(4, keep=2)
+    for balance, words in (
+        (np.ones((3, 1)), r"balance must have shape \(2, variables\), got \(3, 1\)"),
+        (np.ones(2), r"balance must have shape \(2, variables\), got \(2,\)"),
+        ([[1.0], [np.inf]], "balance of unit 1 is not finite"),
+        ([["a"], ["b"]], "balance must be real numbers"),
+        (np.array([[1j], [1.0]]), "balance must be real numbers"),
+    ):
+        with pytest.raises(InputError, match=words):
+            cube([0.5, 0.5], np.random.default_rng(0), balance)
+    with pytest.raises(InputError, match=r"reference must have shape \(4,\), got \(3,\)"):
+        horvitz_thompson_weights(get_gate("random").select(4, keep=2), np.ones(3))
     with pytest.raises(InputError, match="from 0 to 1"):
         poisson([0.5, 1.2], np.random.default_rng(0))
     with pytest.raises(InputError, match="no count"):

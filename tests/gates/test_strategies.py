@@ -152,6 +152,12 @@ def test_everything_is_announced():
         (lambda: SampleStrategy().fit(np.eye(3), np.ones(3), reference=[1, -1, 1]), "item 1"),
         (lambda: SampleStrategy().fit(np.eye(3), np.ones(3)).select(4, keep=1), "fitted to 3"),
         (lambda: SampleStrategy().select(4), "no count"),
+        (lambda: HybridStrategy().select(4), "no count"),
+        (lambda: HybridStrategy(learner="feature").fit(np.eye(3), np.ones(3)).select(4, keep=2), "fitted to 3"),
+        (lambda: get_gate("random").fit(np.eye(3), np.ones(3)).select(4, keep=2), "fitted to 3 items, 4 are"),
+        (lambda: SampleStrategy().learnt(2), "nothing has been learnt"),
+        (lambda: FeatureStrategy().fit(np.eye(3), np.ones(3)).importances(), "importances are for a count"),
+        (lambda: FeatureStrategy(3, method="magic"), "unknown method 'magic'"),
         (lambda: FeatureStrategy(loss="logistic").fit(np.eye(3), [0.0, 1.0, 3.0]), "row 2"),
     ],
 )

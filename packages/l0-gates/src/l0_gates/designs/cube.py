@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from l0_core.errors import InputError
+from l0_core.real_numbers import real_array
 from l0_gates.designs.probabilities import BoolArray, FloatArray, check_probabilities
 from l0_gates.jit import inner_jit, jit
 
@@ -137,7 +138,8 @@ def cube(probabilities: Any, rng: np.random.Generator, balance: Any = None) -> B
     there are variables.
     """
     values = check_probabilities(probabilities, fixed_size=True)
-    variables = np.zeros((values.size, 0)) if balance is None else np.asarray(balance, dtype=np.float64)
+    none = np.zeros((values.size, 0))
+    variables = none if balance is None else real_array(balance, "balance").astype(np.float64, copy=False)
     if variables.ndim != 2 or variables.shape[0] != values.size:
         raise InputError(f"balance must have shape ({values.size}, variables), got {variables.shape}")
     if not np.isfinite(variables).all():
