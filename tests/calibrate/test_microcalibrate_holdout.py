@@ -16,9 +16,9 @@ from l0_calibrate.microcalibrate import (
     robustness,
     tune_l0_hyperparameters,
 )
-from l0_calibrate.microcalibrate.dependence import determined_rows
 from l0_calibrate.microcalibrate.holdout import EVALUATION, TUNING, holdout_sets
 from l0_calibrate.microcalibrate.tuning import ObjectiveBalance, SearchRanges
+from l0_calibrate.problem.dependence import determined_rows
 from l0_core import InputError
 
 optuna_there = pytest.importorskip("optuna", reason="optuna is not installed")

@@ -30,8 +30,9 @@ def calibrate_path(
     are left: records are dropped from there in short steps, and the weights fitted again. A count chosen on its own
     may be somewhat better or worse, its records being free. Other selectors than `prune` and `exchange` choose anew,
     among the records that are left. A dense bound is made for each count where the options ask for one, not by
-    itself: it would cost a fit of all records each time. ``keep`` and ``share`` of the options are not used; of a time
-    limit each count gets an equal part of what is left.
+    itself: it would cost a fit of all records each time. ``keep`` and ``share`` of the options are not used; they need
+    one where they have flags or groups of records, such as the largest count. Of a time limit each count gets an equal
+    part of what is left.
 
     Raises
     ------

@@ -21,6 +21,7 @@ from l0_calibrate.cli.demo import demo
 from l0_calibrate.cli.evaluate import evaluate
 from l0_calibrate.cli.fit import fit
 from l0_calibrate.cli.frontier import frontier
+from l0_calibrate.cli.holdout import holdout
 from l0_calibrate.cli.plugins import plugins
 from l0_calibrate.cli.report import report
 from l0_calibrate.cli.survey import survey
@@ -60,7 +61,7 @@ def _root(
     """Exit codes: 0 done, 1 done but the answer is not good (infeasible, findings that are errors), 2 bad input."""
 
 
-for command in (demo, fit, check, frontier, survey, evaluate, report, plugins):
+for command in (demo, fit, check, frontier, survey, evaluate, holdout, report, plugins):
     app.command()(command)
 
 

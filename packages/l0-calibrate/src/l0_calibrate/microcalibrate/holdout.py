@@ -9,8 +9,8 @@ import attrs
 import numpy as np
 import numpy.typing as npt
 
-from l0_calibrate.microcalibrate.dependence import determined_rows
 from l0_calibrate.microcalibrate.metrics import pct_close
+from l0_calibrate.problem.dependence import determined_rows
 from l0_core import InputError
 from l0_core.relative_errors import error_scale
 from l0_core.whole_numbers import check_whole
