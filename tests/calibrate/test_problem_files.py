@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import pickle
 import re
 import struct
@@ -337,7 +338,7 @@ def test_a_changed_byte_of_a_mapped_file_is_in_the_digest_of_the_problem(tmp_pat
         (lambda folder: CalibrationProblem.load(), "give a folder"),
         (lambda folder: CalibrationProblem.load(folder, matrix=folder / "matrix.npz"), "not both"),
         (lambda folder: CalibrationProblem.load(matrix=folder / "matrix.npz"), "targets= and records="),
-        (lambda folder: read_table(folder / "matrix.npz"), "read from .parquet and .csv"),
+        (lambda folder: read_table(folder / "matrix.npz"), "read from .parquet, .csv and .csv.gz"),
         (lambda folder: read_table(folder / "absent.csv"), "does not exist"),
     ],
 )
@@ -461,3 +462,28 @@ def test_other_text_among_numbers_is_named_alone() -> None:
             CalibrationProblem.from_microdata(
                 pd.DataFrame({"initial_weight": 1.0, "wages": ["1", text, "3"]}), declared
             )
+
+
+def test_packed_csv_is_read_as_it_is_unpacked(tmp_path: Path) -> None:
+    text = "record_id,code,amount\n007,06037,1.5\n11,,0.1\n"
+    (tmp_path / "plain.csv").write_text(text, encoding="utf-8")
+    with gzip.open(tmp_path / "packed.csv.gz", "wt", encoding="utf-8") as file:
+        file.write(text)
+    expected = read_table(tmp_path / "plain.csv")
+    assert expected["record_id"].tolist() == ["007", "11"]
+    pd.testing.assert_frame_equal(read_table(tmp_path / "packed.csv.gz"), expected)
+
+
+def test_packed_csv_that_cannot_be_read_is_refused_by_name(tmp_path: Path) -> None:
+    rows = b"a,b\n" + b"1,2\n" * 5_000
+    whole = gzip.compress(rows)
+    for content, says in (
+        (whole[: len(whole) // 2], "cannot be read as csv"),
+        (b"a,b\n1,2\n", "cannot be read as csv"),
+        (whole[:40] + bytes(8) + whole[48:], "cannot be read as csv"),
+        (gzip.compress(b"a;b\n1;2\n"), "separated by semicolons"),
+        (gzip.compress("a,b\n1,\xe9\n".encode("latin-1")), "line 2 is not UTF-8 text"),
+    ):
+        (tmp_path / "bad.csv.gz").write_bytes(content)
+        with pytest.raises(InputError, match=rf"bad\.csv\.gz cannot be read.*{says.removeprefix('cannot be read')}"):
+            read_table(tmp_path / "bad.csv.gz")

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import gzip
 import re
+import zlib
 from pathlib import Path
+from typing import BinaryIO, cast
 
 _HEAD = 1 << 16
 """Bytes at the beginning of a file that tell its form: the names of the columns and some rows."""
@@ -15,13 +19,18 @@ _DECIMAL_COMMA = re.compile(r'"?[+-]?(\d+|\d{1,3}(\.\d{3})+),\d+"?')
 _UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 
 
+def opened(path: Path) -> BinaryIO:
+    """The bytes of the text, unpacked where the file is gzip's."""
+    return cast(BinaryIO, gzip.open(path)) if path.suffix.lower() == ".gz" else open(path, "rb")
+
+
 def other_form(path: Path) -> str | None:
     """In which form the CSV file is that is not read, and what to do; None where it looks as it should.
 
     Only names of columns without any comma are taken to be separated by something else: there a table of several
     columns has nothing else to be.
     """
-    with open(path, "rb") as file:
+    with opened(path) as file:
         head = file.read(_HEAD)
     if head.startswith(_UTF_16) or b"\x00" in head.partition(b"\n")[0]:
         return _said(path, ["it is UTF-16 text or no text at all, not UTF-8"], {"encoding": "utf-16"})
@@ -43,8 +52,8 @@ def other_form(path: Path) -> str | None:
 
 
 def undecodable(path: Path) -> str | None:
-    """Where the file is not UTF-8: its first such line, and what to do; None where it is."""
-    with open(path, "rb") as file:
+    """Where the file is not UTF-8: its first such line, and what to do; None where it is, or cannot be read at all."""
+    with contextlib.suppress(OSError, EOFError, zlib.error), opened(path) as file:
         for number, line in enumerate(file, 1):
             try:
                 line.decode("utf-8")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,7 @@ class ProblemFiles:
 
 
 def read_table(path: str | Path) -> pd.DataFrame:
-    """A table of a .parquet or .csv file; a ``record_id`` column is whole numbers or text, as it is written.
+    """A table of a .parquet, .csv or .csv.gz file; a ``record_id`` column is whole numbers or text, as it is written.
 
     In CSV only an empty field is a missing value (``NA`` may be the name of a place), numbers are
     read to the last bit, and a column of whole numbers of which one has a leading zero is text: ``06037`` is a code.
@@ -48,26 +49,26 @@ def read_table(path: str | Path) -> pd.DataFrame:
         The file is missing, unreadable, cut off, or of another format; the text names it.
     """
     path = Path(path)
-    suffix = path.suffix.lower()
+    parquet, text = (path.name.lower().endswith(ends) for ends in (".parquet", (".csv", ".csv.gz")))
     if not path.is_file():
         raise InputError(f"{path} " + ("is a folder, not a file" if path.is_dir() else "does not exist"))
-    if suffix not in (".csv", ".parquet"):
-        raise InputError(f"{path}: tables are read from .parquet and .csv files")
+    if not (parquet or text):
+        raise InputError(f"{path}: tables are read from .parquet, .csv and .csv.gz files")
     import pyarrow as pa
 
-    other = other_form(path) if suffix == ".csv" else None
+    try:
+        other = other_form(path) if text else None
+        if other is None:
+            frame = pd.read_parquet(path, use_threads=_pays_threads(path)) if parquet else _read_csv(path)
+    except (OSError, ValueError, EOFError, zlib.error) as fault:
+        kind = "parquet" if parquet else "csv"
+        raise InputError(f"{path} cannot be read as {kind}: {(text and undecodable(path)) or fault}") from fault
     if other is not None:
         raise InputError(f"{path} cannot be read: {other}")
-    try:
-        parquet = suffix == ".parquet"
-        frame = pd.read_parquet(path, use_threads=_pays_threads(path)) if parquet else _read_csv(path)
-    except (OSError, ValueError, EOFError) as fault:
-        why = suffix == ".csv" and undecodable(path)
-        raise InputError(f"{path} cannot be read as {suffix[1:]}: {why or fault}") from fault
     pa.default_memory_pool().release_unused()  # Arrow would hold on to what reading took: a third of a large matrix
     if frame.columns.has_duplicates:
         raise InputError(f"{path} has the column {frame.columns[frame.columns.duplicated()][0]!r} twice")
-    if suffix == ".csv" and "record_id" in frame.columns:
+    if text and "record_id" in frame.columns:
         frame["record_id"] = _whole_where_written_so(frame["record_id"])
     return frame
 
