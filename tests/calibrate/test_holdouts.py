@@ -113,3 +113,8 @@ def test_the_command(tmp_path, monkeypatch, capsys):
     code, told = run("--by", "family", "--out", tmp_path / "scores.parquet")
     assert code == 2
     assert "must name a .csv file" in told.err
+    before = (tmp_path / "problem" / "targets.csv").read_bytes()
+    code, told = run("--by", "family", "--out", tmp_path / "problem" / "targets.csv")
+    assert code == 2
+    assert "targets.csv" in told.err
+    assert (tmp_path / "problem" / "targets.csv").read_bytes() == before

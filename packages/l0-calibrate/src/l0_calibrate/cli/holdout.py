@@ -37,13 +37,15 @@ def holdout(
 
     Example: l0-calibrate holdout problem_dir --by variable --keep 1000 --out holdout.csv
     """
-    from l0_calibrate.folders import check_file, file_transaction
+    from l0_calibrate.folders import check_file, file_transaction, refuse_inputs
     from l0_calibrate.holdouts import hold_out
 
     choices = Choices.of(aims, weights, method, effort, count)
     if out is not None and out.suffix.lower() != ".csv":
         raise InputError(f"--out must name a .csv file, got {out}")
     if out is not None:
+        own = [] if source.problem is None else [source.problem / name for name in ("targets.csv", "records.csv")]
+        refuse_inputs(out.parent, (out.name,), (*source.files, *own))
         check_file(out)
     problem, options = choices.on(source.load())
     with progress(screen.silent) as watch:
