@@ -14,6 +14,10 @@ from l0_calibrate._version import __version__
 
 if TYPE_CHECKING:
     from l0_calibrate.calibrate import calibrate
+    from l0_calibrate.checkpoint import Checkpoint
+    from l0_calibrate.domains import calibrate_domains
+    from l0_calibrate.frontier import calibrate_path, path_frame
+    from l0_calibrate.holdouts import hold_out
     from l0_calibrate.microcalibrate import (
         Calibration,
         evaluate_estimate_distance_to_targets,
@@ -25,13 +29,20 @@ if TYPE_CHECKING:
         tune_l0_hyperparameters,
     )
     from l0_calibrate.options import Options
-    from l0_calibrate.problem import CalibrationProblem, Target
-    from l0_calibrate.result import CalibrationResult
-    from l0_calibrate.survey import survey_calibrate
+    from l0_calibrate.problem import CalibrationProblem, Target, balance_targets, choose_targets, preflight
+    from l0_calibrate.replicates import calibrate_replicates
+    from l0_calibrate.result import CalibrationResult, diagnose
+    from l0_calibrate.reuse import kept_ids, reuse_selection
+    from l0_calibrate.survey import calibrate_survey, exactness, survey_calibrate
     from l0_calibrate.torch_faces import SparseCalibrationWeights
+    from l0_calibrate.watch import Progress
 
 _HOMES = {
     "calibrate": ("calibrate",),
+    "checkpoint": ("Checkpoint",),
+    "domains": ("calibrate_domains",),
+    "frontier": ("calibrate_path", "path_frame"),
+    "holdouts": ("hold_out",),
     "microcalibrate": (
         "Calibration",
         "evaluate_estimate_distance_to_targets",
@@ -43,10 +54,13 @@ _HOMES = {
         "tune_l0_hyperparameters",
     ),
     "options": ("Options",),
-    "problem": ("CalibrationProblem", "Target"),
-    "result": ("CalibrationResult",),
-    "survey": ("survey_calibrate",),
+    "problem": ("CalibrationProblem", "Target", "balance_targets", "choose_targets", "preflight"),
+    "replicates": ("calibrate_replicates",),
+    "result": ("CalibrationResult", "diagnose"),
+    "reuse": ("kept_ids", "reuse_selection"),
+    "survey": ("calibrate_survey", "exactness", "survey_calibrate"),
     "torch_faces": ("SparseCalibrationWeights",),
+    "watch": ("Progress",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
@@ -54,16 +68,31 @@ __all__ = [
     "Calibration",
     "CalibrationProblem",
     "CalibrationResult",
+    "Checkpoint",
     "Options",
+    "Progress",
     "SparseCalibrationWeights",
     "Target",
     "__version__",
+    "balance_targets",
     "calibrate",
+    "calibrate_domains",
+    "calibrate_path",
+    "calibrate_replicates",
+    "calibrate_survey",
+    "choose_targets",
+    "diagnose",
     "evaluate_estimate_distance_to_targets",
     "evaluate_holdout_robustness",
     "evaluate_sparse_weights",
+    "exactness",
+    "hold_out",
+    "kept_ids",
     "log_performance_over_epochs",
     "metrics",
+    "path_frame",
+    "preflight",
+    "reuse_selection",
     "reweight",
     "survey_calibrate",
     "tune_l0_hyperparameters",

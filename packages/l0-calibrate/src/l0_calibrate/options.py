@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, TypeVar
 
 import attrs
 import numpy as np
 import pandas as pd
 
+from l0_calibrate.elsewhere import CALLS, COUNTS, named
 from l0_calibrate.problem.labels import meant, own_labels, refuse_other_order
 from l0_core import InputError
 from l0_core.real_numbers import number
@@ -39,6 +41,15 @@ def _flag(instance: object, attribute: attrs.Attribute[Any], value: Any) -> None
     """A validator: true or false, or None where that is the default."""
     if not isinstance(value, bool) and not (value is None and attribute.default is None):
         raise InputError(f"{attribute.name} must be True or False, got {value!r}")
+
+
+def _count(instance: object, attribute: attrs.Attribute[Any], value: Any) -> None:
+    """A validator: a number of records, or None; who gives several is told what takes them."""
+    try:
+        whole(1, optional=True)(instance, attribute, value)
+    except InputError as error:
+        several = isinstance(value, Iterable) and not isinstance(value, str)
+        raise InputError(str(error) + (named(COUNTS) if several else "")) from None
 
 
 DEFAULT_SELECTOR = "prune"
@@ -184,7 +195,7 @@ class Options:
         Of everything random.
     """
 
-    keep: int | None = attrs.field(default=None, converter=_plain, validator=whole(1, optional=True))
+    keep: int | None = attrs.field(default=None, converter=_plain, validator=_count)
     share: float | None = attrs.field(
         default=None, converter=_plain, validator=_optional_number(0.0, "a fraction in (0, 1]")
     )
@@ -305,15 +316,20 @@ class Options:
 
 
 def options_from(fields: dict[str, Any]) -> Options:
-    """`Options` from keyword arguments; an unknown name lists those that exist."""
-    return made_from(Options, fields, "option")
+    """`Options` from keyword arguments; an unknown name lists those that exist, or the call that does it."""
+    return made_from(Options, fields, "option", CALLS)
 
 
-def made_from(kind: type[Made], fields: dict[str, Any], what: str) -> Made:
-    """A class of settings from some of its fields, called ``what``; an unknown name lists those that exist."""
+def made_from(
+    kind: type[Made], fields: dict[str, Any], what: str, others: Mapping[str, str] = MappingProxyType({})
+) -> Made:
+    """A class of settings from some of its fields, called ``what``; an unknown name lists those that exist.
+
+    ``others`` are calls that do what no field does, by the name that is unknown.
+    """
     known = sorted(field.name for field in attrs.fields(kind))  # type: ignore[arg-type]
     unknown = sorted(set(fields) - set(known))
     if unknown:
-        named = ", ".join(name + meant(name, known) for name in unknown)
-        raise InputError(f"unknown {what} {named}; there are: {', '.join(known)}")
+        listed = ", ".join(name + (named(others[name]) if name in others else meant(name, known)) for name in unknown)
+        raise InputError(f"unknown {what} {listed}; there are: {', '.join(known)}")
     return kind(**fields)
