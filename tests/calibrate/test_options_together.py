@@ -76,10 +76,11 @@ def halves(extra_row: bool = False) -> CalibrationProblem:
         {"keep": 20, "conserve_mass": True},
         {"keep": 20, "max_weight_ratio": 2.0, "min_weight_ratio": 0.1},
         {"keep": 20, "groups": PAIRS, "selector": "random", "dense_bound": True},
+        {"keep": 20, "max_weight": np.where(PAIRS % 3 == 0, np.inf, 2.0 + PAIRS / 9)},
         {"keep": 20, "must_keep": np.arange(N) < 3, "ess_at_least": 10.0},
         {"max_weight_ratio": 1.2, "solver": "interior_point"},
     ],
-    ids=["dense", "keep", "mass", "ratios", "groups", "must", "dense box"],
+    ids=["dense", "keep", "mass", "ratios", "groups", "caps", "must", "dense box"],
 )
 def test_a_replicate_equal_to_the_initial_weights_gets_the_main_weights(how: dict[str, Any]) -> None:
     asked = problem()
@@ -409,6 +410,9 @@ def test_a_checkpoint_holds_all_of_a_selection(tmp_path: Path) -> None:
         ("never_keep", np.arange(N) < 3, np.arange(N) >= N - 3),
         ("groups", PAIRS, np.roll(PAIRS, 1)),
         ("seed", 1, 2),
+        ("max_weight", 9.0, 8.0),
+        ("max_weight", 9.0 + PAIRS, 9.0 + PAIRS[::-1]),
+        ("max_weight", np.full(N, 9.0), 9.0),
     ],
 )
 def test_a_checkpoint_of_as_many_flags_or_groups_but_others_is_refused(
@@ -698,10 +702,11 @@ def labelled() -> tuple[CalibrationProblem, list[str]]:
     return CalibrationProblem(matrix, 1.1 * matrix.sum(axis=1), record_ids=names), names
 
 
-@pytest.mark.parametrize("given", ["must_keep", "never_keep", "groups", "areas"])
+@pytest.mark.parametrize("given", ["must_keep", "never_keep", "groups", "areas", "max_weight"])
 def test_a_series_in_another_order_than_the_records_is_refused(given: str) -> None:
     problem, names = labelled()
-    values = pd.Series(np.arange(100) // 2 if given in ("groups", "areas") else np.arange(100) < 4, index=names)
+    plain = {"groups": np.arange(100) // 2, "areas": np.arange(100) // 2, "max_weight": np.linspace(2.0, 9.0, 100)}
+    values = pd.Series(plain.get(given, np.arange(100) < 4), index=names)
     with pytest.raises(InputError, match=f"{given} is indexed by the same labels as the problem's records in another"):
         calibrate(problem, keep=20, **{given: values[::-1]})
     with pytest.raises(InputError, match=given):

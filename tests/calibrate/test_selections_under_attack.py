@@ -54,6 +54,8 @@ def options(g: np.random.Generator, asked: CalibrationProblem) -> dict[str, Any]
     ):
         if g.random() < chance:
             how[name] = float(g.choice(values))
+    if g.random() < 0.2:
+        how["max_weight"] = np.where(g.random(n) < 0.3, np.inf, (w + 0.1) * 10.0 ** g.uniform(-2, 2, n))
     how["conserve_mass"] = bool(g.random() < 0.2)
     for name in ("must_keep", "never_keep"):
         if g.random() < 0.25:
@@ -98,9 +100,8 @@ def least_loss(asked: CalibrationProblem, records: np.ndarray, how: dict[str, An
     a, b = asked.matrix.toarray()[:, records] * w0 / size[:, None], asked.targets / size
     m, k = a.shape
     row = np.maximum(np.abs(a).max(axis=1, initial=1.0), 1.0)
-    upper = np.minimum(
-        how.get("max_weight_ratio", np.inf) * asked.n_records / how["keep"], how.get("max_weight", np.inf) / w0
-    )
+    caps = np.broadcast_to(how.get("max_weight", np.inf), asked.n_records)[records]
+    upper = np.minimum(how.get("max_weight_ratio", np.inf) * asked.n_records / how["keep"], caps / w0)
     cost = np.concatenate((np.zeros(k), asked.loss_weights / m))
     rows = np.vstack((np.hstack((a, -np.eye(m))), np.hstack((-a, -np.eye(m))))) / np.tile(row, 2)[:, None]
     mass = np.concatenate((w0, np.zeros(m)))[None] / asked.initial_weights.sum() if how["conserve_mass"] else None

@@ -26,10 +26,10 @@ _FREE = ("time_limit", "threads", "tol", "unreachable", "areas")
 
 def _signature(options: Options) -> str:
     fields = {k: v for k, v in options.as_dict().items() if k not in _FREE}
-    for name in ("must_keep", "never_keep"):
-        flags = getattr(options, name)
-        if flags is not None:
-            fields[name] = hashlib.sha256(flags.tobytes()).hexdigest()
+    for name in ("must_keep", "never_keep", "max_weight"):
+        values = getattr(options, name)
+        if np.ndim(values):
+            fields[name] = hashlib.sha256(np.asarray(values).tobytes()).hexdigest()
     if options.groups is not None:
         fields["groups"] = hashlib.sha256("\n".join(map(str, options.groups)).encode()).hexdigest()
     return json.dumps(fields, sort_keys=True, default=str)

@@ -168,7 +168,7 @@ def calibrate_domains(
 
 
 def _plans(problem: CalibrationProblem, options: Options, division: _Division) -> list[Options]:
-    """The options of each domain: its count, its flags, its groups, its areas."""
+    """The options of each domain: its count, its flags, its caps, its groups, its areas."""
     flags = {name: _flags(problem, options, name) for name in ("must_keep", "never_keep")}
     areas, groups = area_numbers(problem, options), group_numbers(problem, options)
     if groups is not None:
@@ -189,6 +189,8 @@ def _plans(problem: CalibrationProblem, options: Options, division: _Division) -
         own: dict[str, Any] = {
             name: mask[columns] for name, mask in flags.items() if getattr(options, name) is not None
         }
+        if np.ndim(options.max_weight):
+            own["max_weight"] = options.max_weight[columns]
         if groups is not None:
             own["groups"] = groups[columns]
         if areas is not None:

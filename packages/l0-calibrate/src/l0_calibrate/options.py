@@ -12,9 +12,10 @@ import numpy as np
 import pandas as pd
 
 from l0_calibrate.elsewhere import CALLS, COUNTS, named
-from l0_calibrate.problem.labels import meant, own_labels, refuse_other_order
+from l0_calibrate.problem.checks import LARGEST_WEIGHT
+from l0_calibrate.problem.labels import meant, own_labels, refuse_masked, refuse_other_order, shown
 from l0_core import InputError
-from l0_core.real_numbers import number
+from l0_core.real_numbers import number, real_array
 from l0_core.selection import check_seed
 from l0_core.whole_numbers import whole
 
@@ -85,6 +86,7 @@ def _areas(values: Any) -> Any:
     return array.reshape(-1, 1) if array.ndim == 1 else array
 
 
+_CAPS = "max_weight must be a positive number, or one for each record in their order"
 _FLAGS = "must_keep and never_keep take one true or false for each record, in their order, not ids"
 
 
@@ -99,6 +101,28 @@ def _flags(values: Any) -> Any:
     if array.dtype.kind not in "biuf" or not np.array_equal(flags, array):
         raise InputError(_FLAGS)
     return pd.Series(flags, values.index) if _labelled(values) else flags
+
+
+def _caps(values: Any) -> Any:
+    """One number as it is, or float64 of shape (records,), read-only; `Options.on` looks at the numbers."""
+    refuse_masked(values, "max_weight")
+    try:
+        if np.ndim(values) == 0:
+            return _plain(values)
+    except ValueError as error:  # rows of several lengths
+        raise InputError(_CAPS) from error
+    array = real_array(values.to_numpy(na_value=np.nan) if isinstance(values, pd.Series) else values, "max_weight")
+    if array.ndim != 1 or array.dtype.kind == "b":
+        raise InputError(f"{_CAPS}, got shape {array.shape} and dtype {array.dtype}")
+    caps = array.astype(np.float64)
+    caps.setflags(write=False)
+    return pd.Series(caps, values.index, copy=False) if _labelled(values) else caps
+
+
+def _cap(instance: object, attribute: attrs.Attribute[Any], value: Any) -> None:
+    """A validator: None, a positive number, or what `_caps` made of one for each record."""
+    if np.ndim(value) == 0:
+        _optional_number(0.0, "a positive number, or one for each record")(instance, attribute, value)
 
 
 def _settings(values: Any) -> dict[str, Any]:
@@ -119,7 +143,7 @@ class OptionFields(TypedDict, total=False):
     share: float | None
     max_weight_ratio: float | None
     min_weight_ratio: float | None
-    max_weight: float | None
+    max_weight: Any
     conserve_mass: bool
     spread: float | None
     ess_at_least: float | None
@@ -155,7 +179,8 @@ class Options:
         Bounds of weight / reference weight. With a budget the reference is scaled up by records / kept,
         so that the same number means the same inequality of weights whatever the count.
     max_weight
-        Largest weight, in the units of the weights.
+        Largest weight, in the units of the weights: a positive number, or one for each record, shape (records,),
+        ``inf`` where a record has no such bound.
     conserve_mass
         Hold the sum of the weights at that of the initial weights.
     spread
@@ -205,9 +230,7 @@ class Options:
     min_weight_ratio: float | None = attrs.field(
         default=None, converter=_plain, validator=_optional_number(0.0, "a non-negative number", closed=True)
     )
-    max_weight: float | None = attrs.field(
-        default=None, converter=_plain, validator=_optional_number(0.0, "a positive number")
-    )
+    max_weight: Any = attrs.field(default=None, converter=_caps, validator=_cap)
     conserve_mass: bool = attrs.field(default=False, validator=_flag)
     spread: float | None = attrs.field(
         default=None, converter=_plain, validator=_optional_number(0.0, "a non-negative number", closed=True)
@@ -260,20 +283,39 @@ class Options:
                 raise InputError("dense_bound needs a budget: give keep or share (a dense fit certifies its own gap)")
 
     def on(self, problem: CalibrationProblem) -> Options:
-        """The options for a problem: flags, groups and areas are arrays in the order of its records.
+        """The options for a problem: flags, groups, areas and caps are arrays in the order of its records.
 
         Raises
         ------
         InputError
-            One of them is a Series or DataFrame whose labels are the records' in another order, or other text.
+            One of them is a Series or DataFrame whose labels are the records' in another order, or other text; caps
+            are not one for each record, or one of them is no such number (it names the record).
         """
         changes: dict[str, Any] = {}
-        for name in ("must_keep", "never_keep", "groups", "areas"):
+        for name in ("must_keep", "never_keep", "groups", "areas", "max_weight"):
             value = getattr(self, name)
             if isinstance(value, (pd.Series, pd.DataFrame)):
                 refuse_other_order(value, problem.record_ids, name, "the problem's records")
                 changes[name] = value.to_numpy(dtype=object) if name == "areas" else value.to_numpy()
-        return attrs.evolve(self, **changes) if changes else self
+        options = attrs.evolve(self, **changes) if changes else self
+        options._check_caps(problem)
+        return options
+
+    def _check_caps(self, problem: CalibrationProblem) -> None:
+        """Whether there is a positive cap for each record, where they are more than one number."""
+        caps = self.max_weight
+        if np.ndim(caps) == 0:
+            return
+        if caps.shape != (problem.n_records,):
+            raise InputError(f"{_CAPS}: there are {problem.n_records}, got shape {caps.shape}")
+        wrong = np.flatnonzero(~(caps > 0) | ((caps > LARGEST_WEIGHT) & np.isfinite(caps)))
+        if wrong.size:
+            j = int(wrong[0])
+            more = f" (and {wrong.size - 1:,} more)" if wrong.size > 1 else ""
+            raise InputError(
+                f"max_weight of record {shown(problem.record_ids[j])} (position {j}) is {caps[j]}{more}; it must be a "
+                f"positive number up to {LARGEST_WEIGHT:g}, or inf for a record without a largest weight"
+            )
 
     def flags(self, name: str, records: int) -> Any:
         """``must_keep`` or ``never_keep``, shape (records,), or None; InputError where it has another."""
@@ -303,11 +345,13 @@ class Options:
         return keep
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values for the record of a run (flags, groups and areas as their count)."""
+        """Plain values for the record of a run (flags, groups and areas as their count, caps as given)."""
         out: dict[str, Any] = attrs.asdict(self)
         for name in ("must_keep", "never_keep"):
             if out[name] is not None:
                 out[name] = int(out[name].sum())
+        if np.ndim(out["max_weight"]):
+            out["max_weight"] = "given"
         if out["groups"] is not None:
             out["groups"] = int(pd.unique(out["groups"]).size)
         if out["areas"] is not None:

@@ -18,6 +18,7 @@ from l0_calibrate.problem import (
     record_column,
     record_columns,
     record_flags,
+    record_numbers,
 )
 from l0_calibrate.problem.rules import target_table
 
@@ -106,7 +107,10 @@ class Weights:
         float | None, typer.Option(help="Largest weight / (initial weight x records/kept); dense: / initial weight.")
     ] = None
     min_weight_ratio: Annotated[float | None, typer.Option(help="Smallest such ratio of a kept record.")] = None
-    max_weight: Annotated[float | None, typer.Option(help="Largest weight.")] = None
+    max_weight: Annotated[
+        str | None,
+        typer.Option(metavar="NUMBER|COLUMN", help="Largest weight, or a column of the records with that of each."),
+    ] = None
     conserve_mass: Annotated[bool, typer.Option(help="Hold the sum of the weights at the initial sum.")] = False
     spread: Annotated[float | None, typer.Option(help="Price on unequal weights (mu); 0 switches it off.")] = None
     ess_at_least: Annotated[
@@ -187,6 +191,7 @@ class Choices:
     aims: Aims
     fields: dict[str, Any]
     flags: dict[str, str | None]
+    caps: str | None
     groups: str | None
     areas: str | None
 
@@ -197,18 +202,28 @@ class Choices:
         plain |= {"unreachable": aims.unreachable}
         plain |= {} if count is None else attrs.asdict(count)
         flags = {name: plain.pop(name) for name in ("must_keep", "never_keep")}
+        plain["max_weight"], caps = _number_or_column(plain["max_weight"])
         groups, areas = plain.pop("groups"), plain.pop("areas")
         plain["loss_settings"] = _settings(plain.pop("loss_setting"))
         plain["selector_settings"] = _settings(plain.pop("setting"))
         options_from(plain)
-        return cls(aims, plain, flags, groups, areas)
+        return cls(aims, plain, flags, caps, groups, areas)
 
     def on(self, problem: CalibrationProblem) -> tuple[CalibrationProblem, Options]:
-        """The problem with the targets wanted, and the options with the flags of its records."""
+        """The problem with the targets wanted, and the options with what columns of its records say."""
+        caps = {} if self.caps is None else {"max_weight": record_numbers(problem, self.caps)}
         flags = {name: None if column is None else record_flags(problem, column) for name, column in self.flags.items()}
         groups = None if self.groups is None else record_column(problem, self.groups)
         areas = None if self.areas is None else record_columns(problem, self.areas.split(","))
-        return self.aims.on(problem), options_from(self.fields | flags | {"groups": groups, "areas": areas})
+        return self.aims.on(problem), options_from(self.fields | flags | caps | {"groups": groups, "areas": areas})
+
+
+def _number_or_column(text: str | None) -> tuple[float | None, str | None]:
+    """What reads as a number is one; other text names a column."""
+    try:
+        return None if text is None else float(text), None
+    except ValueError:
+        return None, text
 
 
 def _settings(pairs: list[str] | None) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Calibration problems: what is asked, where it comes from, and what can be known before solving it."""
 
 from l0_calibrate.problem.checks import balanced_weights
-from l0_calibrate.problem.columns import record_column, record_columns, record_flags
+from l0_calibrate.problem.columns import record_column, record_columns, record_flags, record_numbers
 from l0_calibrate.problem.conditions import Condition, parse_condition
 from l0_calibrate.problem.consistency import Consistency, Disagreement, consistency
 from l0_calibrate.problem.finding import Finding
@@ -26,4 +26,5 @@ __all__ = [
     "record_column",
     "record_columns",
     "record_flags",
+    "record_numbers",
 ]

@@ -1,8 +1,9 @@
-"""Columns of the records that steer a calibration: domains, groups, records to keep or to leave out."""
+"""Columns of the records that steer a calibration: domains, groups, caps, records to keep or to leave out."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,7 +11,9 @@ import numpy.typing as npt
 import pandas as pd
 
 from l0_calibrate.problem.labels import naming, near, shown
+from l0_calibrate.problem.number_text import writing
 from l0_core import InputError
+from l0_core.real_numbers import is_number
 
 if TYPE_CHECKING:
     from l0_calibrate.problem.problem import CalibrationProblem
@@ -54,3 +57,23 @@ def record_flags(problem: CalibrationProblem, column: str) -> npt.NDArray[np.boo
         )
     flags: npt.NDArray[np.bool_] = numbers == 1
     return flags
+
+
+def record_numbers(problem: CalibrationProblem, column: str) -> npt.NDArray[np.float64]:
+    """A column of numbers, infinite ones too, as float64 of shape (records,).
+
+    Raises
+    ------
+    InputError
+        Where a value is anything else (true and false, text, dates); it names the record.
+    """
+    values = record_column(problem, column)
+    wrong = np.flatnonzero([not (is_number(value) or isinstance(value, Decimal)) for value in values])
+    if wrong.size:
+        j = int(wrong[0])
+        raise InputError(
+            f"column {column!r} must hold numbers; record {problem.record_ids[j]} has {shown(values.iloc[j])}"
+            + (f" (and {wrong.size - 1:,} more have something else)" if wrong.size > 1 else "")
+            + writing(values.iloc[j])
+        )
+    return np.asarray(values, dtype=np.float64)
