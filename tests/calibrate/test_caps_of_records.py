@@ -292,7 +292,8 @@ def test_a_cap_that_is_none_is_refused_by_the_name_of_its_record(door: str, at_7
         (np.inf, "must be a positive number, .* got inf"),
         (0, "must be a positive number, .* got 0"),
         (True, "must be a positive number, .* got True"),
-        (pd.Series([None] + [2.0] * (N - 1), dtype="Float64"), r"max_weight of record 0 \(position 0\) is nan"),
+        (pd.Series([pd.NA] + [2.0] * (N - 1), dtype=object), r"max_weight of record 0 \(position 0\) is nan"),
+        (pd.Series([None] + [2] * (N - 1), dtype="Int64"), r"max_weight of record 0 \(position 0\) is nan"),
     ],
 )
 def test_what_is_no_cap_for_each_record_is_refused(given: Any, says: str) -> None:
