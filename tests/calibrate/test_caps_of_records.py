@@ -104,27 +104,29 @@ def test_dense_fits_are_those_of_linear_programmes(solver: str, conserve_mass: b
     assert (refused > 0) == conserve_mass
 
 
-@pytest.mark.parametrize("selector", ["prune", "exchange"])
-def test_no_records_of_a_budget_beat_the_bound_and_caps_are_those_of_the_records_kept(selector: str) -> None:
+def test_no_records_of_a_budget_beat_the_bound_and_caps_are_those_of_the_records_kept() -> None:
     differs = 0
-    for seed in range(40):
+    for seed in range(14):
         asked, caps = small(seed)
         keep = asked.n_records // 2
-        result = calibrate(asked, keep=keep, max_weight=caps, selector=selector, spread=0.0, tol=1e-4, dense_bound=True)
         best, free = np.inf, np.inf
         for kept in itertools.combinations(range(asked.n_records), keep):
             on = np.isin(np.arange(asked.n_records), kept)
             best = min(best, least_loss(asked, np.where(on, caps, 0.0)))
             free = min(free, least_loss(asked, np.where(on, np.inf, 0.0)))
-        assert result.kept == keep
-        assert within(result, caps), seed
-        assert result.dense_bound is not None
-        assert result.dense_bound <= best * (1 + 1e-9) + 1e-9, seed
-        assert result.loss >= best - 1e-9, seed
-        refit = least_loss(asked, np.where(result.selection.mask, caps, 0.0))
-        assert result.loss <= 1.1 * refit + 0.03, seed  # the floor of kept records and the tolerance between them
         differs += best > free + 1e-3
-    assert differs > 10
+        for selector in ("prune", "exchange"):
+            result = calibrate(
+                asked, keep=keep, max_weight=caps, selector=selector, spread=0.0, tol=1e-4, dense_bound=True
+            )
+            assert result.kept == keep
+            assert within(result, caps), seed
+            assert result.dense_bound is not None
+            assert result.dense_bound <= best * (1 + 1e-9) + 1e-9, seed
+            assert result.loss >= best - 1e-9, seed
+            refit = least_loss(asked, np.where(result.selection.mask, caps, 0.0))
+            assert result.loss <= 1.1 * refit + 0.03, seed  # the floor of kept records and the tolerance between them
+    assert differs > 3
 
 
 WAYS: dict[str, dict[str, Any]] = {
