@@ -12,7 +12,6 @@ The third problem of the page is that of ``python benchmarks/generate_nested.py 
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import time
 from collections.abc import Callable
@@ -23,7 +22,7 @@ from l0_calibrate import CalibrationProblem, calibrate
 from l0_calibrate.frontier import calibrate_path
 from l0_calibrate.options import Options
 from l0_calibrate.result.result import CalibrationResult
-from provenance import provenance
+from provenance import hand_out, provenance
 
 
 def numbers(result: CalibrationResult) -> dict[str, Any]:
@@ -71,9 +70,7 @@ def main() -> None:
         "path": [numbers(r) for r in path], "alone": [numbers(r) for r in (first, *(r for r, _ in others))],
         "threads": arguments.threads, **provenance(),
     }  # fmt: skip
-    print(json.dumps(report, indent=2))
-    if arguments.out:
-        arguments.out.write_text(json.dumps(report, indent=2) + "\n")
+    hand_out(report, arguments.out)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ rehearses it without a GPU.
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import time
 from pathlib import Path
@@ -24,7 +23,7 @@ from l0_calibrate.losses import RowPrice
 from l0_calibrate.solvers import Machine, Stop, Task
 from l0_calibrate.solvers.primal_dual import PrimalDualSolver
 from l0_core import get_backend
-from provenance import provenance
+from provenance import hand_out, provenance
 
 
 def seconds_of_an_iteration(task: Task, machine: Machine, lengths: tuple[int, int], repeats: int) -> float:
@@ -77,9 +76,7 @@ def main() -> None:
         "seconds_on_cores": cores, "seconds_on_device": device, "times_faster": cores / device,
         **provenance("torch", "l0-torch"),
     }  # fmt: skip
-    print(json.dumps(report, indent=2))
-    if arguments.out:
-        arguments.out.write_text(json.dumps(report, indent=2) + "\n")
+    hand_out(report, arguments.out)
 
 
 if __name__ == "__main__":

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib.metadata
+import json
 import os
 import platform
+from pathlib import Path
 from typing import Any
 
 OURS = ("l0-calibrate", "l0-gates", "l0-core", "numpy", "scipy", "numba")
@@ -23,6 +25,14 @@ def provenance(*others: str) -> dict[str, Any]:
         "python": platform.python_version(),
         "machine": f"{platform.machine()}, {os.cpu_count()} cores",
     }
+
+
+def hand_out(report: dict[str, Any], file: Path | None) -> None:
+    """Print a report, and write it to a file where one is wanted."""
+    text = json.dumps(report, indent=2)
+    print(text)
+    if file is not None:
+        file.write_text(text + "\n")
 
 
 def of_peer() -> dict[str, str]:

@@ -22,7 +22,7 @@ from typing import Any
 
 from growth import memory, memory_when_ready
 from l0_calibrate import CalibrationProblem, calibrate
-from provenance import provenance
+from provenance import hand_out, provenance
 
 
 def one_run(folder: Path, solver: str, threads: int) -> dict[str, Any]:
@@ -81,9 +81,7 @@ def main() -> None:
         "memory_per_matrix": max(run["memory_per_matrix"] for done in runs.values() for run in done),
         **provenance(),
     }  # fmt: skip
-    print(json.dumps(report, indent=2))
-    if arguments.out:
-        arguments.out.write_text(json.dumps(report, indent=2) + "\n")
+    hand_out(report, arguments.out)
 
 
 if __name__ == "__main__":

@@ -64,6 +64,13 @@ def test_each_family_is_scored_by_a_fit_that_did_not_see_it():
     assert found.index[-1] == "nation"
 
 
+def test_a_target_of_no_weight_determines_none():
+    """It is in no fit: what it would determine is scored."""
+    asked = attrs.evolve(problem(), loss_weights=[0, 1, 1, 1, 1, 1])
+    found = hold_out(asked, "family").set_index("family")
+    assert found.loc["nation", "scored"] == 1
+
+
 def test_families_that_are_none_are_refused():
     asked = problem()
     with pytest.raises(InputError, match="no column 'familly'; did you mean 'family'"):

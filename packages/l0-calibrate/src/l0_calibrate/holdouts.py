@@ -15,14 +15,13 @@ from l0_calibrate.problem import CalibrationProblem
 from l0_calibrate.problem.dependence import determined_rows
 from l0_calibrate.problem.labels import naming, near, shown
 from l0_calibrate.problem.rules import target_table
+from l0_calibrate.result.diagnostics import CLOSE
+from l0_calibrate.result.result import CalibrationResult
 from l0_calibrate.time_shares import Shares
 from l0_calibrate.watch import Watch, watch_of_domain
 from l0_core import InputError
 
 BoolArray = npt.NDArray[np.bool_]
-
-CLOSE = 0.1
-"""Relative error up to which a target counts as met."""
 
 
 def hold_out(
@@ -30,8 +29,8 @@ def hold_out(
 ) -> pd.DataFrame:
     """Fit once for each family of targets, without it, and score the weights on it.
 
-    A target that the others determine, such as a total whose parts are all in the fit, would be met for nothing: it is
-    held out with its family and not scored.
+    A target that those in the fit determine, such as a total whose parts are all among them, would be met for nothing:
+    it is held out with its family and not scored. Targets of no weight are in no fit.
 
     Parameters
     ----------
@@ -61,23 +60,21 @@ def hold_out(
     options = options or Options()
     clock = Shares(options.time_limit, len(families) + 1)
 
-    def weights_of(part: CalibrationProblem, named: str) -> Any:
+    def fit(part: CalibrationProblem, named: str) -> CalibrationResult:
         how = attrs.evolve(options, time_limit=clock.following())
         return calibrate(part, how, watch=watch_of_domain(watch, named))
 
     everybody = np.ones(problem.n_records, dtype=bool)
-    before, fitted = (
-        np.abs(problem.relative_errors(weights))
-        for weights in (problem.initial_weights, weights_of(problem, "all targets").weights)
-    )
+    before = np.abs(problem.relative_errors(problem.initial_weights))
+    fitted = np.abs(problem.relative_errors(fit(problem, "all targets").weights))
     rows = []
     for k, (value, members) in enumerate(families.items()):
         named = f"without {by} {value}, {k + 1:,} of {len(families):,}"
         try:
-            result = weights_of(problem.subset(~members, everybody), named)
+            result = fit(problem.subset(~members, everybody), named)
         except InputError as fault:
             raise InputError(f"without {by} = {shown(value)}: {fault}") from fault
-        scored = members & ~determined_rows(problem.matrix, ~members)
+        scored = members & ~determined_rows(problem.matrix, ~members & (problem.loss_weights > 0))
         errors = np.abs(problem.relative_errors(result.weights))
         sizes = [_mean(each[scored]) for each in (before, errors, fitted)]
         loss = float(errors[~members].mean())

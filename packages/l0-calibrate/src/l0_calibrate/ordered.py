@@ -1,7 +1,7 @@
 """Order, and places in what is ordered, for kernels.
 
-NumPy's own functions are compiled for every type, NaN among its values, and any length; these take a tenth of that time
-at the first fit on a machine.
+NumPy's own functions are compiled for values of any type, NaN among them, and in several parts; of these there is less
+to compile at the first fit on a machine.
 """
 
 from __future__ import annotations

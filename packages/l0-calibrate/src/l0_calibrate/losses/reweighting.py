@@ -33,21 +33,18 @@ def solve_priced(
     began = time.perf_counter()
     first = current = task.price
     solution = _of_form(solver.solve(task, stop, start, machine, watch), task, solver)
-    for _ in range(MOST_ROUNDS):
+    rounds = 0
+    while True:
         following = loss.reprice(first, solution.residuals)
-        left = stop.seconds - (time.perf_counter() - began)
-        if following is None or _same(following, current):
+        if following is None or _same(following, current) or solution.status == "infeasible":
             return solution
-        if left <= 0.0:
-            break
-        current = following
+        left = stop.seconds - (time.perf_counter() - began)
+        if left <= 0.0 or rounds == MOST_ROUNDS:
+            return attrs.evolve(solution, status="budget_spent")
+        current, rounds = following, rounds + 1
         stop_here = attrs.evolve(stop, seconds=left)
         again = solver.solve(attrs.evolve(task, price=current), stop_here, solution.start(), machine, watch)
         solution = _of_form(again, task, solver)
-    following = loss.reprice(first, solution.residuals)
-    if following is None or _same(following, current) or solution.status == "infeasible":
-        return solution
-    return attrs.evolve(solution, status="budget_spent")
 
 
 def _of_form(solution: Any, task: Task, solver: Solver) -> Solution:

@@ -15,6 +15,8 @@ FloatArray = npt.NDArray[np.float64]
 
 MET = 1e-6
 """Relative error of a target that nobody minds."""
+CLOSE = 0.1
+"""Relative error up to which a target counts as about met: ``within_10_percent``."""
 
 
 def effective_sample_size(weights: FloatArray) -> float:
@@ -105,7 +107,7 @@ def diagnostics_of(
     return Diagnostics(
         loss=float(errors.mean()),
         loss_capped=float(np.minimum(errors, 1.0).mean()),
-        within_10_percent=float((errors <= 0.1).mean()),
+        within_10_percent=float((errors <= CLOSE).mean()),
         worst_error=float(errors.max()),
         kept=kept,
         total_weight=total,

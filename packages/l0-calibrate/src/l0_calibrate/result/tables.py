@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from l0_calibrate.result.diagnostics import Diagnostics, diagnostics_of
+from l0_calibrate.result.diagnostics import CLOSE, Diagnostics, diagnostics_of
 from l0_core import InputError
 from l0_core.relative_errors import error_scale
 
@@ -146,7 +146,7 @@ class RunTables:
             if column in _OWN or not 2 <= self.targets[column].nunique() <= _MOST_GROUPS:
                 continue
             before, after = np.abs(self.errors_before), np.abs(self.errors_after)
-            table = pd.DataFrame({"before": before, "after": after, "within": after <= 0.1})
+            table = pd.DataFrame({"before": before, "after": after, "within": after <= CLOSE})
             grouped = table.groupby(self.targets[column].to_numpy())
             means = grouped.mean()
             means.insert(0, "targets", grouped.size())

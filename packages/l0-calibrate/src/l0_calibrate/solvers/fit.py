@@ -17,7 +17,7 @@ FloatArray = npt.NDArray[np.float64]
 
 
 SMALL = 100_000
-"""Entries below which bundles save a tenth of a fit's time at most, less than it takes to compile passes over them."""
+"""Entries below which bundles save little, and a first fit need not wait until passes over them are compiled."""
 
 
 EVEN = 1e-6

@@ -147,15 +147,11 @@ def _go_on(first: Any, last: Any, current: FloatArray, anchor: FloatArray, new: 
 @fast_jit
 def _sums(k: int, board: Board, sides: Sides) -> FloatArray:
     """Where a piece adds up its part of ``A u1``: the first begins with what the other columns add."""
-    sums = sides.products.new
-    others = sides.others
-    if k > 0:
-        sums = board.sums[k - 1]
-    elif others.size > 0:
-        for i in range(others.size):  # a slice would be checked for its shape, and told of by text that takes compiling
-            sums[i] = others[i]
-        return sums
+    sums = sides.products.new if k == 0 else board.sums[k - 1]
     sums[:] = 0.0
+    if k == 0:
+        for i in range(sides.others.size):  # by a slice, the text of an error about shapes would be compiled
+            sums[i] = sides.others[i]
     return sums
 
 
