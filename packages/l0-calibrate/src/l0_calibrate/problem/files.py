@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +15,8 @@ from l0_calibrate.problem.labels import naming, near
 from l0_calibrate.problem.npz import read_csr, write_csr
 from l0_calibrate.problem.number_text import first_text
 from l0_calibrate.problem.problem import CalibrationProblem
+from l0_calibrate.problem.reading import read_csv, read_parquet
 from l0_core import InputError
-
-_TEXT = ("record_id", "name", "sum_of", "count_of", "where")
-"""Columns read from a CSV file as they are written: ids keep their leading zeros."""
-
-_WORTH_THREADS = 2**24
-"""Bytes of a file."""
-
-_CODE = r"^[+-]?0[0-9]"
-"""How a code begins that is no number: ``06037``."""
 
 
 @attrs.frozen
@@ -54,18 +45,15 @@ def read_table(path: str | Path) -> pd.DataFrame:
         raise InputError(f"{path} " + ("is a folder, not a file" if path.is_dir() else "does not exist"))
     if not (parquet or text):
         raise InputError(f"{path}: tables are read from .parquet, .csv and .csv.gz files")
-    import pyarrow as pa
-
     try:
         other = other_form(path) if text else None
         if other is None:
-            frame = pd.read_parquet(path, use_threads=_pays_threads(path)) if parquet else _read_csv(path)
+            frame = read_parquet(path) if parquet else read_csv(path)
     except (OSError, ValueError, EOFError, zlib.error) as fault:
         kind = "parquet" if parquet else "csv"
         raise InputError(f"{path} cannot be read as {kind}: {(text and undecodable(path)) or fault}") from fault
     if other is not None:
         raise InputError(f"{path} cannot be read: {other}")
-    pa.default_memory_pool().release_unused()  # Arrow would hold on to what reading took: a third of a large matrix
     if frame.columns.has_duplicates:
         raise InputError(f"{path} has the column {frame.columns[frame.columns.duplicated()][0]!r} twice")
     if text and "record_id" in frame.columns:
@@ -86,44 +74,6 @@ def with_record_id(table: pd.DataFrame, path: Path, record_id: str | None = None
     if record_id is not None and record_id in table.columns:
         return table.rename(columns={record_id: "record_id"})
     raise InputError(f"{path} has no column {record_id or 'record_id'!r}; {near('record_id', table.columns)}")
-
-
-def _pays_threads(path: Path) -> bool:
-    """Whether Arrow is to read a file with threads; each would keep memory, of which a small problem has little."""
-    return path.stat().st_size >= _WORTH_THREADS
-
-
-def _read_csv(path: Path) -> pd.DataFrame:
-    """By Arrow, which refuses rows that are too short or too long and rounds every number correctly."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-    from pyarrow import csv
-
-    def read(text: Sequence[str], only: Sequence[str] | None = None) -> pa.Table:
-        convert = csv.ConvertOptions(
-            column_types=dict.fromkeys(text, pa.string()),
-            include_columns=only,
-            null_values=[""],
-            strings_can_be_null=True,
-            quoted_strings_can_be_null=True,
-        )
-        parse, how = csv.ParseOptions(newlines_in_values=True), csv.ReadOptions(use_threads=_pays_threads(path))
-        return csv.read_csv(path, parse_options=parse, convert_options=convert, read_options=how)
-
-    table = read(_TEXT)
-    twice = pd.Index(table.column_names)
-    if twice.has_duplicates:
-        raise ValueError(f"the column {twice[twice.duplicated()][0]!r} is there twice")
-    for field in table.schema:
-        if pa.types.is_binary(field.type):
-            raise ValueError(f"column {field.name!r} is not UTF-8 text")
-    whole = [field.name for field in table.schema if pa.types.is_integer(field.type)]
-    as_written = read(whole, whole).columns if whole else ()
-    for name, column in zip(whole, as_written, strict=True):
-        if pc.any(pc.match_substring_regex(column, _CODE)).as_py():
-            table = table.set_column(table.column_names.index(name), name, column)
-    frame: pd.DataFrame = table.to_pandas(use_threads=False)
-    return frame
 
 
 def _whole_where_written_so(ids: pd.Series) -> pd.Series:
@@ -251,7 +201,7 @@ def _write_targets(targets: pd.DataFrame, folder: Path) -> str:
     path = folder / "targets.csv"
     targets.to_csv(path, index=False)
     columns = targets.columns[1:]  # names are labels, checked and kept as they are
-    if _read_csv(path)[columns].equals(targets[columns]):
+    if read_csv(path)[columns].equals(targets[columns]):
         return path.name
     path.unlink()
     targets.to_parquet(folder / "targets.parquet", index=False)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import math
-import mmap
 import shutil
 import struct
 import tempfile
@@ -17,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
+from l0_calibrate.memory import can_unmap
 from l0_core import InputError
 
 _ALIGNMENT = 64
@@ -44,6 +44,9 @@ _DAMAGE = (
 
 _WORTH_UNPACKING = 2**20
 """Bytes: smaller arrays are read into memory."""
+
+_PIECE = 2**16
+"""Bytes that are unpacked at a time."""
 
 _LOCAL_HEADER = struct.Struct("<4s5H3I2H")
 
@@ -106,17 +109,17 @@ def _unpacked(
 ) -> npt.NDArray[Any] | None:
     """A member mapped from a temporary file, which goes with the array; None where it is small or has no room.
 
-    A system that cannot be told to give mapped memory back (`give_back`) gains nothing by it: None as well.
+    A system that cannot be told to give mapped memory back (`give_back_mapped`) gains nothing by it: None as well.
     """
     size = info.file_size - header
-    if size < _WORTH_UNPACKING or size != math.prod(shape) * dtype.itemsize or not hasattr(mmap, "MADV_DONTNEED"):
+    if size < _WORTH_UNPACKING or size != math.prod(shape) * dtype.itemsize or not can_unmap():
         return None
     try:
         if shutil.disk_usage(tempfile.gettempdir()).free < 2 * size:  # half of what is left stays for others
             return None
         with tempfile.TemporaryFile() as file, archive.open(info) as stream:
             stream.read(header)
-            shutil.copyfileobj(stream, file, _WORTH_UNPACKING)
+            shutil.copyfileobj(stream, file, _PIECE)
             file.flush()
             return np.memmap(file, dtype=dtype, mode="r", shape=shape).view(np.ndarray)
     except OSError:  # nowhere to write, or full; a fault of the archive's own comes again when it is read into memory
@@ -138,20 +141,6 @@ def _sparse(parts: dict[str, npt.NDArray[Any]], path: Path) -> Any:
     if name == "dia":
         return sp.dia_array((parts["data"], parts["offsets"]), shape=shape)
     raise InputError(f"{path} holds a sparse matrix of the unknown format {name!r}")
-
-
-def give_back(matrix: sp.csr_array) -> None:
-    """Give back the memory of arrays that are mapped from a file; they are read again when they are used again.
-
-    The kernel could take it at any time (the pages are those of the file), but counts it to the process until then.
-    """
-    if hasattr(mmap, "MADV_DONTNEED"):
-        for array in (matrix.data, matrix.indices, matrix.indptr):
-            holder: Any = array
-            while isinstance(holder, np.ndarray):
-                holder = holder.base
-            if isinstance(holder, mmap.mmap):
-                holder.madvise(mmap.MADV_DONTNEED)
 
 
 def write_csr(path: Path, matrix: sp.csr_array) -> None:

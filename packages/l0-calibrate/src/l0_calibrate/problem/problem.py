@@ -176,14 +176,15 @@ class CalibrationProblem:
 
     def scaled(self, threads: int) -> ScaledSystem:
         """`system`, the same for any number of threads: they count where it has not been made yet."""
-        from l0_calibrate.problem.npz import give_back
+        from l0_calibrate.memory import give_back_freed, give_back_mapped
         from l0_calibrate.system import build_system
 
         if not self._scaled:
             self._scaled.append(
                 build_system(self.matrix, self.targets, self.initial_weights, threads, self.target_names)
             )
-            give_back(self.matrix)
+            give_back_mapped(self.matrix)
+            give_back_freed()
         return self._scaled[0]
 
     @cached_property

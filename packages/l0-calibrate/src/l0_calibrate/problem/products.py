@@ -9,14 +9,14 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
+from l0_calibrate.memory import give_back_mapped
 from l0_calibrate.problem.matrices import row_ranges
-from l0_calibrate.problem.npz import give_back
 from l0_gates.jit import jit, read_only
 
 FloatArray = npt.NDArray[np.float64]
 
-_AT_A_TIME = 1 << 18
-"""Entries after which what is mapped from a file is given back: 2 MB."""
+_AT_A_TIME = 1 << 16
+"""Entries after which what is mapped from a file is given back: half a MB."""
 
 
 def times(matrix: sp.csr_array, vector: FloatArray) -> FloatArray:
@@ -37,7 +37,7 @@ def _pass(matrix: sp.csr_array, kernel: Callable[..., None], *arguments: Any) ->
     indptr, indices = read_only(matrix.indptr), read_only(matrix.indices)
     for start, stop in row_ranges(matrix, _AT_A_TIME):
         kernel(start, stop, indptr, indices, *arguments)
-        give_back(matrix)
+        give_back_mapped(matrix)
 
 
 @jit

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
+from l0_calibrate.memory import give_back_freed
 from l0_calibrate.solvers.base import Machine, Solution, Solver, Start, Stop, Task, relative_gap
 from l0_calibrate.solvers.certificate import Certificate
 from l0_calibrate.solvers.fit import Fit
@@ -35,6 +36,8 @@ _SHORT = 1e-4
 """Steps shorter than this, several times in a row, mean that rounding has the last word."""
 _LEAST_GAP = 1e-11
 """Complementarity beside the objective below which doubles have no more digits to give."""
+_WORTH_TRIMMING = 2**19
+"""Entries of a matrix: beside smaller ones the time counts that giving memory back takes."""
 _FARTHEST = 1e15
 """A ratio beyond it has lost the digits that its row needs."""
 _NEAR_CHEAP, _NEAR = 6.0, 2.0
@@ -90,6 +93,8 @@ class InteriorPointSolver(Solver):
                 return run.solution("converged")
             structure, bundles = self._finder.bundled(task, fit, use, threads)
             program = Program.of(fit, use, structure, bundles)
+            if task.system.columns.indices.size >= _WORTH_TRIMMING:
+                give_back_freed()  # by the search for blocks and bundles
             with _blas_threads(threads if len(structure.blocks) == 1 else 1):
                 status = run.iterate(program, self.correctors, start)
             return run.solution(status)
