@@ -5,12 +5,14 @@ from __future__ import annotations
 import doctest
 import importlib
 import itertools
+import json
 import os
 import pkgutil
 import re
 import shlex
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -22,7 +24,14 @@ ROOT = Path(__file__).parents[2]
 FENCED = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "packages").glob("*/README.md"))]
 WITH_CODE = {page.relative_to(ROOT).as_posix(): FENCED.findall(page.read_text(encoding="utf-8")) for page in PAGES}
-RUNNERS = {"python": [sys.executable, "-c"], "sh": ["bash", "-euc"]}
+LANGUAGES = ("python", "sh")
+END = "-- the end of a block --"
+INTERPRETER = f"""
+import json, sys
+for line in sys.stdin:
+    exec(compile(json.loads(line), "page", "exec"), {{"__name__": "__main__"}})
+    print({END!r}, flush=True)
+"""
 PACKAGES = ("l0_core", "l0_gates", "l0_calibrate", "l0_torch")
 
 
@@ -33,34 +42,72 @@ def _own_commands(code):
     return [words[1:] for words in commands] if all(words[:1] == ["l0-calibrate"] for words in commands) else None
 
 
+class Python:
+    """An interpreter for the blocks of a page, which share no names; to start one for each takes longer than they."""
+
+    def __init__(self, folder):
+        self.errors = tempfile.TemporaryFile("w+")
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", INTERPRETER],
+            cwd=folder,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self.errors,
+            text=True,
+        )
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.communicate()
+        self.errors.close()
+
+    def run(self, code):
+        """What the code prints."""
+        self.process.stdin.write(json.dumps(code) + "\n")
+        self.process.stdin.flush()
+        shown = []
+        for line in self.process.stdout:
+            if line.rstrip("\n") == END:
+                return "".join(shown)
+            shown.append(line)
+        self.errors.seek(0)
+        raise AssertionError(f"{code}\n{self.errors.read()}")
+
+
 def _run(page, folder, monkeypatch):
-    """What the blocks of a page print, each language with its runner; blocks in a row of one language are one run.
+    """What the blocks of a page print, blocks in a row of one language together.
 
     Our own commands run in this process: to start one for each would take longer than most of them do.
     """
     shown = []
     monkeypatch.chdir(folder)
     commands = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    for language, blocks in itertools.groupby(WITH_CODE[page], key=lambda block: block[0]):
-        assert language in RUNNERS, f"{page} has a block of {language or 'no language'}: nothing runs it"
-        code = "\n".join(block[1] for block in blocks)
-        own = _own_commands(code) if language == "sh" else None
-        if own is not None:
-            for arguments in own:
-                done = CliRunner().invoke(app, arguments)
-                assert done.exit_code == 0, f"{arguments}\n{done.output}\n{done.exception}"
-                shown.append(done.output)
-            continue
-        done = subprocess.run(
-            [*RUNNERS[language], code],
-            cwd=folder,
-            env={**os.environ, "PATH": commands},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, f"{code}\n{done.stderr}"
-        shown.append(done.stdout)
+    with Python(folder) as python:
+        for language, blocks in itertools.groupby(WITH_CODE[page], key=lambda block: block[0]):
+            assert language in LANGUAGES, f"{page} has a block of {language or 'no language'}: nothing runs it"
+            code = "\n".join(block[1] for block in blocks)
+            if language == "python":
+                shown.append(python.run(code))
+                continue
+            own = _own_commands(code)
+            if own is not None:
+                for arguments in own:
+                    done = CliRunner().invoke(app, arguments)
+                    assert done.exit_code == 0, f"{arguments}\n{done.output}\n{done.exception}"
+                    shown.append(done.output)
+                continue
+            done = subprocess.run(
+                ["bash", "-euc", code],
+                cwd=folder,
+                env={**os.environ, "PATH": commands},
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            assert done.returncode == 0, f"{code}\n{done.stderr}"
+            shown.append(done.stdout)
     return "".join(shown)
 
 
@@ -74,6 +121,13 @@ def test_a_command_that_fails_on_a_page_is_seen(tmp_path, monkeypatch):
     with pytest.raises(AssertionError, match=r"\['check', 'nowhere'\]"):
         _run("page", tmp_path, monkeypatch)
     assert _own_commands("pip install x\nl0-calibrate demo\n") is None
+
+
+def test_a_block_that_fails_is_seen_and_blocks_share_no_names(tmp_path, monkeypatch):
+    command = ("sh", "l0-calibrate --version\n")
+    monkeypatch.setitem(WITH_CODE, "page", [("python", "a = 1\nprint(a)\n"), command, ("python", "print(a)\n")])
+    with pytest.raises(AssertionError, match="NameError: name 'a' is not defined"):
+        _run("page", tmp_path, monkeypatch)
 
 
 def test_the_readme_shows_what_it_says(tmp_path, monkeypatch):
