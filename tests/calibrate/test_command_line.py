@@ -69,10 +69,24 @@ def test_what_an_earlier_run_left_in_the_folder_is_named(folder, monkeypatch, ca
     assert command(monkeypatch, *run) == 0
     assert "earlier run" not in capsys.readouterr().out
     (folder / "run" / "report.html").write_text("of the first run")
+    assert command(monkeypatch, *run, "--csv", "--small-file") == 0
+    said, left = capsys.readouterr().out.replace("\n", "").split("of an earlier run, left as it is: ")
+    assert "report.html" in left
+    for name in ("weights.csv", "targets.csv", "small.csv"):
+        assert name in said.split("written: ")[1]
+        assert name not in left
     assert command(monkeypatch, *run) == 0
-    out = " ".join(capsys.readouterr().out.split())
-    assert "of an earlier run, left as it is: " in out
-    assert "report.html" in out.split("earlier run")[1]
+    left = capsys.readouterr().out.replace("\n", "").split("earlier run")[1]
+    assert [name for name in ("weights.csv", "targets.csv", "small.csv", "weights.parquet") if name not in left] == [
+        "weights.parquet"
+    ]
+
+
+def test_a_survey_calibration_as_text_too(folder, monkeypatch):
+    problem, run = folder / "problem", folder / "run"
+    assert command(monkeypatch, "survey", problem, "--method", "linear", "--out", run, "--csv") == 0
+    table, text = pd.read_parquet(run / "weights.parquet"), pd.read_csv(run / "weights.csv")
+    pd.testing.assert_frame_equal(text, table, check_exact=True)
 
 
 def test_piped_progress_says_how_each_stage_went_and_ended(monkeypatch, capsys):
@@ -326,11 +340,16 @@ def test_a_run_never_takes_the_place_of_what_it_reads(folder, monkeypatch, capsy
     here.mkdir()
     pd.read_csv(problem / "targets.csv").to_parquet(here / "targets.parquet")
     pd.DataFrame({"record_id": np.arange(80), "r1": 1.5}).to_parquet(here / "replicates.parquet")
+    pd.DataFrame({"record_id": np.arange(80), "r1": 1.5}).to_csv(here / "replicates.csv", index=False)
     three = ["--matrix", problem / "matrix.npz", "--records", problem / "records.parquet", "--keep", 20]
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     for run, says in [
         ((problem, "--keep", 20, "--out", problem), "problem holds a problem (matrix.npz)"),
         ((*three, "--targets", here / "targets.parquet", "--out", here), "here/targets.parquet is read, and would be"),
+        (
+            (problem, "--keep", 20, "--replicates", here / "replicates.csv", "--csv", "--out", here),
+            "here/replicates.csv is read, and would be written over",
+        ),
         (
             (problem, "--keep", 20, "--replicates", here / "replicates.parquet", "--out", folder / "." / "here"),
             "here/replicates.parquet is read, and would be written over; choose another",

@@ -225,3 +225,23 @@ def test_a_file_without_the_columns(tmp_path: Path) -> None:
     path.write_text("record_id,weigth\n1,2\n", encoding="utf-8")
     with pytest.raises(InputError, match="no column 'weight'; did you mean 'weigth'"):
         read_weights(path, problem())
+
+
+def test_tables_as_text_hold_what_the_others_hold(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    problem = CalibrationProblem(
+        rng.uniform(0, 1, (2, 30)), [4.0, 5.0], initial_weights=rng.uniform(0, 1, 30),
+        target_names=["plain", 'with "quotes", commas'], record_ids=[f"{i:03d}" for i in range(30)],
+        record_info=pd.DataFrame({"state": ["CA", "NA", None] * 10}),
+    )  # fmt: skip
+    result = calibrate(problem, keep=12, max_weight_ratio=20)
+    written = result.save(tmp_path / "run", {"small.parquet": result.small_file()}, csv=True)
+    assert [path.suffix for path in written] == [*[".parquet", ".csv"] * 2, ".json", ".parquet", ".csv"]
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == sorted(path.name for path in written)
+    for name in ("weights", "targets", "small"):
+        table = pd.read_parquet(tmp_path / "run" / f"{name}.parquet")
+        text = {column: str for column in table if not pd.api.types.is_numeric_dtype(table[column])}
+        same = pd.read_csv(tmp_path / "run" / f"{name}.csv", dtype=text, na_values=[""], keep_default_na=False)
+        pd.testing.assert_frame_equal(same, table, check_exact=True, check_dtype=False)
+    np.testing.assert_array_equal(read_weights(tmp_path / "run" / "weights.csv", problem), result.weights)
+    assert {path.suffix for path in result.save(tmp_path / "plain")} == {".parquet", ".json"}

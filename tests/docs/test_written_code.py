@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import doctest
 import importlib
 import itertools
@@ -42,38 +43,30 @@ def _own_commands(code):
     return [words[1:] for words in commands] if all(words[:1] == ["l0-calibrate"] for words in commands) else None
 
 
-class Python:
-    """An interpreter for the blocks of a page, which share no names; to start one for each takes longer than they."""
+@contextlib.contextmanager
+def _interpreter(folder):
+    """What code prints, run by one interpreter: to start one for each block of a page takes longer than most blocks.
 
-    def __init__(self, folder):
-        self.errors = tempfile.TemporaryFile("w+")
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", INTERPRETER],
-            cwd=folder,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self.errors,
-            text=True,
-        )
+    Blocks share no names.
+    """
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with (
+        tempfile.TemporaryFile("w+") as errors,
+        subprocess.Popen([sys.executable, "-c", INTERPRETER], cwd=folder, stderr=errors, **pipes) as process,
+    ):
 
-    def __enter__(self):
-        return self
+        def printed(code):
+            process.stdin.write(json.dumps(code) + "\n")
+            process.stdin.flush()
+            shown = []
+            for line in process.stdout:
+                if line.rstrip("\n") == END:
+                    return "".join(shown)
+                shown.append(line)
+            errors.seek(0)
+            raise AssertionError(f"{code}\n{errors.read()}")
 
-    def __exit__(self, *_):
-        self.process.communicate()
-        self.errors.close()
-
-    def run(self, code):
-        """What the code prints."""
-        self.process.stdin.write(json.dumps(code) + "\n")
-        self.process.stdin.flush()
-        shown = []
-        for line in self.process.stdout:
-            if line.rstrip("\n") == END:
-                return "".join(shown)
-            shown.append(line)
-        self.errors.seek(0)
-        raise AssertionError(f"{code}\n{self.errors.read()}")
+        yield printed
 
 
 def _run(page, folder, monkeypatch):
@@ -84,12 +77,12 @@ def _run(page, folder, monkeypatch):
     shown = []
     monkeypatch.chdir(folder)
     commands = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    with Python(folder) as python:
+    with _interpreter(folder) as printed:
         for language, blocks in itertools.groupby(WITH_CODE[page], key=lambda block: block[0]):
             assert language in LANGUAGES, f"{page} has a block of {language or 'no language'}: nothing runs it"
             code = "\n".join(block[1] for block in blocks)
             if language == "python":
-                shown.append(python.run(code))
+                shown.append(printed(code))
                 continue
             own = _own_commands(code)
             if own is not None:

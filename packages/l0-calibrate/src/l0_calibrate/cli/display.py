@@ -32,6 +32,12 @@ MOST_NOTES = 10
 PLAIN_EVERY = 2.0
 """Seconds between two plain lines."""
 
+_NOT_ALWAYS = (
+    "replicates.parquet", "report.html", "small.parquet", "small_*.parquet",
+    "weights.csv", "targets.csv", "replicates.csv", "small.csv", "small_*.csv",
+)  # fmt: skip
+"""Files of a run that another run into the same folder may leave as they are."""
+
 
 def console() -> Console:
     """Standard output, wide enough for the tables where there is no terminal. Brackets in names are no markup."""
@@ -233,8 +239,7 @@ def show_run(result: Weighted, written: list[Path]) -> None:
     if len(result.notes) > MOST_NOTES:
         screen.print(f"note: {len(result.notes) - MOST_NOTES:,} more notes are in result.json")
     screen.print("written: " + ", ".join(str(path) for path in written), soft_wrap=True)
-    beside = ("replicates.parquet", "report.html", "small.parquet", "small_*.parquet")
-    there = [path for name in beside for path in sorted(written[0].parent.glob(name))]
+    there = [path for name in _NOT_ALWAYS for path in sorted(written[0].parent.glob(name))]
     old = [str(path) for path in there if path not in written]
     if old:
         screen.print("of an earlier run, left as it is: " + ", ".join(old), soft_wrap=True)

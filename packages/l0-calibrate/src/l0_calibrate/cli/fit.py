@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import attrs
 import pandas as pd
@@ -14,6 +13,7 @@ from rich.console import Console
 
 from l0_calibrate.cli.bundles import bundled
 from l0_calibrate.cli.choices import Aims, Around, Choices, Count, Effort, Method, Weights
+from l0_calibrate.cli.destination import Destination
 from l0_calibrate.cli.display import json_text, progress, show_run
 from l0_calibrate.cli.replicate_file import ReplicateFile
 from l0_calibrate.cli.sources import Screen, Source
@@ -30,7 +30,7 @@ NOT_GOOD = 1
 
 @bundled
 def fit(
-    out: Annotated[Path, typer.Option("--out", help="Folder for the result, written whole or not at all.")],
+    to: Destination,
     context: typer.Context,
     source: Source,
     aims: Aims,
@@ -46,16 +46,12 @@ def fit(
 
     Example: l0-calibrate fit problem_dir --keep 4000 --max-weight-ratio 5 --out run
     """
-    from l0_calibrate.folders import check_writable, refuse_inputs
-    from l0_calibrate.result.files import WRITTEN, refuse_folder_of_problem
     from l0_calibrate.result.small import refuse_clashes, small_name
 
     choices = Choices.of(aims, weights, method, effort, count)
-    refuse_folder_of_problem(out)
     members = source.tables_of_members()
     small = [small_name(), *map(small_name, members)] if around.small_file else []
-    refuse_inputs(out, (*WRITTEN, *small), (*source.files, around.reuse, again.replicates))
-    check_writable(out)
+    to.check((*source.files, around.reuse, again.replicates), small)
     problem, options = choices.on(source.load(members))
     if around.small_file:
         refuse_clashes(problem, members)
@@ -69,7 +65,8 @@ def fit(
     with progress(screen.silent) as watch:
         result = _fitted(problem, options, around, replicate_weights, watch)
     result = attrs.evolve(result, notes=result.notes + said, command=context.obj or ())
-    written = result.save(out, _small_files(result, members, source.record_id) if around.small_file else None)
+    beside = _small_files(result, members, source.record_id) if around.small_file else None
+    written = result.save(to.out, beside, csv=to.csv)
     if screen.json_:
         print(json_text(result.summary()))
     elif not screen.quiet:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import attrs
@@ -10,6 +9,7 @@ import typer
 
 from l0_calibrate.cli.bundles import bundled
 from l0_calibrate.cli.choices import Chosen
+from l0_calibrate.cli.destination import Destination
 from l0_calibrate.cli.display import json_text, progress, show_run
 from l0_calibrate.cli.replicate_file import ReplicateFile
 from l0_calibrate.cli.sources import Screen, Source
@@ -39,7 +39,7 @@ class Distances:
 
 @bundled
 def survey(
-    out: Annotated[Path, typer.Option("--out", help="Folder for the result, written whole or not at all.")],
+    to: Destination,
     context: typer.Context,
     source: Source,
     chosen: Chosen,
@@ -55,16 +55,12 @@ def survey(
 
     Example: l0-calibrate survey problem_dir --method raking --upper 5 --out run
     """
-    from l0_calibrate.folders import check_writable, refuse_inputs
-    from l0_calibrate.result.files import WRITTEN, refuse_folder_of_problem
     from l0_calibrate.survey.distances import distance_of
     from l0_calibrate.survey.estimator import calibrate_survey
     from l0_calibrate.survey.newton import CalibrationNotConverged
 
     distance = distance_of(distances.method, distances.bounds)
-    refuse_folder_of_problem(out)
-    refuse_inputs(out, WRITTEN, (*source.files, again.replicates))
-    check_writable(out)
+    to.check((*source.files, again.replicates))
     problem = chosen.on(source.load())
     replicate_weights = again.read(problem, source)
     try:
@@ -75,7 +71,7 @@ def survey(
     except CalibrationNotConverged as fault:  # by its totals, not by a fault of L0
         raise InputError(str(fault)) from fault
     result = attrs.evolve(result, command=context.obj or ())
-    written = result.save(out)
+    written = result.save(to.out, csv=to.csv)
     if screen.json_:
         print(json_text(result.summary()))
     elif not screen.quiet:

@@ -1,7 +1,8 @@
-"""Reading weight files, whoever wrote them."""
+"""The files of a run, and weight files, whoever wrote them."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,8 @@ import numpy.typing as npt
 from l0_core import InputError
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from l0_calibrate.problem import CalibrationProblem
     from l0_calibrate.problem.labels import Labels
 
@@ -18,6 +21,23 @@ if TYPE_CHECKING:
 WEIGHTS, TARGETS, SUMMARY, REPLICATES = "weights.parquet", "targets.parquet", "result.json", "replicates.parquet"
 WRITTEN = (WEIGHTS, TARGETS, SUMMARY, REPLICATES)
 """The files of a run."""
+
+
+def csv_name(name: str) -> str:
+    """The file in which a table stands as text."""
+    return f"{name.removesuffix('.parquet')}.csv"
+
+
+def write_tables(tables: Mapping[str, pd.DataFrame], folder: Path, csv: bool) -> list[str]:
+    """Write each table by the name of its file (.parquet), as text too with ``csv``; returns the names written."""
+    names = []
+    for name, table in tables.items():
+        table.to_parquet(folder / name, index=False)
+        names.append(name)
+        if csv:
+            table.to_csv(folder / csv_name(name), index=False)
+            names.append(csv_name(name))
+    return names
 
 
 def refuse_folder_of_problem(folder: Path) -> None:

@@ -238,13 +238,18 @@ class Weighted(ABC):
 
     # ------------------------------------------------------------------ files
 
-    def save(self, folder: str | Path, beside: Mapping[str, pd.DataFrame] | None = None) -> list[Path]:
+    def save(
+        self, folder: str | Path, beside: Mapping[str, pd.DataFrame] | None = None, *, csv: bool = False
+    ) -> list[Path]:
         """Write weights.parquet, targets.parquet and result.json into a folder, whole or not at all.
 
         Parameters
         ----------
         beside
             Tables to write with them, by the names of their files (``{"small.parquet": result.small_file()}``).
+        csv
+            Write each table as text too (weights.csv), for programs that do not read Parquet; an empty field is a
+            missing value, and numbers are read back to the last bit.
 
         Returns
         -------
@@ -256,25 +261,28 @@ class Weighted(ABC):
             When the folder cannot be written, or holds a problem.
         """
         from l0_calibrate.folders import folder_transaction
-        from l0_calibrate.result.files import REPLICATES, SUMMARY, TARGETS, WEIGHTS, refuse_folder_of_problem
+        from l0_calibrate.result.files import (
+            REPLICATES,
+            SUMMARY,
+            TARGETS,
+            WEIGHTS,
+            refuse_folder_of_problem,
+            write_tables,
+        )  # fmt: skip
 
         folder = Path(folder)
         refuse_folder_of_problem(folder)
+        own, others = {WEIGHTS: self.to_frame(), TARGETS: self.targets}, {}
+        if self.replicates is not None:
+            others[REPLICATES] = pd.DataFrame(self.replicates, columns=list(self.replicate_names))
+            others[REPLICATES].insert(0, "record_id", self.problem.record_ids)
+        for name, frame in (beside or {}).items():
+            if name in (*own, *others) or Path(name).name != name or Path(name).suffix != ".parquet":
+                raise InputError(f"{name!r} cannot stand beside a run: give the name of a .parquet file of its own")
+            others[name] = frame
         with folder_transaction(folder) as scratch:
-            self.to_frame().to_parquet(scratch / WEIGHTS, index=False)
-            self.targets.to_parquet(scratch / TARGETS, index=False)
+            names = [*write_tables(own, scratch, csv), SUMMARY, *write_tables(others, scratch, csv)]
             (scratch / SUMMARY).write_text(json.dumps(self.summary(), indent=2) + "\n", encoding="utf-8")
-            names = [WEIGHTS, TARGETS, SUMMARY]
-            if self.replicates is not None:
-                frame = pd.DataFrame(self.replicates, columns=list(self.replicate_names))
-                frame.insert(0, "record_id", self.problem.record_ids)
-                frame.to_parquet(scratch / REPLICATES, index=False)
-                names.append(REPLICATES)
-            for name, frame in (beside or {}).items():
-                if name in names or Path(name).name != name or Path(name).suffix != ".parquet":
-                    raise InputError(f"{name!r} cannot stand beside a run: give the name of a .parquet file of its own")
-                frame.to_parquet(scratch / name, index=False)
-                names.append(name)
         return [folder / name for name in names]
 
     def report(self, path: str | Path) -> Path:
