@@ -13,6 +13,7 @@ import pytest
 
 from l0_calibrate import CalibrationProblem, calibrate
 from l0_calibrate.cli import display, main
+from l0_calibrate.cli.app import app
 from l0_calibrate.cli.display import progress
 from l0_calibrate.cli.sources import Source
 from l0_calibrate.result.diagnostics import share_text
@@ -111,7 +112,7 @@ def test_piped_progress_says_how_each_stage_went_and_ended(monkeypatch, capsys):
     assert capsys.readouterr().err == ""
 
 
-@pytest.mark.parametrize("name", ["demo", "fit", "check", "frontier", "evaluate", "report", "plugins"])
+@pytest.mark.parametrize("name", [command.name or command.callback.__name__ for command in app.registered_commands])
 def test_every_command_helps_with_an_example(monkeypatch, capsys, name):
     monkeypatch.setenv("COLUMNS", "200")
     assert command(monkeypatch, name, "--help") == 0

@@ -29,7 +29,14 @@ if TYPE_CHECKING:
         tune_l0_hyperparameters,
     )
     from l0_calibrate.options import Options
-    from l0_calibrate.problem import CalibrationProblem, Target, balance_targets, choose_targets, preflight
+    from l0_calibrate.problem import (
+        CalibrationProblem,
+        Target,
+        balance_targets,
+        choose_targets,
+        preflight,
+        target_template,
+    )
     from l0_calibrate.replicates import calibrate_replicates
     from l0_calibrate.result import CalibrationResult, diagnose
     from l0_calibrate.reuse import kept_ids, reuse_selection
@@ -54,7 +61,14 @@ _HOMES = {
         "tune_l0_hyperparameters",
     ),
     "options": ("Options",),
-    "problem": ("CalibrationProblem", "Target", "balance_targets", "choose_targets", "preflight"),
+    "problem": (
+        "CalibrationProblem",
+        "Target",
+        "balance_targets",
+        "choose_targets",
+        "preflight",
+        "target_template",
+    ),
     "replicates": ("calibrate_replicates",),
     "result": ("CalibrationResult", "diagnose"),
     "reuse": ("kept_ids", "reuse_selection"),
@@ -95,6 +109,7 @@ __all__ = [
     "reuse_selection",
     "reweight",
     "survey_calibrate",
+    "target_template",
     "tune_l0_hyperparameters",
 ]
 

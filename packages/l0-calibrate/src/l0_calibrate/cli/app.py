@@ -25,6 +25,7 @@ from l0_calibrate.cli.holdout import holdout
 from l0_calibrate.cli.plugins import plugins
 from l0_calibrate.cli.report import report
 from l0_calibrate.cli.survey import survey
+from l0_calibrate.cli.template import template
 from l0_core import InputError, UnknownPluginError
 from l0_core.errors import BrokenPluginError, MissingDependencyError, PluginConflictError
 
@@ -61,7 +62,7 @@ def _root(
     """Exit codes: 0 done, 1 done but the answer is not good (infeasible, findings that are errors), 2 bad input."""
 
 
-for command in (demo, fit, check, frontier, survey, evaluate, holdout, report, plugins):
+for command in (demo, template, check, fit, frontier, survey, evaluate, holdout, report, plugins):
     app.command()(command)
 
 

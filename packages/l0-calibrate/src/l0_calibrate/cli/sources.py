@@ -16,6 +16,26 @@ from l0_core import InputError
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machines instead of tables.")]
 
 
+WeightOption = Annotated[
+    str | None,
+    typer.Option("--weight", help="Column of the initial weight in the microdata; initial_weight by default."),
+]
+IdOption = Annotated[
+    str | None,
+    typer.Option(
+        "--record-id", help="Column of the ids in the microdata; record_id by default, else they are numbered."
+    ),
+]
+MembersOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--members",
+        metavar="NAME=FILE",
+        help="What records consist of (person=persons.csv), for targets with that entity; may be repeated.",
+    ),
+]
+
+
 @attrs.frozen
 class Source:
     """The problem: a folder, separate files, or microdata and declared targets."""
@@ -35,29 +55,13 @@ class Source:
         Path | None,
         typer.Option("--microdata", help="Microdata (.parquet or .csv); --targets then declares sum_of/where."),
     ] = None
-    weight: Annotated[
-        str | None,
-        typer.Option("--weight", help="Column of the initial weight in the microdata; initial_weight by default."),
-    ] = None
-    record_id: Annotated[
-        str | None,
-        typer.Option(
-            "--record-id", help="Column of the ids in the microdata; record_id by default, else they are numbered."
-        ),
-    ] = None
-
-    members: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--members",
-            metavar="NAME=FILE",
-            help="What records consist of (person=persons.csv), for targets with that entity; may be repeated.",
-        ),
-    ] = None
+    weight: WeightOption = None
+    record_id: IdOption = None
+    members: MembersOption = None
 
     def tables_of_members(self) -> dict[str, pd.DataFrame]:
         """The tables of ``--members`` by name."""
-        return {name: read_table(path) for name, path in _named(self.members or []).items()}
+        return tables_of(self.members)
 
     @property
     def files(self) -> tuple[Path | None, ...]:
@@ -92,6 +96,11 @@ class Source:
                 "no problem given: name a folder, or --matrix, --targets and --records, or --microdata and --targets"
             )
         return CalibrationProblem.load(matrix=self.matrix, targets=self.targets, records=self.records)
+
+
+def tables_of(members: list[str] | None) -> dict[str, pd.DataFrame]:
+    """The tables of ``--members`` by name."""
+    return {name: read_table(path) for name, path in _named(members or []).items()}
 
 
 def _named(members: list[str]) -> dict[str, Path]:

@@ -9,6 +9,7 @@ from l0_calibrate.problem.preflight import preflight
 from l0_calibrate.problem.problem import CalibrationProblem
 from l0_calibrate.problem.rules import balance_targets, choose_targets
 from l0_calibrate.problem.targets import Target
+from l0_calibrate.problem.template import target_template
 
 __all__ = [
     "CalibrationProblem",
@@ -27,4 +28,5 @@ __all__ = [
     "record_columns",
     "record_flags",
     "record_numbers",
+    "target_template",
 ]

@@ -35,7 +35,7 @@ _TOKEN = re.compile(
     re.VERBOSE,
 )
 _COMPARISONS = ("==", "!=", "<", "<=", ">", ">=")
-_KEYWORDS = ("and", "or", "not", "in", "true", "false", "True", "False")
+KEYWORDS = ("and", "or", "not", "in", "true", "false", "True", "False")
 _HINTS = {
     "=": "equality is written ==",
     "&": "'and' is written as a word",
@@ -285,7 +285,7 @@ class _Parser:
             return Column(token.text[1:-1], token.position)
         if token.kind == "word" and token.text in ("true", "True", "false", "False"):
             return Constant(token.text in ("true", "True"), token.position)
-        if token.kind == "word" and token.text not in _KEYWORDS:
+        if token.kind == "word" and token.text not in KEYWORDS:
             return Column(token.text, token.position)
         found = "the end" if token.kind == "end" else repr(token.text)
         return self._fail(f"expected a column, a number or a quoted text, found {found}", token.position)

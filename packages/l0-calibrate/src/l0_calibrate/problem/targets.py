@@ -196,7 +196,7 @@ def _from_row(i: int, row: dict[str, Any]) -> Target:
     if name is None:
         raise InputError(f"row {i} of the table of targets has no name")
     if "value" not in given:
-        raise InputError(f"target {name!r} (row {i} of the table) has no value")
+        raise InputError(f"target {name!r} (row {i} of the table) has no value; fill it in, or take the row out")
     return Target(str(name), **given)
 
 
