@@ -27,7 +27,7 @@ from provenance import hand_out, provenance
 
 def one_run(folder: Path, solver: str, threads: int) -> dict[str, Any]:
     options: dict[str, Any] = {"max_weight_ratio": 10, "tol": 0.01, "spread": 0.0, "solver": solver, "threads": threads}
-    interpreter = memory_when_ready(options, 2e6)
+    interpreter = memory_when_ready(options, 1e5)
     begin = time.perf_counter()
     problem = CalibrationProblem.load(folder)
     loading = time.perf_counter() - begin
