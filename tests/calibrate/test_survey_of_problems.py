@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from l0_calibrate import CalibrationProblem, calibrate, survey_calibrate
 from l0_calibrate.cli.app import app
+from l0_calibrate.memory import physical_memory
 from l0_calibrate.replicates import calibrate_replicates
 from l0_calibrate.result.column_totals import column_totals
 from l0_calibrate.result.replicates import Replicates
@@ -20,8 +21,10 @@ from l0_calibrate.survey import (
     calibrate_survey,
     estimator,
     exactness,
+    sample,
     tightest_bounds,
 )
+from l0_calibrate.survey.newton import Search
 from l0_core import InputError
 
 N = 30
@@ -484,3 +487,31 @@ def test_replicates_of_other_sums_than_the_weights_are_asked_about():
     fitted = calibrate_replicates(calibrate(asked), again)
     assert any(note.startswith(said) for note in fitted.notes)
     assert not any("adds up" in note for note in calibrate_survey(asked, replicate_weights=again[["a"]]).notes)
+
+
+def test_more_totals_than_the_memory_holds_are_refused_before_any_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three arrays of 3 x 3 numbers are 216 bytes."""
+    asked = problem()
+    monkeypatch.setattr(sample, "physical_memory", lambda: 216)
+    calibrate_survey(asked)
+    assert exactness(asked).code == "exact"
+    monkeypatch.setattr(sample, "physical_memory", lambda: 215)
+    monkeypatch.setattr(Search, "of", lambda _problem: pytest.fail("work was begun"))
+    for work in (
+        lambda: calibrate_survey(asked),
+        lambda: survey_calibrate(asked.initial_weights, asked.matrix.T, asked.targets),
+        lambda: tightest_bounds(asked.initial_weights, asked.matrix.T, asked.targets),
+    ):
+        with pytest.raises(InputError, match=r"3 totals exactly takes 3 dense arrays .* fit the weights instead"):
+            work()
+    finding = exactness(asked)
+    assert finding.code == "exactness_unknown"
+    assert finding.remedy.startswith("fit the weights instead")
+    monkeypatch.undo()
+    monkeypatch.setattr(sample, "physical_memory", lambda: None)  # a system that does not tell
+    calibrate_survey(asked)
+
+
+def test_the_memory_of_this_machine_is_told() -> None:
+    memory = physical_memory()
+    assert memory is None or memory > 2**28

@@ -21,7 +21,7 @@ from l0_calibrate.survey.calibration import nearest
 from l0_calibrate.survey.conflicts import ConflictingTotals
 from l0_calibrate.survey.distances import Distance, distance_of
 from l0_calibrate.survey.newton import CalibrationNotConverged
-from l0_calibrate.survey.sample import Sample, freedoms
+from l0_calibrate.survey.sample import Sample, TooManyTotals, freedoms
 from l0_calibrate.survey.tightest import tightest
 from l0_calibrate.watch import Progress, Watch, unwatched
 from l0_core import InputError
@@ -196,6 +196,9 @@ def exactness(problem: CalibrationProblem) -> Finding:
             "calibration without negative weights will refuse them; leave one of these out, or fit them as near as "
             "can be",
         )
+    except TooManyTotals as fault:
+        message, _, remedy = str(fault).partition("; ")
+        return Finding("exactness_unknown", "warning", (), message, remedy)
     except InputError as fault:  # the pre-flight has more to say than this
         return Finding(
             "exactness_unknown",
