@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
+import attrs
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.optimize
 from typer.testing import CliRunner
 
 from l0_calibrate import CalibrationProblem, calibrate, survey_calibrate
@@ -215,6 +218,38 @@ def test_check_exactly_from_the_command_line(folder):
     plain = json.loads(run("check", folder / "problem", "--json").output)
     more = json.loads(run("check", folder / "problem", "--json", "--exactly").output)
     assert [finding["code"] for finding in more if finding not in plain] == ["exact"]
+
+
+@pytest.mark.parametrize("fight", [False, True])
+def test_what_a_time_limit_cuts_off_is_not_decided(fight: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The limit is that of every linear programme, and one that ends by it says nothing of the totals."""
+    asked = problem()
+    if fight:
+        asked = attrs.evolve(asked, targets=asked.targets * [1.0, 9.0, 1.0])  # more of the young than people
+        assert exactness(asked, 60.0).code == "not_exact"
+    limits = []
+
+    def cut_off(*_args, options, **_kwargs):
+        limits.append(options["time_limit"])
+        return SimpleNamespace(status=1)
+
+    assert exactness(asked, 1e-9).message.endswith("not decided within 1e-09 s")
+    monkeypatch.setattr(scipy.optimize, "linprog", cut_off)
+    finding = exactness(asked, 60.0)
+    assert (finding.code, finding.severity) == ("exactness_unknown", "warning")
+    assert finding.message.endswith("not decided within 60 s")
+    assert len(limits) == 1
+    assert 0.0 < limits[0] < 60.0
+    with pytest.raises(InputError, match="seconds must be a positive number, got 0"):
+        exactness(asked, 0)
+
+
+def test_check_exactly_shows_that_it_is_at_work_and_keeps_to_its_limit(folder):
+    timed = run("check", folder / "problem", "--exactly", "--time-limit", 1e-9)
+    assert "whether all targets can be met exactly ..." in timed.stderr
+    assert "decided within 1e-09 s" in timed.stdout
+    assert not run("check", folder / "problem", "--exactly", "--json").stderr
+    assert "--time-limit is for --exactly" in str(run("check", folder / "problem", "--time-limit", 1).exception)
 
 
 def test_standard_errors_from_the_command_line(folder):
