@@ -139,7 +139,8 @@ def fit_budget(
         task, begin = refit_task(attrs.evolve(budget, spread=spread), selected)
         task = attrs.evolve(task, frame=frame)
         stop = attrs.evolve(run.stop(REFIT_ITERATIONS), tolerance=min(options.tol, REFIT_TOLERANCE))
-        solver = run.choice(task, stop, begin).solver
+        solver = run.choice(task, stop, begin).solver  # which may look for blocks, and that takes time
+        stop = attrs.evolve(stop, seconds=run.clock.left)
         return solve_priced(solver, run.loss, task, stop, start or begin, run.machine, run.watch)
 
     def work() -> tuple[Solution, float]:
