@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import time
+from typing import Any
+
 import attrs
 import numpy as np
 import pytest
 import scipy.optimize as so
 import scipy.sparse as sp
 
+from l0_calibrate import CalibrationProblem, calibrate
 from l0_calibrate.losses.base import RowPrice
 from l0_calibrate.solvers import sparse_map
 from l0_calibrate.solvers.base import Machine, Solution, Start, Stop, Task
-from l0_calibrate.solvers.interior_point import InteriorPointSolver, products
+from l0_calibrate.solvers.interior_point import InteriorPointSolver, finding, products, program, solver
 from l0_calibrate.solvers.primal_dual import PrimalDualSolver
 from l0_calibrate.system import build_system
 from l0_calibrate.watch import Progress
@@ -289,6 +293,53 @@ def test_budgets_of_iterations_and_seconds() -> None:
     none = InteriorPointSolver().solve(task, Stop(tolerance=1e-9, seconds=0.0))
     assert none.status == "budget_spent"
     assert none.iterations == 0
+
+
+def late(monkeypatch: pytest.MonkeyPatch, where: object, name: str) -> list[float]:
+    """A piece of work that takes three seconds more each time; how many it has taken in all."""
+    before, true, slept = getattr(where, name), time.perf_counter, [0.0]
+
+    def work(*args: Any, **fields: Any) -> Any:
+        slept[0] += 3.0
+        return before(*args, **fields)
+
+    monkeypatch.setattr(where, name, work)
+    monkeypatch.setattr(time, "perf_counter", lambda: true() + slept[0])
+    return slept
+
+
+@pytest.mark.parametrize(("where", "name"), [(program, "find_structure"), (finding, "bundled")])
+def test_no_more_work_is_begun_when_the_search_for_blocks_has_taken_all_seconds(
+    where: object, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = area_task(areas=3)
+    late(monkeypatch, where, name)
+    monkeypatch.setattr(solver, "opened", lambda *_args: pytest.fail("a start was looked for"))
+    cut_off = InteriorPointSolver().solve(task, Stop(seconds=2.0))
+    assert (cut_off.status, cut_off.iterations) == ("budget_spent", 0)
+    assert_sound(task, cut_off)
+
+
+@pytest.mark.parametrize("how", [{}, {"keep": 20, "selector": "random"}], ids=["dense", "budget"])
+def test_the_search_for_blocks_counts_against_the_time_limit(
+    how: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is made before the solver begins, which is asked about the task."""
+    random = np.random.default_rng(1)
+    matrix = random.gamma(1.0, 1.0, (6, 40))
+    asked = CalibrationProblem(matrix, matrix.sum(axis=1) * random.uniform(0.7, 1.3, 6))
+    left = []
+    before = InteriorPointSolver.solve
+
+    def solve(self: InteriorPointSolver, task: Task, stop: Stop, *others: Any) -> Solution:
+        left.append(stop.seconds + slept[0])
+        return before(self, task, stop, *others)
+
+    monkeypatch.setattr(InteriorPointSolver, "solve", solve)
+    slept = late(monkeypatch, program, "find_structure")
+    calibrate(asked, solver="interior_point", time_limit=600.0, threads=1, **how)
+    assert slept[0] > 0.0
+    assert left[0] <= 600.0
 
 
 def test_no_further_than_doubles_reach() -> None:

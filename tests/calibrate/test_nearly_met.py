@@ -10,7 +10,8 @@ import scipy.sparse as sp
 
 from l0_calibrate import CalibrationProblem, calibrate
 from l0_calibrate.losses.base import RowPrice
-from l0_calibrate.solvers.base import MET, Task
+from l0_calibrate.run import Run
+from l0_calibrate.solvers.base import MET, Stop, Task
 from l0_calibrate.solvers.fit import EVEN, Fit
 from l0_calibrate.system import build_system
 
@@ -67,6 +68,23 @@ def test_what_is_met_and_what_is_not_is_told() -> None:
     assert result.diagnostics.worst_error < 1e-12
     assert any("all targets are met" in note for note in result.notes)
     assert not any("all targets are met" in note for note in calibrate(problem(0.02), threads=1).notes)
+
+
+def test_a_limit_that_cuts_off_only_how_even_the_weights_are_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Totals of records up to one after another, nearly the same rows: met soon, and evened out slowly."""
+    random = np.random.default_rng(0)
+    m, n = 100, 200
+    matrix = (np.arange(n) < (np.arange(m)[:, None] + 1) * n / m).astype(float)
+    matrix = np.vstack((matrix, random.gamma(2.0, 1.0, (m // 2, n)) * np.exp(random.standard_normal(n))))
+    asked = CalibrationProblem(matrix, matrix @ (1.0 + random.uniform(-0.05, 0.05, n)))
+
+    def told(iterations: int, solver: str) -> bool:
+        monkeypatch.setattr(Run, "stop", lambda run: Stop(run.options.tol, iterations))
+        return any("how even the weights are" in note for note in calibrate(asked, solver=solver, threads=1).notes)
+
+    assert told(4_000, "primal_dual")
+    assert not told(1_000, "primal_dual")  # targets are still missed
+    assert not told(100_000, "interior_point")
 
 
 def test_an_objective_that_is_next_to_nothing() -> None:

@@ -227,6 +227,8 @@ def test_a_zero_that_only_empty_records_meet() -> None:
     unpriced = CalibrationProblem(np.array(rows), [0] * 4 + [2], loss_weights=[0, 0, 1, 1, 1])
     assert "zero_target" not in findings(unpriced)
     assert emptying(unpriced).size == 0
+    free = CalibrationProblem(np.array(rows), [0, 0, 0, 0, 2], tolerances=[2, 0, 0, 0, 0], target_names=list("abcde"))
+    assert findings(free)["zero_target"].names == ("b",)
     assert problem.target_names[emptying(problem)].tolist() == list(found.names)
 
 

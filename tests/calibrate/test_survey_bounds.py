@@ -203,9 +203,9 @@ def test_a_conflict_is_looked_for_where_the_dual_has_gone(ask, monkeypatch):
     totals[60] *= 1.3
     sizes = []
 
-    def counted(rows, target, chosen, lower, upper):
+    def counted(rows, target, chosen, *others):
         sizes.append(chosen.size)
-        return elastic(rows, target, chosen, lower, upper)
+        return elastic(rows, target, chosen, *others)
 
     elastic = conflicts._elastic
     monkeypatch.setattr(conflicts, "_elastic", counted)

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
+import attrs
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.optimize
 from typer.testing import CliRunner
 
 from l0_calibrate import CalibrationProblem, calibrate, survey_calibrate
 from l0_calibrate.cli.app import app
+from l0_calibrate.memory import physical_memory
 from l0_calibrate.replicates import calibrate_replicates
 from l0_calibrate.result.column_totals import column_totals
 from l0_calibrate.result.replicates import Replicates
@@ -20,8 +24,10 @@ from l0_calibrate.survey import (
     calibrate_survey,
     estimator,
     exactness,
+    sample,
     tightest_bounds,
 )
+from l0_calibrate.survey.newton import Search
 from l0_core import InputError
 
 N = 30
@@ -212,6 +218,38 @@ def test_check_exactly_from_the_command_line(folder):
     plain = json.loads(run("check", folder / "problem", "--json").output)
     more = json.loads(run("check", folder / "problem", "--json", "--exactly").output)
     assert [finding["code"] for finding in more if finding not in plain] == ["exact"]
+
+
+@pytest.mark.parametrize("fight", [False, True])
+def test_what_a_time_limit_cuts_off_is_not_decided(fight: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The limit is that of every linear programme, and one that ends by it says nothing of the totals."""
+    asked = problem()
+    if fight:
+        asked = attrs.evolve(asked, targets=asked.targets * [1.0, 9.0, 1.0])  # more of the young than people
+        assert exactness(asked, 60.0).code == "not_exact"
+    limits = []
+
+    def cut_off(*_args, options, **_kwargs):
+        limits.append(options["time_limit"])
+        return SimpleNamespace(status=1)
+
+    assert exactness(asked, 1e-9).message.endswith("not decided within 1e-09 s")
+    monkeypatch.setattr(scipy.optimize, "linprog", cut_off)
+    finding = exactness(asked, 60.0)
+    assert (finding.code, finding.severity) == ("exactness_unknown", "warning")
+    assert finding.message.endswith("not decided within 60 s")
+    assert len(limits) == 1
+    assert 0.0 < limits[0] < 60.0
+    with pytest.raises(InputError, match="seconds must be a positive number, got 0"):
+        exactness(asked, 0)
+
+
+def test_check_exactly_shows_that_it_is_at_work_and_keeps_to_its_limit(folder):
+    timed = run("check", folder / "problem", "--exactly", "--time-limit", 1e-9)
+    assert "whether all targets can be met exactly ..." in timed.stderr
+    assert "decided within 1e-09 s" in timed.stdout
+    assert not run("check", folder / "problem", "--exactly", "--json").stderr
+    assert "--time-limit is for --exactly" in str(run("check", folder / "problem", "--time-limit", 1).exception)
 
 
 def test_standard_errors_from_the_command_line(folder):
@@ -484,3 +522,31 @@ def test_replicates_of_other_sums_than_the_weights_are_asked_about():
     fitted = calibrate_replicates(calibrate(asked), again)
     assert any(note.startswith(said) for note in fitted.notes)
     assert not any("adds up" in note for note in calibrate_survey(asked, replicate_weights=again[["a"]]).notes)
+
+
+def test_more_totals_than_the_memory_holds_are_refused_before_any_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three arrays of 3 x 3 numbers are 216 bytes."""
+    asked = problem()
+    monkeypatch.setattr(sample, "physical_memory", lambda: 216)
+    calibrate_survey(asked)
+    assert exactness(asked).code == "exact"
+    monkeypatch.setattr(sample, "physical_memory", lambda: 215)
+    monkeypatch.setattr(Search, "of", lambda _problem: pytest.fail("work was begun"))
+    for work in (
+        lambda: calibrate_survey(asked),
+        lambda: survey_calibrate(asked.initial_weights, asked.matrix.T, asked.targets),
+        lambda: tightest_bounds(asked.initial_weights, asked.matrix.T, asked.targets),
+    ):
+        with pytest.raises(InputError, match=r"3 totals exactly takes 3 dense arrays .* fit the weights instead"):
+            work()
+    finding = exactness(asked)
+    assert finding.code == "exactness_unknown"
+    assert finding.remedy.startswith("fit the weights instead")
+    monkeypatch.undo()
+    monkeypatch.setattr(sample, "physical_memory", lambda: None)  # a system that does not tell
+    calibrate_survey(asked)
+
+
+def test_the_memory_of_this_machine_is_told() -> None:
+    memory = physical_memory()
+    assert memory is None or memory > 2**28

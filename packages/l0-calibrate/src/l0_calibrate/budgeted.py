@@ -16,6 +16,7 @@ from l0_calibrate.run import Run, result_of
 from l0_calibrate.selectors.base import Budget, Selected
 from l0_calibrate.selectors.fits import floors, refit_task, support_task
 from l0_calibrate.selectors.groups import whole
+from l0_calibrate.selectors.holding_sum import holding_sum
 from l0_calibrate.selectors.lookup import selector_named
 from l0_calibrate.selectors.records import usable_records
 from l0_calibrate.solvers.auto import Choice, choose_solver
@@ -128,6 +129,7 @@ def fit_budget(
                 selected = attrs.evolve(selected, notes=(*selected.notes, f"there is no checkpoint: {error}"))
     check_selection(budget, selected.selection, options.selector)
     if options.conserve_mass:
+        selected = holding_sum(budget, selected, options.selector)
         check_mass_on(run.problem, run.bounds, selected.selection.indices, options.selector)
 
     support = selected.selection.indices
@@ -137,7 +139,8 @@ def fit_budget(
         task, begin = refit_task(attrs.evolve(budget, spread=spread), selected)
         task = attrs.evolve(task, frame=frame)
         stop = attrs.evolve(run.stop(REFIT_ITERATIONS), tolerance=min(options.tol, REFIT_TOLERANCE))
-        solver = run.choice(task, stop, begin).solver
+        solver = run.choice(task, stop, begin).solver  # which may look for blocks, and that takes time
+        stop = attrs.evolve(stop, seconds=run.clock.left)
         return solve_priced(solver, run.loss, task, stop, start or begin, run.machine, run.watch)
 
     def work() -> tuple[Solution, float]:

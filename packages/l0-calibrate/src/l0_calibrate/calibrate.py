@@ -121,9 +121,8 @@ def fit_dense(run: Run, warm: Start | None) -> CalibrationResult:
     notes: tuple[str, ...] = ()
 
     def solved(task: Task, start: Start | None) -> Solution:
-        stop = run.stop()
-        solver = run.choice(task, stop, warm).solver
-        return solve_priced(solver, run.loss, task, stop, start or warm, run.machine, run.watch)
+        solver = run.choice(task, run.stop(), warm).solver  # which may look for blocks, and that takes time
+        return solve_priced(solver, run.loss, task, run.stop(), start or warm, run.machine, run.watch)
 
     def fit(mu: float, start: Start | None) -> Solution:
         kappa = np.where(weightless, 0.0, mu * system.targets / system.records)

@@ -1,14 +1,23 @@
-"""Memory that nobody uses goes back to the system, which would count it to the process."""
+"""How much memory there is; what nobody uses goes back to the system, which would count it to the process."""
 
 from __future__ import annotations
 
 import ctypes
 import mmap
+import os
 from functools import cache
 from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
+
+
+def physical_memory() -> int | None:
+    """Bytes of memory of this machine, or None where the system does not tell."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, OSError, ValueError):  # no such function, or no such number
+        return None
 
 
 def can_unmap() -> bool:

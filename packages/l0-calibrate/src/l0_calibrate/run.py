@@ -39,6 +39,11 @@ _ALL_MET = (
     "to nothing"
 )
 
+_ALL_BUT_EVEN = (
+    "the targets are met, with a mean price below 1e-7: what the limit cut off is how even the weights are, which "
+    "solver 'primal_dual' is slow to settle; solver='interior_point' takes a few steps where it can take the problem"
+)
+
 _MUCH = 0.01
 """Part of the initial weights from which on it is told that records in no target were left out."""
 
@@ -167,6 +172,8 @@ def result_of(
         notes = (*notes, _census(run.problem, abandoned))
     if status == "converged" and objective <= MET * m:
         notes = (*notes, _ALL_MET)
+    if status == "budget_spent" and objective <= MET * m and run.choices[0].name == "primal_dual":
+        notes = (*notes, _ALL_BUT_EVEN)
     if run.choices[0].note is not None:
         notes = (*notes, run.choices[0].note)
     notes = (*notes, *out_of_reach(run.problem, run.problem.unreachable), *_left_out(run, weights))

@@ -12,12 +12,13 @@ from rich.text import Text
 
 from l0_calibrate.cli.bundles import bundled
 from l0_calibrate.cli.choices import Wanted
-from l0_calibrate.cli.display import console, json_text
+from l0_calibrate.cli.display import console, json_text, waiting
 from l0_calibrate.cli.sources import JsonOption, Source
 from l0_calibrate.options import Options
 from l0_calibrate.problem import CalibrationProblem, Disagreement, Finding, preflight
 from l0_calibrate.problem.finding import by_gravity
 from l0_calibrate.problem.labels import naming
+from l0_core import InputError
 
 _COLOUR = {"error": "red", "warning": "yellow", "info": "cyan"}
 
@@ -82,12 +83,15 @@ def check(
             help="Also whether all targets can be met exactly, and the smallest bounds of g-weights that do.",
         ),
     ] = False,
+    time_limit: Annotated[float | None, typer.Option(help="Seconds for --exactly.")] = None,
     json_: JsonOption = False,
 ) -> None:
     """Pre-flight: shapes, support, reachable ranges under the bounds, disagreeing totals, memory.
 
     Example: l0-calibrate check problem_dir --keep 4000 --max-weight-ratio 5
     """
+    if time_limit is not None and not exactly:
+        raise InputError("--time-limit is for --exactly: the rest of the pre-flight is quick")
     loaded = wanted.on(source.load())
     kept = Options(keep=keep, share=share).budget(loaded.n_records)
     scale_up = 1.0 if kept is None else loaded.n_records / kept
@@ -96,7 +100,8 @@ def check(
     if exactly:
         from l0_calibrate.survey import exactness
 
-        findings = by_gravity([*findings, exactness(loaded)])
+        with waiting("whether all targets can be met exactly", json_):
+            findings = by_gravity([*findings, exactness(loaded, time_limit)])
     if json_:
         print(json_text([attrs.asdict(finding) for finding in findings]))
     else:

@@ -82,6 +82,21 @@ def progress(quiet: bool) -> Iterator[Watch]:
         yield from _plain_lines()
 
 
+@contextmanager
+def waiting(what: str, quiet: bool) -> Iterator[None]:
+    """Show that something of unknown length is going on: a clock on a terminal, one line when piped."""
+    if quiet:
+        yield
+    elif sys.stderr.isatty():
+        columns = (TextColumn("{task.description}"), BarColumn(bar_width=30), TimeElapsedColumn())
+        with RichProgress(*columns, console=Console(stderr=True), transient=True) as bar:
+            bar.add_task(what, total=None)
+            yield
+    else:
+        print(f"{what} ...", file=sys.stderr, flush=True)
+        yield
+
+
 _OF_SELECTORS = {"select", "exchange"}
 """Stages whose events tell the loss; solvers tell their objective, with the price on unequal weights."""
 

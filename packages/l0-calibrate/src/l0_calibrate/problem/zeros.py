@@ -11,9 +11,9 @@ from l0_calibrate.problem.problem import CalibrationProblem
 def emptying(problem: CalibrationProblem) -> npt.NDArray[np.int64]:
     """Positions of the targets of 0 that count and that only records without weight meet.
 
-    Their entries have one sign where records have an initial weight.
+    They have no tolerance, and their entries have one sign where records have an initial weight.
     """
-    zero = np.flatnonzero((problem.targets == 0) & (problem.loss_weights > 0))
+    zero = np.flatnonzero((problem.targets == 0) & (problem.loss_weights > 0) & (problem.tolerances == 0))
     if not zero.size:
         return zero
     rows = problem.matrix[zero]

@@ -39,7 +39,7 @@ def survey_calibrate(
     - ``"logit"``: between the bounds, which it never touches;
     - a `Distance` of your own.
 
-    Each step factors a dense matrix of shape (constraints, constraints).
+    Each step holds three dense arrays of shape (constraints, constraints): 10 GB for 20,000 constraints, and minutes.
 
     Parameters
     ----------
@@ -69,7 +69,7 @@ def survey_calibrate(
     Raises
     ------
     InputError
-        On input that cannot be meant.
+        On input that cannot be meant, and (`TooManyTotals`) on more constraints than the machine has memory for.
     ConflictingTotals
         No weights within the bounds meet the totals: names an irreducible set of those that fight.
     CalibrationNotConverged

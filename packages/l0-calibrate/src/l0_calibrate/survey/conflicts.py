@@ -9,6 +9,7 @@ import numpy.typing as npt
 import scipy.optimize
 import scipy.sparse as sp
 
+from l0_calibrate.survey.deadline import NEVER, Deadline
 from l0_calibrate.survey.distances import Distance
 from l0_calibrate.survey.newton import constraint_scale
 from l0_calibrate.survey.sample import NAMED, Sample
@@ -57,7 +58,12 @@ def _inner(distance: Distance) -> tuple[float, float]:
 
 
 def conflicting(
-    sample: Sample, within: FloatArray, distance: Distance, rays: Sequence[FloatArray] = (), most: int | None = None
+    sample: Sample,
+    within: FloatArray,
+    distance: Distance,
+    rays: Sequence[FloatArray] = (),
+    most: int | None = None,
+    deadline: Deadline = NEVER,
 ) -> IntArray:
     """Numbers of an irreducible set of constraints that cannot be met together; empty where none is found.
 
@@ -71,6 +77,8 @@ def conflicting(
         the order of each, twice as many each time, which takes far smaller programmes than all of them at once.
     most
         Look only among as many of the first ones of each ray.
+    deadline
+        `NotDecided` is raised where it passes before.
     """
     design, x, totals = sample.design, sample.x, sample.totals
     scale = constraint_scale(design * within, x, totals)
@@ -80,18 +88,18 @@ def conflicting(
     upper = top / within
     tried = np.empty(0, dtype=np.int64)
     for tried in _first_ones(rays, totals.size, most):
-        miss, duals = _elastic(rows, target, tried, lower, upper)
+        miss, duals = _elastic(rows, target, tried, lower, upper, deadline)
         if miss > _MEETS:
             break
     else:
         circuits = (_circuit(rows, target, ray) for ray in rays)
         return next((found for found in circuits if found is not None), np.empty(0, dtype=np.int64))
     kept = tried[np.abs(duals) > 1e-9 * np.abs(duals).max(initial=0.0)]
-    if _elastic(rows, target, kept, lower, upper)[0] <= _MEETS:
+    if _elastic(rows, target, kept, lower, upper, deadline)[0] <= _MEETS:
         kept = tried
     for k in kept.tolist():
         rest = kept[kept != k]
-        if rest.size and _elastic(rows, target, rest, lower, upper)[0] > _MEETS:
+        if rest.size and _elastic(rows, target, rest, lower, upper, deadline)[0] > _MEETS:
             kept = rest
     return np.asarray(kept, dtype=np.int64)
 
@@ -126,11 +134,16 @@ def _first_ones(rays: Sequence[FloatArray], count: int, most: int | None) -> Ite
 
 
 def refuse_conflict(
-    sample: Sample, within: FloatArray, distance: Distance, rays: Sequence[FloatArray] = (), most: int | None = None
+    sample: Sample,
+    within: FloatArray,
+    distance: Distance,
+    rays: Sequence[FloatArray] = (),
+    most: int | None = None,
+    deadline: Deadline = NEVER,
 ) -> None:
-    """Raise the error that names the totals that fight, if any do (``rays`` and ``most`` as in `conflicting`)."""
+    """Raise the error that names the totals that fight, if any do (``rays``, ``most``, ``deadline``: `conflicting`)."""
     names, target = sample.names, sample.totals
-    fight = conflicting(sample, within, distance, rays, most)
+    fight = conflicting(sample, within, distance, rays, most, deadline)
     if not fight.size:
         return
     shown = ", ".join(f"{names[k]!r} (total {target[k]:g})" for k in fight[:NAMED])
@@ -151,7 +164,7 @@ def refuse_conflict(
 
 
 def _elastic(
-    rows: sp.csr_array, target: FloatArray, chosen: IntArray, lower: float, upper: FloatArray
+    rows: sp.csr_array, target: FloatArray, chosen: IntArray, lower: float, upper: FloatArray, deadline: Deadline
 ) -> tuple[float, FloatArray]:
     """The least sum of relative misses of some constraints, and its duals."""
     part, count = rows[chosen], chosen.size
@@ -161,8 +174,9 @@ def _elastic(
         np.concatenate((np.zeros(n), np.ones(2 * count))),
         A_eq=sp.csr_array(sp.hstack([part, slack, -slack])), b_eq=target[chosen],
         bounds=np.vstack((np.column_stack((np.full(n, lower), upper)), np.tile([0.0, np.inf], (2 * count, 1)))),
-        method="highs", options={"primal_feasibility_tolerance": 1e-9, "dual_feasibility_tolerance": 1e-9},
+        method="highs", options=deadline.highs(),
     )  # fmt: skip
+    deadline.check(found)
     if found.status != 0:
         return 0.0, np.zeros(count)
     return float(found.fun), np.asarray(found.eqlin.marginals)

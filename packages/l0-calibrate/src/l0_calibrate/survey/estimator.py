@@ -19,9 +19,10 @@ from l0_calibrate.result.diagnostics import MET
 from l0_calibrate.result.weighted import Weighted
 from l0_calibrate.survey.calibration import nearest
 from l0_calibrate.survey.conflicts import ConflictingTotals
+from l0_calibrate.survey.deadline import NEVER, Deadline, NotDecided
 from l0_calibrate.survey.distances import Distance, distance_of
 from l0_calibrate.survey.newton import CalibrationNotConverged
-from l0_calibrate.survey.sample import Sample, freedoms
+from l0_calibrate.survey.sample import Sample, TooManyTotals, freedoms
 from l0_calibrate.survey.tightest import tightest
 from l0_calibrate.watch import Progress, Watch, unwatched
 from l0_core import InputError
@@ -178,15 +179,23 @@ def calibrate_survey(
     return attrs.evolve(result, timings={"total": time.perf_counter() - began})
 
 
-def exactness(problem: CalibrationProblem) -> Finding:
+def exactness(problem: CalibrationProblem, seconds: float | None = None) -> Finding:
     """Whether all targets can be met exactly by weights that are not negative, and by which bounds of g-weights.
 
-    Linear programmes; the bounds are those of `tightest_bounds`.
+    Linear programmes, which take minutes at hundreds of targets; the bounds are those of `tightest_bounds`.
+
+    Parameters
+    ----------
+    seconds
+        Wall-clock limit, positive; None for none. Where it is spent the finding says that it was not decided.
     """
+    if seconds is not None and not seconds > 0:
+        raise InputError(f"seconds must be a positive number, got {seconds!r}")
+    deadline = NEVER if seconds is None else Deadline(seconds)
     x, names = _constraints(problem)
     try:
         sample = Sample.under(problem.initial_weights, x, problem.targets, _freedoms(problem, None), names)
-        lower, upper = tightest(sample, 0.0)
+        lower, upper = tightest(sample, 0.0, deadline)
     except ConflictingTotals as fault:
         return Finding(
             "not_exact",
@@ -195,6 +204,17 @@ def exactness(problem: CalibrationProblem) -> Finding:
             str(fault).partition(";")[0],
             "calibration without negative weights will refuse them; leave one of these out, or fit them as near as "
             "can be",
+        )
+    except TooManyTotals as fault:
+        message, _, remedy = str(fault).partition("; ")
+        return Finding("exactness_unknown", "warning", (), message, remedy)
+    except NotDecided as fault:
+        return Finding(
+            "exactness_unknown",
+            "warning",
+            (),
+            f"whether all targets can be met exactly was {fault}",
+            "give it more time, or fit the weights (calibrate, or l0-calibrate fit): that tells how near they can be",
         )
     except InputError as fault:  # the pre-flight has more to say than this
         return Finding(

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.linalg
 
+from l0_calibrate.survey.deadline import NEVER, Deadline
 from l0_calibrate.survey.distances import Distance
 
 FloatArray = npt.NDArray[np.float64]
@@ -186,9 +187,13 @@ class Search:
         here = problem.at(np.zeros(problem.target.size))
         return cls(problem, here, here)
 
-    def run(self, patience: int = PATIENCE) -> None:
-        """Go on until the totals are met to rounding, or so many iterations have brought no smaller miss."""
+    def run(self, patience: int = PATIENCE, deadline: Deadline = NEVER) -> None:
+        """Go on until the totals are met to rounding, or so many iterations have brought no smaller miss.
+
+        `NotDecided` where the deadline passes before.
+        """
         while not (self._is_over or self.here.worst <= _EXACT or self._since >= patience):
+            deadline.check()
             self._step()
             self._iterations += 1
             self._is_over |= self._iterations >= _ITERATIONS

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from l0_calibrate.memory import physical_memory
 from l0_calibrate.problem.checks import vector
 from l0_calibrate.problem.labels import own_labels, refuse_other_order, shown
 from l0_calibrate.problem.matrices import frozen_csr
@@ -19,6 +20,14 @@ FloatArray = npt.NDArray[np.float64]
 
 NAMED = 10
 """Names of constraints that a message lists."""
+
+
+DENSE = 3
+"""Arrays of totals by totals, in float64, that a step of the iteration holds at the same time."""
+
+
+class TooManyTotals(InputError):
+    """The dense arrays of totals by totals are more than the memory of this machine."""
 
 
 @attrs.frozen(eq=False)
@@ -62,7 +71,19 @@ class Sample:
         used = design > 0
         if not used.any():
             raise InputError("all design weights are 0: there is nothing to calibrate")
+        _refuse_too_many(totals.size)
         return cls(design[used], x.astype(np.float64)[used], totals, q[used], names, used)
+
+
+def _refuse_too_many(totals: int) -> None:
+    """Where the steps' arrays could not be held, before any is made."""
+    needed, there = DENSE * 8 * totals**2, physical_memory()
+    if there is not None and needed > there:
+        raise TooManyTotals(
+            f"meeting {totals:,} totals exactly takes {DENSE} dense arrays of totals by totals, "
+            f"{needed / 1e9:,.1f} GB, and this machine has {there / 1e9:,.1f} GB; fit the weights instead (calibrate, "
+            "or l0-calibrate fit), which never makes any, or give fewer totals"
+        )
 
 
 def freedoms(q: Any, labels: npt.NDArray[Any]) -> FloatArray:

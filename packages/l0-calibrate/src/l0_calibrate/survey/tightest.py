@@ -10,6 +10,7 @@ import scipy.optimize
 import scipy.sparse as sp
 
 from l0_calibrate.survey.conflicts import AMONG, refuse_conflict
+from l0_calibrate.survey.deadline import NEVER, Deadline
 from l0_calibrate.survey.distances import Linear
 from l0_calibrate.survey.newton import PUZZLED, Dual, Search, constraint_scale
 from l0_calibrate.survey.sample import Sample
@@ -51,16 +52,16 @@ def tightest_bounds(design_weights: Any, X: Any, totals: Any, *, least: float = 
     return tightest(Sample.of(design_weights, X, totals, None), least)
 
 
-def tightest(sample: Sample, least: float) -> tuple[float, float]:
-    """The bounds of `tightest_bounds`, and its errors."""
+def tightest(sample: Sample, least: float, deadline: Deadline = NEVER) -> tuple[float, float]:
+    """The bounds of `tightest_bounds`, and its errors; `NotDecided` where the deadline passes before."""
     scale = constraint_scale(sample.design, sample.x, sample.totals)
     rows = sp.diags_array(1.0 / scale) @ sample.x.T.multiply(sample.design)
     count, n = rows.shape
     free = Linear(least, np.inf)
     search = Search.of(Dual.of(sample.design, sample.x, sample.totals, sample.q, free, scale))
-    search.run(PUZZLED)
+    search.run(PUZZLED, deadline)
     if not search.best.is_met:  # a conflict shows itself sooner than bounds are found
-        refuse_conflict(sample, np.ones(n), free, search.rays(), AMONG)
+        refuse_conflict(sample, np.ones(n), free, search.rays(), AMONG, deadline)
     ones, each = sp.csr_array(np.ones((n, 1))), sp.eye_array(n)
     none = sp.csr_array((n, 1))
     # In how far g-weights are from 1: HiGHS takes entries below 1e-9 for 0, and what that costs is in proportion.
@@ -72,11 +73,12 @@ def tightest(sample: Sample, least: float) -> tuple[float, float]:
         b_ub=np.zeros(2 * n), bounds=[*[(None, None)] * n, (0.0, 1.0 - least), (0.0, None)],
         method="highs",
     )  # fmt: skip
-    close: dict[str, Any] = {"primal_feasibility_tolerance": 1e-9, "dual_feasibility_tolerance": 1e-9}
-    found = asked(options=close)
+    found = asked(options=deadline.highs())
+    deadline.check(found)
     if found.status != 0:  # presolve takes constraints that repeat others but for a rounding for a contradiction
-        found = asked(options={**close, "presolve": False})
+        found = asked(options={**deadline.highs(), "presolve": False})
+        deadline.check(found)
     if found.status != 0:
-        refuse_conflict(sample, np.ones(n), free, search.rays())
+        refuse_conflict(sample, np.ones(n), free, search.rays(), deadline=deadline)
         raise InputError(f"the bounds were not found: {found.message}")
     return float(max(1.0 - found.x[n], least)), float(1.0 + found.x[n + 1])

@@ -91,7 +91,11 @@ class InteriorPointSolver(Solver):
             if not use.columns.any() or not use.rows.any():
                 run.settle()
                 return run.solution("converged")
+            if run.is_spent():
+                return run.solution("budget_spent")
             structure, bundles = self._finder.bundled(task, fit, use, threads)
+            if run.is_spent():
+                return run.solution("budget_spent")
             program = Program.of(fit, use, structure, bundles)
             if task.system.columns.indices.size >= _WORTH_TRIMMING:
                 give_back_freed()  # by the search for blocks and bundles
@@ -170,6 +174,10 @@ class _Run:
     def close(self) -> None:
         """End the threads."""
         self._workers.close()
+
+    def is_spent(self) -> bool:
+        """Whether the seconds are over."""
+        return time.perf_counter() - self._began >= self._stop.seconds
 
     @property
     def gap(self) -> float | None:
@@ -252,7 +260,7 @@ class _Run:
                 return "converged"
             if self._objective <= self._fit.negligible or state.complementarity <= _LEAST_GAP * self._objective:
                 return "converged"
-            if self._iterations >= stop.iterations or time.perf_counter() - self._began >= stop.seconds:
+            if self._iterations >= stop.iterations or self.is_spent():
                 return "budget_spent"
             if self._iterations >= _MOST_ITERATIONS:
                 return "stalled"
