@@ -403,8 +403,10 @@ SECTIONS: list[tuple[str, str, dict[str, Callable[[dict[str, Any]], str]]]] = [
         "peak memory is beyond an interpreter with everything imported, as a multiple of the matrix (8 bytes a "
         "non-zero).",
         {
-            "threads_primal_dual.json": threads, "threads_interior_point.json": threads,
-            "threads_primal_dual_medium.json": threads, "threads_interior_point_medium.json": threads,
+            "threads_primal_dual.json": threads,
+            "threads_interior_point.json": threads,
+            "threads_primal_dual_medium.json": threads,
+            "threads_interior_point_medium.json": threads,
         },
     ),
     (
