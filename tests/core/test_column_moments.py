@@ -36,3 +36,10 @@ def test_entries_stored_in_parts_count_once_and_stay_as_they_are() -> None:
     assert means.tolist() == [200.0, 100.0]
     assert deviations.tolist() == [0.0, 0.0]
     assert parts.nnz == 6
+
+
+@pytest.mark.parametrize("form", ["dense", "csr"])
+def test_a_matrix_without_an_entry_has_moments_of_zero(form: str) -> None:
+    nothing = np.zeros((4, 3))
+    for found in column_moments(nothing if form == "dense" else sp.csr_array(nothing)):
+        np.testing.assert_array_equal(found, np.zeros(3), strict=True)

@@ -33,8 +33,9 @@ def column_moments(matrix: Any) -> tuple[FloatArray, FloatArray]:
         data, filled = columns.data, np.diff(columns.indptr)
         column = np.repeat(np.arange(count), filled)
         means = np.bincount(column, weights=data, minlength=count) / rows
-        squares = np.bincount(column, weights=np.square(data - means[column]), minlength=count)
-        squares += (rows - filled) * np.square(means)
+        # Not in place: without any entry `bincount` counts in whole numbers.
+        entries = np.bincount(column, weights=np.square(data - means[column]), minlength=count)
+        squares = entries + (rows - filled) * np.square(means)
     deviations = np.sqrt(squares / rows)
     # What rounding of its mean leaves of a constant column's deviation is none.
     return means, np.where(deviations > 1e-14 * np.sqrt(rows) * np.abs(means), deviations, 0.0)
