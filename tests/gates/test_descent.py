@@ -222,6 +222,28 @@ def test_logistic_without_a_price_is_the_newton_optimum(intercept):
     np.testing.assert_allclose(fit.coefficients, exact.x[:5], atol=1e-3)
 
 
+def test_logistic_models_take_a_few_quadratics_each(monkeypatch):
+    """Newton's steps: by quadratics that lie above the loss the same search took 582 of them."""
+    matrix, score, _ = data(2, rows=150, coordinates=12, support=4)
+    response = (score + np.random.default_rng(0).logistic(size=150) > 0).astype(float)
+    counted = []
+    quadratic = Regression.quadratic
+    monkeypatch.setattr(Regression, "quadratic", lambda self, weights: counted.append(1) or quadratic(self, weights))
+    best_subset(Regression(matrix, response, loss="logistic", l2=1e-6, mean=True, intercept=True), 4)
+    assert len(counted) < 300
+
+
+@pytest.mark.parametrize("far", [4.0, -30.0])
+def test_a_logistic_descent_from_far_away_finds_the_same_minimum(far):
+    """From there the whole of Newton's step would raise the loss."""
+    matrix, score, _ = data(5, rows=80, coordinates=5)
+    response = (score + np.random.default_rng(0).logistic(size=80) > 0.3).astype(float)
+    problem = Regression(matrix, response, loss="logistic", l2=0.01, intercept=True)
+    near, found = descend(problem), descend(problem, start=np.full(5, far))
+    assert found.objective == pytest.approx(near.objective, rel=1e-9)
+    np.testing.assert_allclose(found.coefficients, near.coefficients, atol=1e-5)
+
+
 @pytest.mark.parametrize("l2", [0.0, 0.1])
 @pytest.mark.parametrize("response", ["one class", "parted"])
 def test_a_logistic_loss_without_a_minimum_comes_to_an_end(l2, response):

@@ -35,6 +35,10 @@ class DescentLoss(ABC):
     def majoriser(self, predictor: FloatArray, response: FloatArray) -> tuple[FloatArray, FloatArray]:
         """(omega, z), each of shape (rows,)."""
 
+    @abstractmethod
+    def expansion(self, predictor: FloatArray, response: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """(omega, z) of the second-order expansion: closer to the loss, and not above it everywhere."""
+
 
 class SquaredLoss(DescentLoss):
     """``(eta - y)^2 / 2``."""
@@ -51,6 +55,14 @@ class SquaredLoss(DescentLoss):
     def majoriser(self, predictor: FloatArray, response: FloatArray) -> tuple[FloatArray, FloatArray]:
         """The loss itself."""
         return np.ones_like(response), response
+
+    def expansion(self, predictor: FloatArray, response: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """The loss itself."""
+        return self.majoriser(predictor, response)
+
+
+_FLAT = 1e-8
+"""Least curvature of a row in a second-order expansion, far out where the logistic loss is all but straight."""
 
 
 class LogisticLoss(DescentLoss):
@@ -81,8 +93,18 @@ class LogisticLoss(DescentLoss):
         curvature = np.where(
             small, 0.25 - predictor**2 / 48.0, np.tanh(0.5 * size) / (2.0 * np.where(small, 1.0, size))
         )
-        slope = 0.5 * (1.0 + np.tanh(0.5 * predictor)) - response
-        return curvature, predictor - slope / curvature
+        return curvature, predictor - (_probability(predictor) - response) / curvature
+
+    def expansion(self, predictor: FloatArray, response: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Weights and working responses of Newton's step."""
+        probability = _probability(predictor)
+        curvature = np.maximum(probability * (1.0 - probability), _FLAT)
+        return curvature, predictor - (probability - response) / curvature
+
+
+def _probability(predictor: FloatArray) -> FloatArray:
+    result: FloatArray = 0.5 * (1.0 + np.tanh(0.5 * predictor))
+    return result
 
 
 LOSSES: dict[str, DescentLoss] = {"squared": SquaredLoss(), "logistic": LogisticLoss()}
