@@ -360,3 +360,23 @@ def test_compaction_draws_no_random_numbers():
     for model, dtype in ((images, torch.float64), (sequences, torch.float32)):
         small = compact(model)
         assert {(p.dtype, p.device.type) for p in small.parameters()} == {(dtype, "cpu")}
+
+
+@pytest.mark.parametrize(
+    ("gated", "plain"),
+    [
+        ("0.weight", "0.weight"),
+        ("1.attention.q_proj.weight", "1.q_proj.weight"),
+        ("1.attention.out_proj.bias", "1.out_proj.bias"),
+        ("2.weight", "2.weight"),
+        ("4.bias", "4.bias"),
+    ],
+)
+def test_what_is_frozen_stays_frozen(gated, plain):
+    """Weights that were held while gates were trained must not move when the compact model is trained on."""
+    model = nn.Sequential(
+        L0Embedding(7, 6), L0MultiheadAttention(6, 2), L0Linear(6, 8, structured=True), nn.ReLU(), L0Linear(8, 3)
+    )
+    close(model, 0.5).get_parameter(gated).requires_grad_(False)
+    small = compact(model.eval(), torch.arange(7)[None])
+    assert [name for name, values in small.named_parameters() if not values.requires_grad] == [plain]

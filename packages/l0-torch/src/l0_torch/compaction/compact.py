@@ -33,7 +33,8 @@ def compact(model: nn.Module, *example: Any) -> nn.Module:
     torch's transformer layers; across sums, concatenations and anything else the shapes stay, with zeros in place.
     A model that cannot be traced is made smaller inside those of its children that can be, if an example is given
     that shows whether its code needs them as they were; without one, only its gates go.
-    Hooks of a gated layer go over to its plain twin; the shapes of whatever has hooks stay as well.
+    Hooks of a gated layer go over to its plain twin; the shapes of whatever has hooks stay as well. What is frozen
+    (``requires_grad``) stays frozen.
 
     Parameters
     ----------

@@ -152,4 +152,6 @@ class L0MultiheadAttention(GatedLayer):
         small.out_proj.weight.copy_(part.out_proj.weight[:, rows] * scale)
         if has_bias:
             small.out_proj.bias.copy_(part.out_proj.bias)
+        for name, values in small.named_parameters():
+            values.requires_grad_(part.get_parameter(name).requires_grad)
         return small

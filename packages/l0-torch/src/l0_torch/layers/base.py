@@ -132,10 +132,13 @@ class GatedWeightLayer(GatedLayer):
 
     @torch.no_grad()
     def _filled(self, make: Callable[[], nn.Module]) -> nn.Module:
-        """The plain layer that ``make`` makes, with the weights of evaluation, in this layer's mode and dtype."""
+        """The plain layer that ``make`` makes, with the weights of evaluation, in this layer's mode and dtype.
+
+        What is frozen here (``requires_grad``) is frozen there.
+        """
         weight, bias = self.behind(self.gates.deterministic_gates())
         plain = unfilled(make, weight).train(self.training)
-        plain.get_parameter("weight").copy_(weight)
-        if bias is not None:
-            plain.get_parameter("bias").copy_(bias)
+        plain.get_parameter("weight").copy_(weight).requires_grad_(self.weight.requires_grad)
+        if bias is not None and self.bias is not None:
+            plain.get_parameter("bias").copy_(bias).requires_grad_(self.bias.requires_grad)
         return plain

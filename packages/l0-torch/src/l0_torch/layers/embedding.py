@@ -97,4 +97,5 @@ class L0Embedding(GatedLayer):
         gates = self.embedding_gates.deterministic_gates().to(self.weight.dtype)
         table = self.weight * (gates if self.by == "dimension" else gates[:, None])
         found = nn.Embedding(self.num_embeddings, self.embedding_dim, self.padding_idx, _weight=table.clone())
+        found.weight.requires_grad_(self.weight.requires_grad)
         return found.train(self.training)
