@@ -15,6 +15,7 @@ from l0_core import get_backend
 from l0_core.errors import InputError
 from l0_torch import (
     FeatureGate,
+    GateRule,
     HardConcrete,
     HybridGate,
     L0Conv2d,
@@ -235,6 +236,11 @@ def test_a_tracker_takes_tensors_that_have_a_gradient():
         (lambda: L0DepthwiseConv2d(3, 3, stride=(1, 0)), "stride must be"),
         (lambda: L0Conv2d(3, 4, 1.5), "kernel_size must be"),
         (lambda: L0Conv2d(3, 4, (3,)), "kernel_size must be"),
+        (lambda: HybridGate(10, "a", 0.5), "l0_fraction must be a number, got 'a'"),
+        (lambda: HybridGate(10, random_fraction=None), "random_fraction must be a number, got None"),
+        (lambda: GateRule(where="fc"), r"where must be a function of \(path, layer\), got 'fc'"),
+        (lambda: gate_module(nn.Linear(2, 2), nn.Linear), "rule must be a GateRule, 'weight' or 'output', got <class"),
+        (lambda: gate_module("fc"), "model must be a module, got str"),
     ],
 )
 def test_what_cannot_be_meant_is_refused_by_name(make, message):

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from l0_core.errors import InputError, UntrainedWarning
+from l0_core.real_numbers import is_number
 from l0_core.selection import check_count, check_seed, share_out, top_k
 from l0_torch.hard_concrete import HardConcrete, check_size
 from l0_torch.learning import LearningSettings, learn_features, learn_records
@@ -273,6 +274,9 @@ class HybridGate(nn.Module):
         self.n_items = check_size("n_items", n_items)
         wanted = max(1, n_items // 5) if target_items is None else target_items
         self.target_items = check_count(wanted, n_items, "target_items")
+        for name, share in (("l0_fraction", l0_fraction), ("random_fraction", random_fraction)):
+            if not is_number(share):
+                raise InputError(f"{name} must be a number, got {share!r}")
         # Shares given as decimals add up to 1 but for a few roundings.
         both = l0_fraction + random_fraction
         if not (l0_fraction >= 0 and random_fraction >= 0 and 0 < both < 1.0 + 1e-9):

@@ -47,13 +47,18 @@ class GateRule:
     by: str = attrs.field(default="weight")
     temperature: float = 0.5
     init_sparsity: float = 0.1
-    where: Callable[[str, nn.Module], bool] = _everywhere
+    where: Callable[[str, nn.Module], bool] = attrs.field(default=_everywhere)
     use_l2: bool = False
 
     @by.validator
     def _check_by(self, attribute: attrs.Attribute[str], value: str) -> None:
         if value not in ("weight", "output"):
             raise InputError(f"by must be 'weight' or 'output', got {value!r}")
+
+    @where.validator
+    def _check_where(self, attribute: attrs.Attribute[Any], value: Any) -> None:
+        if not callable(value):
+            raise InputError(f"where must be a function of (path, layer), got {value!r}")
 
 
 def gate_module(model: nn.Module, rule: GateRule | str = "weight") -> nn.Module:
@@ -74,9 +79,14 @@ def gate_module(model: nn.Module, rule: GateRule | str = "weight") -> nn.Module:
     Raises
     ------
     InputError
-        The rule fits no layer, or a layer has hooks or a feature that no gated layer has (named with its path).
+        ``model`` is no module or ``rule`` none, the rule fits no layer, or a layer has hooks or a feature that no gated
+        layer has (named with its path).
     """
+    if not isinstance(model, nn.Module):
+        raise InputError(f"model must be a module, got {type(model).__name__}")
     settings = GateRule(by=rule) if isinstance(rule, str) else rule
+    if not isinstance(settings, GateRule):
+        raise InputError(f"rule must be a GateRule, 'weight' or 'output', got {rule!r}")
     gated: list[str] = []
 
     def make(path: str, module: nn.Module) -> nn.Module | None:
