@@ -138,3 +138,8 @@ def test_sums_of_numpy_are_arrays_of_the_backend():
     total = BACKEND.to_numpy(BACKEND.xp.sum(np.ones(3, dtype=np.float32)))
     assert isinstance(total, np.ndarray)
     assert (total.shape, total.dtype) == ((), np.float32)
+
+
+def test_a_vector_that_is_no_array_is_refused_as_such() -> None:
+    with pytest.raises(InputError, match=r"must be an ndarray, got list; use backend\.asarray"):
+        BACKEND.linear_map(np.eye(2)).matvec([1.0, 2.0])

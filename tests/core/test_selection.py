@@ -99,6 +99,9 @@ def test_a_selection_is_frozen_and_apart_from_what_it_was_made_of():
         ({"kinds": ["a"]}, "kinds"),
         ({"scores": [0.0, 1.0]}, "scores"),
         ({"inclusion_probabilities": np.ones(4)}, "inclusion_probabilities"),
+        ({"inclusion_probabilities": [0.5, 1.0, 2.0, 1.0, 0.0]}, "0..1, that of item 2 is 2.0"),
+        ({"inclusion_probabilities": [0.5, -0.1, 1.0, 1.0, 0.0]}, "0..1, that of item 1 is -0.1"),
+        ({"inclusion_probabilities": [np.nan, 1.0, 1.0, 1.0, 0.0]}, "0..1, that of item 0 is nan"),
     ],
 )
 def test_a_selection_that_cannot_be_is_refused(settings, text):

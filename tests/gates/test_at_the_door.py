@@ -135,6 +135,9 @@ def test_a_problem_for_gates_is_checked_when_it_is_made(change, message):
         ("hybrid", {"target": 0}, "target must be a whole number of at least 1"),
         ("hybrid", {"learner": 3}, "learner must be a gate strategy"),
         ("hybrid", {"design": "sample"}, "'sample' learns"),
+        ("hybrid", {"l0_fraction": "a"}, "l0_fraction must be a number, got 'a'"),
+        ("hybrid", {"random_fraction": True}, "random_fraction must be a number, got True"),
+        ("cube", {"must_kep": [1]}, "'must_kep'; settings: .*balance_rows.*must_keep"),
         ("feature", {"l2": -1.0}, "not negative"),
     ],
 )

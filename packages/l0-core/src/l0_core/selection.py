@@ -41,6 +41,10 @@ def _strings(values: Any) -> npt.NDArray[np.str_] | None:
     return None if values is None else _frozen(np.array(values, dtype=np.str_))
 
 
+_ROUNDING = 1e-9
+"""How far above 1 the sums of a design may leave a probability."""
+
+
 @attrs.frozen(eq=False)
 class Selection:
     """The items that were kept, in ascending order.
@@ -80,6 +84,13 @@ class Selection:
             value = getattr(self, name)
             if value is not None and value.shape != (length,):
                 raise InputError(f"{name} must have shape ({length},), got {value.shape}")
+        chances = self.inclusion_probabilities
+        if chances is not None:
+            wrong = np.flatnonzero(~((chances >= 0.0) & (chances <= 1.0 + _ROUNDING)))
+            if wrong.size:
+                raise InputError(
+                    f"inclusion_probabilities must lie in 0..1, that of item {wrong[0]} is {float(chances[wrong[0]])!r}"
+                )
 
     def __len__(self) -> int:
         return int(self.indices.size)

@@ -9,6 +9,7 @@ import numpy as np
 from l0_core.errors import InputError
 from l0_core.gates import GateStrategy
 from l0_core.plugins import get_gate
+from l0_core.real_numbers import is_number
 from l0_core.selection import Selection, check_count, check_seed, count_of, share_out
 from l0_core.whole_numbers import check_whole
 from l0_gates.learning import LearningStrategy
@@ -46,6 +47,9 @@ class HybridStrategy(GateStrategy):
         design: str = "random",
         seed: int = 0,
     ) -> None:
+        for name, share in (("l0_fraction", l0_fraction), ("random_fraction", random_fraction)):
+            if not (is_number(share) or (name == "random_fraction" and share is None)):
+                raise InputError(f"{name} must be a number, got {share!r}")
         rest = 1.0 - l0_fraction if random_fraction is None else random_fraction
         # 1e-9: fractions such as 0.3 and 0.7 add up to 1 but for rounding.
         if not (0.0 <= l0_fraction <= 1.0 and 0.0 <= rest <= 1.0 and abs(l0_fraction + rest - 1.0) <= 1e-9):

@@ -53,8 +53,10 @@ class NumpyLinearMap(LinearMap):
         return np.asarray(self._transpose @ y)
 
     def _check(self, vector: Array, length: int, what: str) -> None:
-        if not isinstance(vector, np.ndarray) or vector.shape != (length,):
-            raise InputError(f"the vector must have shape ({length},), the matrix's {what}; got {np.shape(vector)}")
+        if not isinstance(vector, np.ndarray):
+            raise InputError(f"the vector must be an ndarray, got {type(vector).__name__}; use backend.asarray")
+        if vector.shape != (length,):
+            raise InputError(f"the vector must have shape ({length},), the matrix's {what}; got {vector.shape}")
         if vector.dtype != self.dtype:
             raise InputError(f"the vector is {vector.dtype} and the linear map {self.dtype}; use backend.asarray")
 

@@ -188,10 +188,22 @@ class CubeStrategy(DesignStrategy):
     balance_rows
         Positions of the rows to balance on, the most important first; or a number: so many rows, those first that
         the most items take part in.
+    keep, size_measure, must_keep, strata, groups, seed
+        As in `DesignStrategy`.
     """
 
-    def __init__(self, keep: int | None = None, *, balance_rows: Any = 20, **settings: Any) -> None:
-        super().__init__(keep, **settings)
+    def __init__(
+        self,
+        keep: int | None = None,
+        *,
+        balance_rows: Any = 20,
+        size_measure: Any = None,
+        must_keep: Any = (),
+        strata: Any = None,
+        groups: Any = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(keep, size_measure=size_measure, must_keep=must_keep, strata=strata, groups=groups, seed=seed)
         self.balance_rows = balance_rows
 
     def fit(self, matrix: Any, totals: Any, *, reference: Any = None) -> Self:
