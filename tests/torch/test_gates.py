@@ -75,6 +75,8 @@ def test_before_training_it_warns_and_the_seed_decides():
     assert len(first) == len(second) == 10
     assert not torch.equal(first, second)
     assert SampleGate(5, 5).select_samples(np.arange(5))[1].tolist() == [0, 1, 2, 3, 4]
+    with pytest.warns(UntrainedWarning, match="HybridGate has learnt nothing"):  # not the gate inside it
+        HybridGate(100).select(np.arange(100))
 
 
 @pytest.mark.parametrize(("size", "keep"), [(10_000, 1_000), (1_000, 100), (10, 10), (10, 1)])

@@ -97,11 +97,14 @@ class L0Gate(nn.Module):
         """Positions of the gates that are open with a probability above ``threshold``, ascending."""
         return torch.nonzero(self.gates.get_active_prob() > threshold).flatten()
 
-    def _chosen(self, keep: int) -> npt.NDArray[np.int64]:
-        """Positions of exactly ``keep`` gates, those most likely open; ties by the seed."""
+    def _chosen(self, keep: int, owner: nn.Module | None = None) -> npt.NDArray[np.int64]:
+        """Positions of exactly ``keep`` gates, those most likely open; ties by the seed.
+
+        ``owner`` is the module that its user knows, where it is another one.
+        """
         if keep < self.size and not self.is_trained:
             warnings.warn(
-                f"{type(self).__name__} has learnt nothing yet, all its gates are equal: the selection is the "
+                f"{type(owner or self).__name__} has learnt nothing yet, all its gates are equal: the selection is the "
                 "seed's; call fit first, or train the gates",
                 UntrainedWarning,
                 stacklevel=3,
@@ -308,7 +311,7 @@ class HybridGate(nn.Module):
         check_length(data, self.n_items, 0, "records")
         kinds = np.full(self.n_items, "", dtype="<U6")
         if self.n_l0:
-            kinds[self.l0_gate._chosen(self.n_l0)] = "l0"
+            kinds[self.l0_gate._chosen(self.n_l0, self)] = "l0"
         # Another stream than that of the ties, so that the two do not go together.
         own = self.seed if random_seed is None else check_seed(random_seed, "random_seed")
         rng = np.random.default_rng([own, 1])
