@@ -260,7 +260,11 @@ def test_a_bound_is_the_same_for_any_number_of_threads(monkeypatch: pytest.Monke
     assert np.isfinite(alone)
 
 
-def test_no_point_as_good_as_the_best_known_goes_beyond_the_reach_of_a_ratio() -> None:
+@pytest.mark.parametrize("entries", [0, 50_000], ids=["float32", "float64"])
+def test_no_point_as_good_as_the_best_known_goes_beyond_the_reach_of_a_ratio(
+    entries: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(system_module, "_WHOLE", entries)
     random = np.random.default_rng(0)
     tight = 0
     for _ in range(60):
