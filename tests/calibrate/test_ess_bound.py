@@ -47,6 +47,13 @@ def test_the_bound_is_above_what_weights_have_and_not_far(seed: int, keep: int, 
     assert everything == pytest.approx(attained(lower, upper, 30, must), rel=0.02)
 
 
+def test_one_record_that_is_left_out_or_has_no_upper_bound_counts_as_itself() -> None:
+    pinned = np.array([1.0, 1.0, 100.0])
+    assert largest_ess(pinned, pinned, keep=2) == pytest.approx(2.0, rel=0.02)
+    bound = largest_ess(np.array([0.0, 0.5]), np.array([0.05, np.inf]))
+    assert bound == pytest.approx(effective_sample_size(np.array([0.05, 0.5])), rel=0.02)
+
+
 HELD = {"conserve_mass": True}
 
 

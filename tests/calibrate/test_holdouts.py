@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from l0_calibrate import CalibrationProblem, calibrate
+from l0_calibrate import CalibrationProblem, calibrate, holdouts
 from l0_calibrate.cli import main
 from l0_calibrate.holdouts import hold_out
 from l0_calibrate.options import Options
@@ -29,6 +29,19 @@ def problem() -> CalibrationProblem:
     info = pd.DataFrame({"family": ["places", "places", "nation", "income", "income", "rent"]})
     names = ["west", "east", "all", "income west", "income east", "rent"]
     return CalibrationProblem(matrix, totals, initial_weights=weights, target_names=names, target_info=info)
+
+
+def test_a_time_limit_is_shared_by_the_fit_of_all_targets_and_those_without_a_family(monkeypatch):
+    limits = []
+
+    def fit(asked, options, **how):
+        limits.append(options.time_limit)
+        return calibrate(asked, options, **how)
+
+    monkeypatch.setattr(holdouts, "calibrate", fit)
+    hold_out(problem(), "family", Options(time_limit=500.0))
+    assert len(limits) == 5
+    assert limits[0] == pytest.approx(100.0, abs=1.0)  # what the first leaves of its part is the others'
 
 
 def test_each_family_is_scored_by_a_fit_that_did_not_see_it():

@@ -44,6 +44,17 @@ def test_a_sum_that_the_bounds_do_not_allow_has_no_projection():
     np.testing.assert_allclose(project_mass(u, reference, 1.5, lower, upper)[:2], [0.5, 0.5])
 
 
+def test_what_rounding_left_of_the_sum_does_not_push_a_ratio_over_its_bound():
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        reference, upper = rng.lognormal(0, 2, 20), rng.uniform(1.0, 4.0, 20)
+        u = upper * np.append(1.0 - 2e-16, rng.uniform(0.5, 1.0, 19))
+        mass = float(reference @ u) * (1.0 + rng.choice([3e-14, 9e-14]))
+        found = project_mass(u, reference, mass, np.zeros(20), upper)
+        assert (found <= upper).all()
+        assert reference @ found == pytest.approx(mass, rel=1e-14)
+
+
 class Fits:
     """Fits whose effective sample size, of 1000 records, is a given function of mu; they note what they were asked."""
 

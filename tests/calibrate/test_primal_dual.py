@@ -177,6 +177,41 @@ def test_a_bound_allows_for_the_rounding_of_slopes_that_cancel() -> None:
         assert Fraction(bound) <= dual_value(a, system, y, box)
 
 
+def test_a_bound_does_not_profit_from_a_slope_that_rounding_made_positive() -> None:
+    random, above = np.random.default_rng(0), 0
+    for _ in range(400):
+        part, pair = 2.0 ** random.uniform(-17, -3), float(random.choice([3, 5, 7, 11]))
+        large = random.integers(600, 2**20, 2) * 2.0**10
+        a = np.array([[part, 0.0], [large[0], -large[0] * pair], [large[1], -large[1] * pair]])
+        u = pair * np.floor(1.0 / part / pair) * np.array([1.0, 1.0 / pair])  # meets all three targets, and exactly
+        system = build_system(sp.csr_array(a), np.array([part * u[0], 0.0, 0.0]), np.ones(2))
+        fit = Fit.of(boxed(system, RowPrice.absolute(np.ones(3)), upper=float(2.0 * u[0])))
+        one = float(random.uniform(0.1, 0.5))
+        y = np.array([-1.1e-16 * random.uniform(0.05, 0.9) * large[0] / part, one, -one * large[0] / large[1]])
+        y = np.clip(y, -1.0, 1.0)
+        g = ColumnMap(fit.columns).rmatvec(y)
+        above += bool((g >= 0.0).all())
+        for best in (np.inf, 1e-9):
+            assert Certificate(fit).bound(y, g, best) <= 0.0
+    assert above > 3  # slopes of which one is negative in truth: the value at those that were computed is above 0
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+@pytest.mark.parametrize("entries", [0, 50_000], ids=["float32", "float64"])
+def test_duals_are_moved_as_far_as_open_ratios_need_and_no_further(
+    sign: float, entries: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(system_module, "_WHOLE", entries)
+    random = np.random.default_rng(0)
+    m, n = 4, 24
+    a = random.uniform(0.5, 2.0, (m, n)) * (np.arange(n) % m == np.arange(m)[:, None])  # a column has one row
+    system = build_system(sp.csr_array(sign * a), sign * 3.0 * a.sum(axis=1), np.ones(n))
+    fit = Fit.of(boxed(system, RowPrice.absolute(np.ones(m)), upper=np.inf))
+    y = -sign * random.uniform(0.1, 0.9, m)
+    bound = Certificate(fit).bound(y, ColumnMap(fit.columns).rmatvec(y), np.inf)
+    assert -1e-5 <= bound <= 0.0  # all targets can be met: duals of 0 are the best
+
+
 @pytest.mark.parametrize(
     ("goal", "zone", "upper", "duals"),
     [(1.0, 0.0, 1e-9, (0.1, 1.0)), (1e-6, 1e6, 1e-9, (0.1, 1.0)), (1e-9, 0.0, 1e3, (-1.0, -1.0))],
@@ -225,7 +260,11 @@ def test_a_bound_is_the_same_for_any_number_of_threads(monkeypatch: pytest.Monke
     assert np.isfinite(alone)
 
 
-def test_no_point_as_good_as_the_best_known_goes_beyond_the_reach_of_a_ratio() -> None:
+@pytest.mark.parametrize("entries", [0, 50_000], ids=["float32", "float64"])
+def test_no_point_as_good_as_the_best_known_goes_beyond_the_reach_of_a_ratio(
+    entries: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(system_module, "_WHOLE", entries)
     random = np.random.default_rng(0)
     tight = 0
     for _ in range(60):

@@ -113,6 +113,19 @@ class EncoderLayer(nn.TransformerEncoderLayer):
         return self.linear2(hidden) * hidden.sum()
 
 
+class TwoIntoOne(nn.Module):
+    """One layer reads the units of two, of which one has some that are always 0."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.two, self.head = nn.Linear(4, 16), nn.Linear(4, 16), nn.Linear(16, 3)
+        with torch.no_grad():
+            self.one.weight[:8], self.one.bias[:8] = 0.0, 0.0
+
+    def forward(self, x):
+        return self.head(torch.relu(self.one(x))) + self.head(torch.relu(self.two(x)))
+
+
 @pytest.mark.parametrize(
     ("model", "options"),
     [
@@ -126,6 +139,7 @@ class EncoderLayer(nn.TransformerEncoderLayer):
         (SharedParts(), {}),
         (SharedBias(), {}),
         (EncoderLayer(), {}),
+        (TwoIntoOne(), {}),
         (nn.Sequential(nn.Embedding(4, 16, max_norm=0.5), half_read()[2]), {}),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, nn.Module) else ",".join(value),

@@ -57,6 +57,14 @@ def test_the_same_kind_comes_back_with_the_chosen_columns(table):
     np.testing.assert_array_equal(values_of(selected), array[:, indices.numpy()])
 
 
+def test_a_temperature_that_is_set_is_that_of_the_gates():
+    gate, cooler = trained(SampleGate(30, 7)), trained(SampleGate(30, 7, temperature=0.1))
+    gate.temperature = 0.1
+    assert gate.temperature == 0.1
+    torch.testing.assert_close(gate.get_penalty(), cooler.get_penalty())
+    torch.testing.assert_close(gate.eval().get_gates(), cooler.eval().get_gates())
+
+
 @pytest.mark.usefixtures("untouched_generators")
 @pytest.mark.parametrize("keep", [1, 10, 99, 100])
 def test_the_count_is_exact_in_every_mode_and_the_same(keep):

@@ -182,13 +182,26 @@ def test_pruning_closes_what_is_unlikely_for_good(name):
     model = with_random_gates(make())
     probabilities = model.gates.get_active_prob().detach()
     expected = model.eval()(torch.ones(shape)).detach()
+    behind = model.gated_parameters().detach().clone()
     assert prune_model(model, 0.3) is model
     closed = probabilities < 0.3
+    kept = ~closed.reshape(-1, 1)
+    assert bool(closed.any())
+    torch.testing.assert_close(model.gated_parameters().reshape(behind.shape), torch.where(kept, behind, 0.0))
     assert bool((model.gates.get_active_prob()[closed] < 1e-4).all())
     assert torch.equal(model.gates.get_active_prob()[~closed], probabilities[~closed])
     torch.testing.assert_close(model(torch.ones(shape)), expected)
     with pytest.raises(InputError, match="threshold"):
         prune_model(model, 1.5)
+
+
+@pytest.mark.parametrize("by", ["dimension", "row"])
+def test_pruning_empties_a_table(by):
+    table = with_random_gates(L0Embedding(11, 6, by=by))
+    closed, behind = table.gates.get_active_prob() < 0.3, table.gated_parameters().detach().clone()
+    prune_model(table, 0.3)
+    assert bool(closed.any())
+    torch.testing.assert_close(table.gated_parameters(), torch.where(closed[:, None], 0.0, behind))
 
 
 @pytest.mark.parametrize("name", ["linear", "linear units", "conv2d channels", "depthwise"])

@@ -5,9 +5,9 @@ For the fit of `l0_calibrate.solvers.base.Task` and any y with ``|y_i| <= c_i``,
 .. math:: D = -b'y - h^*(y) + \sum_j \min_{lo_j \le u \le hi_j} \big( g_j u + \tfrac{\kappa_j}{2} (u - e)^2 \big)
 
 never exceeds the optimum (weak duality). It holds for the entries before they were rounded to be stored: each
-``g_j`` is taken as low as they allow. It is finite where each hi_j is or kappa_j > 0. Elsewhere, and where
-hi_j is finite but huge, a column with ``g_j < 0`` is first repaired by raising duals, and what is left is charged
-at the largest value that the ratio can have in any point no worse than the best known.
+``g_j`` is taken as low as they, and the rounding of its own sum, allow. It is finite where each hi_j is or
+kappa_j > 0. Elsewhere, and where hi_j is finite but huge, a column with ``g_j < 0`` is first repaired by moving duals,
+and what is left is charged at the largest value that the ratio can have in any point no worse than the best known.
 """
 
 from __future__ import annotations
@@ -26,7 +26,6 @@ from l0_calibrate.threads import Threads
 from l0_gates.jit import fast_jit, jit
 
 FloatArray = npt.NDArray[np.float64]
-BoolArray = npt.NDArray[np.bool_]
 IntArray = npt.NDArray[np.int64]
 
 _UNIT = float(np.finfo(np.float64).eps)
@@ -47,15 +46,16 @@ WIDE = 1e3
 
 
 class _ByRows(NamedTuple):
-    """The matrix by rows; ``rising`` marks rows that bound the ratios of their columns from above.
+    """The matrix by rows; ``sign`` is that of the entries of a row that bounds the ratios of its columns from above.
 
-    A row does so only where nothing in it can be negative: entries and least ratios are at least 0.
+    A row does so only where nothing in it can cancel: its entries are of one sign, least ratios at least 0. It is 0
+    for every other row.
     """
 
     indptr: IntArray
     columns: npt.NDArray[np.int32]
     values: Entries
-    rising: BoolArray
+    sign: npt.NDArray[np.int8]
 
 
 @jit
@@ -87,9 +87,10 @@ def _raise_duals(
 ) -> None:
     """Raise duals, the most violated column first, until no column in ``order`` has ``g < 0`` or no row can rise.
 
-    The row chosen is the cheapest, by ``cost_i / a_ij``, for the column at hand.
+    The row chosen is the cheapest, by ``cost_i / a_ij``, for the column at hand; one of negative entries counts with
+    its sign turned, its dual with it.
     """
-    row_ptr, row_columns, row_values, rising = by_rows
+    row_ptr, row_columns, row_values, sign = by_rows
     for j in order:
         while g[j] < 0.0:
             best = np.int64(-1)
@@ -97,34 +98,36 @@ def _raise_duals(
             best_entry = 0.0
             for p in range(np.int64(matrix.indptr[j]), np.int64(matrix.indptr[j + 1])):
                 i = np.int64(matrix.indices[p])
-                a = np.float64(matrix.values[p])
-                if rising[i] and a > 0.0 and y[i] < cap[i] and cost[i] / a < best_price:
+                a = sign[i] * np.float64(matrix.values[p])
+                if a > 0.0 and sign[i] * y[i] < cap[i] and cost[i] / a < best_price:
                     best = i
                     best_price = cost[i] / a
                     best_entry = a
             if best < 0:
                 break
-            room = cap[best] - y[best]
+            room = cap[best] - sign[best] * y[best]
             wanted = -g[j] / best_entry
             full = wanted >= room
-            amount = room if full else wanted
-            y[best] = cap[best] if full else y[best] + amount
+            amount = sign[best] * (room if full else wanted)
+            y[best] = sign[best] * cap[best] if full else y[best] + amount
             for p in range(row_ptr[best], row_ptr[best + 1]):
                 g[row_columns[p]] += amount * np.float64(row_values[p])
             if not full:
                 g[j] = max(g[j], 0.0)  # exact by construction: rounding would leave -1e-17
 
 
-class _Doubt(NamedTuple):
-    """What rounding may have done to ``A'y``.
-
-    ``stored``, shape (k,), is what storage took from or added to it; ``products`` times ``factor`` is the sum of the
-    absolute values of its terms, of which arithmetic loses a small part.
-    """
-
-    stored: FloatArray
-    products: FloatArray
-    factor: float
+@jit
+def _shortest(order: IntArray, matrix: ColumnArrays, sign: npt.NDArray[np.int8], room: FloatArray) -> FloatArray:
+    """The least of ``room_i / |a_ij|`` over the rows of one sign, for each column in ``order``."""
+    reach = np.full(order.size, np.inf)
+    for k in range(order.size):
+        j = order[k]
+        for p in range(np.int64(matrix.indptr[j]), np.int64(matrix.indptr[j + 1])):
+            i = np.int64(matrix.indices[p])
+            a = sign[i] * np.float64(matrix.values[p])
+            if a > 0.0:
+                reach[k] = min(reach[k], room[i] / a)
+    return reach
 
 
 @fast_jit
@@ -185,28 +188,27 @@ class Certificate:
             return value
         # By the dearest row for all of them: far too much, where one that costs little or nothing has huge entries.
         g, doubt = self._term_by_term(y)
-        most = self._dearest(y) * self._all_stored + self._arithmetic(y)
-        least = float(doubt.stored.sum()) + self._rounding * float(doubt.products.sum())
-        self._is_finer = least < _FINER * most
+        self._is_finer = float(doubt.sum()) < _FINER * self._all_at_most(y)
         return max(value, self._doubted(y, g, best, doubt, finely=True))
 
     def _is_felt(self, y: FloatArray, value: float, best: float) -> bool:
         """Whether rounding may be what keeps a bound from the best point known, and a closer look is worth a pass."""
         if not self._is_finer or not 0.0 < best < np.inf or value >= (1.0 - _FELT) * best:
             return False
-        return self._dearest(y) * self._all_stored + self._arithmetic(y) > _FELT * best
+        return self._all_at_most(y) > _FELT * best
 
-    def _arithmetic(self, y: FloatArray) -> float:
-        """What arithmetic may lose of ratios of 1, by the largest dual."""
-        return self._rounding * float(np.abs(y).max(initial=0.0)) * self._all_sizes
+    def _at_most(self, y: FloatArray) -> FloatArray:
+        """What storage and arithmetic may have done to ``A'y``, shape (k,), as if all rows had the largest dual."""
+        of_sizes = self._rounding * float(np.abs(y).max(initial=0.0))
+        return self._dearest(y) * self.fit.rounding + of_sizes * self.fit.column_sums
 
-    def _at_most(self, y: FloatArray) -> _Doubt:
-        """As much as if all rows had the largest dual."""
-        fit = self.fit
-        return _Doubt(self._dearest(y) * fit.rounding, fit.column_sums, float(np.abs(y).max(initial=0.0)))
+    def _all_at_most(self, y: FloatArray) -> float:
+        """The sum of `_at_most`."""
+        of_sizes = self._rounding * float(np.abs(y).max(initial=0.0))
+        return self._dearest(y) * self._all_stored + of_sizes * self._all_sizes
 
-    def _term_by_term(self, y: FloatArray) -> tuple[FloatArray, _Doubt]:
-        """``A'y`` from the entries as they are stored, and what rounding may have done to it."""
+    def _term_by_term(self, y: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """``A'y`` from the entries as they are stored, and what storage and arithmetic may have done to it."""
         fit = self.fit
         g, sizes, of_targets = (np.empty(fit.columns.count) for _ in range(3))
         edges = [*range(0, g.size, _STRETCH), g.size]
@@ -217,33 +219,30 @@ class Certificate:
         )
         # In float64 the entries are what they were computed as; the computing is a part of the arithmetic.
         of_targets *= _HALF_UNIT if fit.columns.values.dtype == np.float32 else 0.0
-        return fit.exact_gradient(y, g), _Doubt(of_targets, sizes, 1.0)
+        return fit.exact_gradient(y, g), of_targets + self._rounding * sizes
 
-    def _doubted(self, y: FloatArray, g: FloatArray, best: float, doubt: _Doubt, finely: bool = False) -> float:
-        value = self._value(y, g, self.fit.upper, doubt)
+    def _doubted(self, y: FloatArray, g: FloatArray, best: float, doubt: FloatArray, finely: bool = False) -> float:
+        value = self._value(y, g, self._within_reach(g - doubt, best), doubt)
         return value if self.is_cheap else max(value, self._repaired(y.copy(), g, best, finely))
 
-    def _value(self, y: FloatArray, g: FloatArray, upper: FloatArray, doubt: _Doubt) -> float:
+    def _value(self, y: FloatArray, g: FloatArray, upper: FloatArray, doubt: FloatArray) -> float:
         """D at y less an allowance for rounding; ``-inf`` where a column is unbounded."""
         fit = self.fit
         stretches = [slice(k, k + _STRETCH) for k in range(0, max(g.size, 1), _STRETCH)]
         parts = np.array(self._workers.all(len(stretches), lambda k: self._of_columns(stretches[k], g, upper, doubt)))
-        minima, sizes, touched = (float(np.ascontiguousarray(part).sum()) for part in parts.T)
+        minima, sizes = (float(np.ascontiguousarray(part).sum()) for part in parts.T)
         # Sums of products, not BLAS: its threads would wait for those of the sweeps.
         fetched, conjugate = fit.b * y, fit.price.conjugate(y)
         head = -float(fetched.sum()) - conjugate
         size = float(np.abs(fetched).sum()) + conjugate + sizes
-        value = head + minima - self._rounding * (size + doubt.factor * touched)
+        value = head + minima - self._rounding * size
         return value if np.isfinite(value) else -np.inf
 
-    def _of_columns(self, at: slice, g: FloatArray, upper: FloatArray, doubt: _Doubt) -> tuple[float, float, float]:
-        """Of some columns: their sums of minima, of the absolute values of these, and of what their ratios touch.
-
-        The first is ``-inf`` where a column is unbounded.
-        """
+    def _of_columns(self, at: slice, g: FloatArray, upper: FloatArray, doubt: FloatArray) -> tuple[float, float]:
+        """Of some columns: the sums of their minima, ``-inf`` where one is unbounded, and of the sizes of these."""
         g, lower, upper = g[at], self.fit.lower[at], upper[at]
-        # An entry that is too large by e takes e y_i u_j from the estimate of g_j u_j, whatever the sign of y_i.
-        open_ = doubt.stored[at]
+        # The least of all slopes in doubt, not of the one at hand: the ratio that is best for that one may be 0.
+        open_ = doubt[at]
         minima, u = self._least(at, g - open_, np.maximum(lower, 0.0), np.maximum(upper, 0.0))
         below = lower < 0
         if below.any():
@@ -251,8 +250,8 @@ class Certificate:
             below &= (beneath < minima) | (upper < 0)
             minima, u = np.where(below, beneath, minima), np.where(below, v, u)
         if not np.isfinite(u).all():
-            return -np.inf, np.inf, np.inf
-        return float(minima.sum()), float(np.abs(minima).sum()), float((doubt.products[at] * np.abs(u)).sum())
+            return -np.inf, np.inf
+        return float(minima.sum()), float(np.abs(minima).sum())
 
     def _dearest(self, y: FloatArray) -> float:
         """The largest dual of a target; the row of the mass is exact."""
@@ -276,27 +275,26 @@ class Certificate:
             np.cumsum(indptr, out=indptr)
             columns, values = np.empty(c.nnz, dtype=np.int32), np.empty_like(c.values)
             _turn(c.arrays, indptr[:-1].copy(), columns, values)
-            rising = np.ones(c.rows, dtype=bool)
-            rising[c.indices[c.values < 0]] = False
+            falls, rises = np.zeros((2, c.rows), dtype=bool)
+            falls[c.indices[c.values < 0]] = True
+            rises[c.indices[c.values > 0]] = True
+            sign = np.where(falls & rises, 0, np.where(falls, -1, 1)).astype(np.int8)
             below = self.fit.lower < 0
             if below.any():
-                rising[c.indices[np.repeat(below, np.diff(c.indptr.astype(np.int64)).astype(np.int64))]] = False
-            self._rows = _ByRows(indptr, columns, values, rising)
+                sign[c.indices[np.repeat(below, np.diff(c.indptr.astype(np.int64)).astype(np.int64))]] = 0
+            self._rows = _ByRows(indptr, columns, values, sign)
         return self._rows
 
     def _repaired(self, y: FloatArray, g: FloatArray, best: float, finely: bool) -> float:
         """The bound after duals, in ``y``, have been raised for the columns whose ratios are bounded in name only."""
         fit, c = self.fit, self.fit.columns
         by_rows = self._by_rows()
-        # As low as the rounding of the entries allows, at the duals that raising may lead to.
-        if finely:
-            caps = np.where(np.isfinite(fit.price.cap), fit.price.cap, np.abs(y))
-            g = g - self._term_by_term(caps)[1].stored
-        else:
-            g = g - max(self._dearest(y), float(self._finite_caps().max(initial=0.0))) * fit.rounding
+        # As low as rounding allows, at the duals that raising may lead to.
+        caps = np.where(np.isfinite(fit.price.cap), fit.price.cap, np.abs(y))
+        g = g - (self._term_by_term(caps)[1] if finely else self._at_most(caps))
         negative = self._open[g[self._open] < 0]
         order = negative[np.argsort(g[negative], kind="stable")]
-        _raise_duals(order, c.arrays, by_rows, fit.b + fit.price.dead_zone, fit.price.cap, y, g)
+        _raise_duals(order, c.arrays, by_rows, by_rows.sign * fit.b + fit.price.dead_zone, fit.price.cap, y, g)
         # Recomputed: the updates along the way have rounded, and a bound must not profit from that.
         if finely:
             g, doubt = self._term_by_term(y)
@@ -304,11 +302,16 @@ class Certificate:
             g = np.empty(c.count)
             multiply_transposed(0, c.count, c.arrays, y, g)
             g, doubt = fit.exact_gradient(y, g), self._at_most(y)
-        upper = fit.upper.copy()
-        left = self._open[(g - doubt.stored)[self._open] < 0]
-        if left.size:
-            upper[left] = np.minimum(upper[left], self._reach(left, best))
-        return self._value(y, g, upper, doubt)
+        return self._value(y, g, self._within_reach(g - doubt, best), doubt)
+
+    def _within_reach(self, least: FloatArray, best: float) -> FloatArray:
+        """Largest ratios, by the best point known where the least slope would cost one that is bounded in name only."""
+        left = self._open[least[self._open] < 0]
+        if left.size == 0:
+            return self.fit.upper
+        upper = self.fit.upper.copy()
+        upper[left] = np.minimum(upper[left], self._reach(left, best))
+        return upper
 
     def _finite_caps(self) -> FloatArray:
         cap = self.fit.price.cap[: self.fit.targets]
@@ -317,21 +320,13 @@ class Certificate:
     def _reach(self, columns: IntArray, best: float) -> FloatArray:
         """The largest ratio of each of some columns in any point with an objective of at most ``best``."""
         fit, c = self.fit, self.fit.columns
-        indptr = c.indptr.astype(np.int64)
-        reach = np.full(columns.size, np.inf)
         if not np.isfinite(best):
-            return reach
+            return np.full(columns.size, np.inf)
         # What the rounding of the entries may have hidden of the best point's cost, with room to spare:
         # h(r + d) <= (1 + t) h(r) + (1 + 1 / t) h(d) for each of these prices.
         best = best * (1.0 + math.sqrt(self._stored)) + 16.0 * self._stored * float(self._finite_caps().sum())
-        room = largest_residual(fit.price, best) + fit.b
-        rising = self._by_rows().rising
-        for k, j in enumerate(columns):
-            span = slice(int(indptr[j]), int(indptr[j + 1]))
-            i, a = c.indices[span].astype(np.int64), c.values[span].astype(np.float64)
-            usable = rising[i] & (a > 0)
-            if usable.any():
-                reach[k] = float((room[i[usable]] / a[usable]).min())
+        sign = self._by_rows().sign
+        reach = _shortest(columns, c.arrays, sign, largest_residual(fit.price, best) + sign * fit.b)
         return np.maximum(reach * (1.0 + 4.0 * self._stored), fit.lower[columns])
 
 
