@@ -13,7 +13,7 @@ import scipy.sparse as sp
 from l0_core.column_moments import column_moments
 from l0_core.errors import InputError
 from l0_core.penalties.base import price
-from l0_core.plugins import get_backend
+from l0_core.plugins import get_backend, registry
 from l0_gates.descent import DescentResult, DescentSettings, Regression, best_subset, descend
 from l0_gates.descent.losses import descent_loss
 from l0_gates.hard_concrete import GateProblem, TrainingResult, TrainingSettings, train_gates
@@ -62,6 +62,13 @@ class FeatureStrategy(LearningStrategy):
         Of the training noise and of ties.
     settings
         Of the descent, or of the training of gates.
+
+    Raises
+    ------
+    InputError
+        An unknown method or loss, settings of the other method, a ridge below 0.
+    UnknownPluginError
+        A backend that is not installed, whether the method needs it or not.
     """
 
     def __init__(
@@ -85,6 +92,7 @@ class FeatureStrategy(LearningStrategy):
         self.method = method
         self.loss = loss
         self.l2 = price(l2, "l2")
+        registry().check_name("backend", backend)
         self.backend = backend
         self.settings = settings
 

@@ -33,7 +33,7 @@ class L0FeatureSelector(SelectorMixin, BaseEstimator):  # type: ignore[misc, unu
     l2
         Ridge on the standardised coefficients, per row.
     backend
-        Name of the array backend on which Hard Concrete gates are trained.
+        Name of the array backend on which Hard Concrete gates are trained; checked in `fit` under either method.
     random_state
         Seed of the training of gates and of ties.
 
@@ -82,6 +82,8 @@ class L0FeatureSelector(SelectorMixin, BaseEstimator):  # type: ignore[misc, unu
         ------
         InputError
             A count outside 1..features, or a response with other than two classes under the logistic loss.
+        UnknownPluginError
+            A backend that is not installed.
         """
         features, response = validate_data(
             self,
