@@ -7,7 +7,7 @@ import pytest
 import scipy.sparse as sp
 
 from l0_core import get_backend, get_gate
-from l0_core.errors import InputError
+from l0_core.errors import InputError, UnknownPluginError
 from l0_gates.descent import DescentSettings, Regression
 from l0_gates.hard_concrete import GateProblem, TrainingSettings, train_gates
 from l0_gates.system import LinearSystem
@@ -81,6 +81,16 @@ def test_a_seed_of_a_selector_or_a_training_is_checked_by_its_name(seed):
         sklearn.L0FeatureSelector(2, random_state=seed).fit(table, response)
     with pytest.raises(InputError, match="seed must be a whole number"):
         train_gates(GateProblem(sp.csr_array(table), response, np.ones(4)), 2, backend=get_backend("numpy"), seed=seed)
+
+
+@pytest.mark.parametrize("method", ["descent", "hard_concrete"])
+def test_a_backend_that_is_not_there_is_refused_whether_it_is_needed_or_not(method):
+    for name in ("feature", "sample"):
+        with pytest.raises(UnknownPluginError, match=r"unknown backend 'nope'; installed: .*numpy"):
+            get_gate(name, method=method, backend="nope")
+    sklearn = pytest.importorskip("l0_gates.sklearn")
+    with pytest.raises(UnknownPluginError, match="unknown backend 'nope'"):
+        sklearn.L0FeatureSelector(1, method=method, backend="nope").fit(np.eye(4), np.arange(4.0))
 
 
 @pytest.mark.parametrize("make", [TrainingSettings, DescentSettings])

@@ -7,7 +7,7 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from l0_core.errors import InputError
-from l0_core.plugins import get_backend
+from l0_core.plugins import get_backend, registry
 from l0_core.relative_errors import error_scale
 from l0_gates.descent import DescentSettings, Regression, descend
 from l0_gates.hard_concrete import GateProblem, TrainingSettings, train_gates
@@ -48,6 +48,13 @@ class SampleStrategy(LearningStrategy):
         Of the training of gates.
     observer
         Sees each step of the training of gates.
+
+    Raises
+    ------
+    InputError
+        An unknown method, or settings with the logistic loss.
+    UnknownPluginError
+        A backend that is not installed, whether the method needs it or not.
     """
 
     def __init__(
@@ -66,6 +73,7 @@ class SampleStrategy(LearningStrategy):
             raise InputError("records are chosen by the absolute or the squared loss, not by the logistic one")
         self.target_samples = target_samples
         self.method = method
+        registry().check_name("backend", backend)
         self.backend = backend
         self.settings = settings or TrainingSettings()
         self.observer = observer

@@ -256,8 +256,8 @@ class Registry:
                     )
         return sorted(rows, key=lambda row: (row.kind, row.name, row.package))
 
-    def factory(self, kind: str, name: str) -> Any:
-        """The class or function behind a name, imported now.
+    def check_name(self, kind: str, name: str) -> None:
+        """See that a name can be asked for, without an import of what is behind it.
 
         Raises
         ------
@@ -269,9 +269,10 @@ class Registry:
             More than one distribution does.
         MissingDependencyError
             It needs a distribution that is not installed.
-        BrokenPluginError
-            Its module cannot be imported or lacks the attribute.
         """
+        self._claim(kind, name)
+
+    def _claim(self, kind: str, name: str) -> _Claim:
         if not isinstance(name, str):
             raise InputError(f"a {kind} is asked for by its name, a text; got {name!r}")
         claims = self._claims[self._kind(kind).name].get(name)
@@ -283,6 +284,19 @@ class Registry:
             raise PluginConflictError(f"{kind} {name!r}: {detail}")
         if state is PluginState.MISSING:
             raise MissingDependencyError(f"{kind} {name!r} of {claim.package} cannot be used: {detail}")
+        return claim
+
+    def factory(self, kind: str, name: str) -> Any:
+        """The class or function behind a name, imported now.
+
+        Raises
+        ------
+        InputError, UnknownPluginError, PluginConflictError, MissingDependencyError
+            As in `check_name`.
+        BrokenPluginError
+            Its module cannot be imported or lacks the attribute.
+        """
+        claim = self._claim(kind, name)
         module, _, attribute = claim.record.target.partition(":")
         try:
             return getattr(importlib.import_module(module), attribute)

@@ -15,6 +15,7 @@ from l0_core.real_numbers import real_array, refuse_other_than_real
 from l0_core.whole_numbers import whole
 from l0_gates.descent.kernels import Columns, FloatArray, IndexArray
 from l0_gates.descent.losses import DescentLoss, descent_loss
+from l0_gates.row_weights import checked_row_weights, row_shares
 
 
 @attrs.frozen
@@ -117,9 +118,7 @@ class Regression:
             raise InputError(f"response of row {int(np.flatnonzero(~np.isfinite(target))[0])} is not finite")
         law = descent_loss(loss)
         law.check(target)
-        weights = _vector(1.0 if row_weights is None else row_weights, rows, "row_weights")
-        if not (np.isfinite(weights).all() and (weights >= 0.0).all() and weights.sum() > 0.0):
-            raise InputError("row_weights must be finite, non-negative and not all zero")
+        weights = checked_row_weights(1.0 if row_weights is None else row_weights, rows)
         ridge = _vector(l2, coordinates, "l2")
         if not (np.isfinite(ridge).all() and (ridge >= 0.0).all()):
             raise InputError("l2 must be finite and not negative")
@@ -136,7 +135,7 @@ class Regression:
             indices,
             indptr,
             target,
-            weights / weights.sum() if mean else weights,
+            row_shares(weights) if mean else weights,
             law,
             ridge,
             low,

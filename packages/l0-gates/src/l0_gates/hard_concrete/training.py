@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import attrs
@@ -14,6 +15,7 @@ import scipy.sparse as sp
 
 from l0_core.backends.base import Backend, LinearMap
 from l0_core.backends.numpy import NumpyBackend
+from l0_core.column_moments import column_moments
 from l0_core.distributions.base import GateDistribution
 from l0_core.distributions.hard_concrete import HardConcrete
 from l0_core.errors import InputError
@@ -25,6 +27,7 @@ from l0_gates.hard_concrete.fused import FusedHardConcreteState
 from l0_gates.hard_concrete.gate_state import ArrayGateState, GateState
 from l0_gates.hard_concrete.losses import GATE_LOSSES, GateLoss
 from l0_gates.hard_concrete.settings import Observer, TrainingResult, TrainingSettings, TrainingStep
+from l0_gates.row_weights import checked_row_weights, row_shares
 
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
@@ -45,7 +48,7 @@ class GateProblem:
     positive
         Whether weights stay positive (log-weights are trained).
     centred
-        Whether each column's mean is taken off it (without making a sparse matrix dense).
+        Whether each column's mean (weighted, where rows are) is taken off it, without making a sparse matrix dense.
     offset
         Added to every estimate.
     loss
@@ -55,11 +58,15 @@ class GateProblem:
         Shape (items,), a price ``spread_j x_j^2 / 2`` on the gated weights ``x``, or None.
     largest
         Shape (items,), the most that a weight may become (positive weights only), or None.
+    row_weights
+        Shape (rows,), what each row counts for in the mean of the loss that the settings name: not negative, and only
+        their proportions matter. ``None``: all alike.
 
     Raises
     ------
     InputError
-        On wrong shapes, targets or weights that are not finite, a log-weight of 0, a spread below 0, a bound of 0.
+        On wrong shapes, targets or weights that are not finite, a log-weight of 0, a spread below 0, a bound of 0, row
+        weights that are negative, all zero, or beside a loss of the problem's own.
     """
 
     matrix: sp.sparray
@@ -71,6 +78,7 @@ class GateProblem:
     loss: GateLoss | None = None
     spread: FloatArray | None = None
     largest: FloatArray | None = None
+    row_weights: FloatArray | None = None
 
     def __attrs_post_init__(self) -> None:
         rows, items = self.matrix.shape
@@ -82,6 +90,12 @@ class GateProblem:
             _check("spread", self.spread, items, lambda x: np.isfinite(x) & (x >= 0), "finite and not negative")
         if self.largest is not None:
             _check("largest", self.largest, items, _is_positive, "positive")
+        if self.row_weights is not None:
+            if self.loss is not None:
+                raise InputError(
+                    "row_weights are for the losses that settings name; a loss of your own weighs its rows"
+                )
+            checked_row_weights(self.row_weights, rows)
 
 
 def _is_positive(values: FloatArray) -> BoolArray:
@@ -143,7 +157,7 @@ def train_gates(
     state = _state(problem, backend, settings, law, log_alpha, fused)
     linear = _linear_map(problem, backend, settings)
     targets = backend.asarray(problem.targets, settings.dtype)
-    loss_of, xp = problem.loss or GATE_LOSSES[settings.loss], backend.xp
+    loss_of, xp = _loss(problem, backend, settings), backend.xp
     spread = None if problem.spread is None else backend.asarray(problem.spread, settings.dtype)
     most = None if problem.largest is None else backend.asarray(np.log(problem.largest), settings.dtype)
     count = items if settings.gates == "top_k" else None
@@ -177,6 +191,16 @@ def train_gates(
             break
     weights, log_alpha = state.parameters()
     return TrainingResult(log_alpha, np.asarray(law.open_probability(log_alpha)), weights, tuple(history))
+
+
+def _loss(problem: GateProblem, backend: Backend, settings: TrainingSettings) -> GateLoss:
+    if problem.loss is not None:
+        return problem.loss
+    loss = GATE_LOSSES[settings.loss]
+    if problem.row_weights is None:
+        return loss
+    shares = row_shares(checked_row_weights(problem.row_weights, problem.matrix.shape[0]))
+    return partial(loss, shares=backend.asarray(shares, settings.dtype))
 
 
 def _controller(keep: int, items: int, settings: TrainingSettings, loss: float) -> SparsityController:
@@ -229,5 +253,7 @@ def _linear_map(problem: GateProblem, backend: Backend, settings: TrainingSettin
         linear = backend.linear_map(problem.matrix, settings.dtype)
     if not problem.centred:
         return linear
-    means = np.asarray(problem.matrix.mean(axis=0)).ravel()
+    weights = problem.row_weights
+    shares = None if weights is None else row_shares(checked_row_weights(weights, problem.matrix.shape[0]))
+    means, _ = column_moments(problem.matrix, shares)
     return CentredColumns(backend, linear, backend.asarray(means, settings.dtype))
