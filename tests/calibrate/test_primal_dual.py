@@ -18,6 +18,7 @@ from l0_calibrate.losses.base import RowPrice
 from l0_calibrate.solvers import Machine, Start, Stop, Task, certificate, lanes
 from l0_calibrate.solvers.certificate import Certificate
 from l0_calibrate.solvers.fit import Fit
+from l0_calibrate.solvers.interior_point import InteriorPointSolver
 from l0_calibrate.solvers.iteration import Opening, iterate
 from l0_calibrate.solvers.primal_dual import PrimalDualSolver
 from l0_calibrate.solvers.primal_dual_backend import BackendIteration
@@ -210,6 +211,44 @@ def test_duals_are_moved_as_far_as_open_ratios_need_and_no_further(
     y = -sign * random.uniform(0.1, 0.9, m)
     bound = Certificate(fit).bound(y, ColumnMap(fit.columns).rmatvec(y), np.inf)
     assert -1e-5 <= bound <= 0.0  # all targets can be met: duals of 0 are the best
+
+
+def mixed_rows(seed: int) -> ScaledSystem:
+    """Rows of both signs in every column, in conflict with each other: targets twice, with other values."""
+    random = np.random.default_rng(seed)
+    half = random.gamma(1.0, 1.0, (10, 60)) * np.where(random.random((10, 60)) < 0.2, -1.0, 1.0)
+    a = np.vstack((half, half))
+    return build_system(sp.csr_array(a), a.sum(axis=1) * random.uniform(0.7, 1.4, 20), np.ones(60))
+
+
+@pytest.mark.parametrize("curvature", [0.0, 0.5], ids=["absolute", "squared"])
+@pytest.mark.parametrize(
+    ("upper", "entries"), [(np.inf, 0), (np.inf, 50_000), (1e9, 0)], ids=["float32", "float64", "in name only"]
+)
+def test_open_ratios_in_rows_of_both_signs_have_a_bound(
+    upper: float, entries: int, curvature: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No row bounds a ratio, and at the optimum's own duals rounding leaves the sign of many a slope open."""
+    monkeypatch.setattr(system_module, "_WHOLE", entries)
+    for seed in (0, 1, 3):
+        system = mixed_rows(seed)
+        cap = np.linspace(0.5, 1.5, 20) if curvature == 0.0 else np.full(20, np.inf)
+        task = boxed(system, RowPrice(cap, np.zeros(20), np.full(20, curvature)), upper=upper)
+        solution = InteriorPointSolver().solve(task, Stop(tolerance=0.0))
+        best = optimum(task)
+        g = ColumnMap(system.columns).rmatvec(solution.y)
+        bound = Certificate(Fit.of(task)).bound(solution.y, g, solution.objective)
+        assert 0.999 * best.upper <= bound <= best.upper * (1 + 1e-6)
+        quick = PrimalDualSolver().solve(task, Stop(tolerance=1e-2, iterations=20_000))
+        assert quick.status == "optimal"
+
+
+def test_open_ratios_that_can_grow_for_nothing_have_none() -> None:
+    """Two columns that cancel: no duals give both a slope above 0."""
+    system = build_system(sp.csr_array([[1.0, -1.0], [0.5, -0.5]]), np.array([3.0, 3.0]), np.ones(2))
+    task = boxed(system, RowPrice.absolute(np.ones(2)), upper=np.inf)
+    y = np.array([-0.3, 0.1])
+    assert Certificate(Fit.of(task)).bound(y, ColumnMap(system.columns).rmatvec(y), 1.0) == -np.inf
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ never exceeds the optimum (weak duality). It holds for the entries before they w
 ``g_j`` is taken as low as they, and the rounding of its own sum, allow. It is finite where each hi_j is or
 kappa_j > 0. Elsewhere, and where hi_j is finite but huge, a column with ``g_j < 0`` is first repaired by moving duals,
 and what is left is charged at the largest value that the ratio can have in any point no worse than the best known.
+Where nothing bounds that, all duals are drawn, as little as will do, towards some that give it a slope above 0.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import numpy.typing as npt
 from l0_calibrate.columns import ColumnArrays, Entries, RowNumbers
 from l0_calibrate.losses.base import RowPrice
 from l0_calibrate.solvers.fit import Fit
-from l0_calibrate.solvers.kernels import multiply_transposed
+from l0_calibrate.solvers.kernels import multiply, multiply_transposed
 from l0_calibrate.threads import Threads
 from l0_gates.jit import fast_jit, jit
 
@@ -39,6 +40,10 @@ _FELT = 1e-4
 """Rounding that may be this part of the objective is looked at term by term, ..."""
 _FINER = 0.5
 """... as long as that makes less of it than this part."""
+_PASSES = 50
+"""Over the columns, in search of duals that leave each a slope above 0: few are needed where there are any, ..."""
+_CLEAR = 1e-3
+"""... and above 0 is by more than this part of its entries."""
 _STRETCH = 2**15
 """Columns that are looked at together: what is worked out on the way stays small, and in the cache."""
 WIDE = 1e3
@@ -156,6 +161,7 @@ class Certificate:
         self._workers = workers or Threads(1)
         self._open = np.flatnonzero((fit.upper > WIDE) & (fit.spread <= 0))
         self._rows: _ByRows | None = None
+        self._inner: tuple[FloatArray, FloatArray] | None = None
         self._stored = float(np.finfo(fit.columns.values.dtype).eps)
         # A dot product of L terms errs by at most L units of its absolute terms, in however many running sums.
         longest = float(np.diff(fit.columns.indptr.astype(np.int64)).max(initial=0))
@@ -296,13 +302,67 @@ class Certificate:
         order = negative[np.argsort(g[negative], kind="stable")]
         _raise_duals(order, c.arrays, by_rows, by_rows.sign * fit.b + fit.price.dead_zone, fit.price.cap, y, g)
         # Recomputed: the updates along the way have rounded, and a bound must not profit from that.
+        g, doubt = self._slopes(y, finely)
+        upper = self._within_reach(g - doubt, best)
+        value = self._value(y, g, upper, doubt)
+        lost = self._open[(upper > WIDE)[self._open] & (g - doubt < 0)[self._open]]
+        drawn = self._drawn(y, g - 2.0 * doubt, lost) if lost.size else None  # twice: the slopes there round too
+        if drawn is None:
+            return value
+        g, doubt = self._slopes(drawn, finely)
+        return max(value, self._value(drawn, g, self._within_reach(g - doubt, best), doubt))
+
+    def _slopes(self, y: FloatArray, finely: bool) -> tuple[FloatArray, FloatArray]:
+        """``A'y`` computed anew, and what storage and arithmetic may have done to it."""
         if finely:
-            g, doubt = self._term_by_term(y)
-        else:
-            g = np.empty(c.count)
-            multiply_transposed(0, c.count, c.arrays, y, g)
-            g, doubt = fit.exact_gradient(y, g), self._at_most(y)
-        return self._value(y, g, self._within_reach(g - doubt, best), doubt)
+            return self._term_by_term(y)
+        return self.fit.exact_gradient(y, self._transposed(y)), self._at_most(y)
+
+    def _transposed(self, y: FloatArray) -> FloatArray:
+        g = np.empty(self.fit.columns.count)
+        multiply_transposed(0, g.size, self.fit.columns.arrays, y, g)
+        return g
+
+    def _drawn(self, y: FloatArray, least: FloatArray, lost: IntArray) -> FloatArray | None:
+        """Duals on the way to `_within`, so far that the least slopes of some columns are not below 0.
+
+        The bound is concave in them: a short way costs little. None where that way raises none of these slopes.
+        """
+        inner, slopes = self._within()
+        rising = lost[slopes[lost] > 0.0]
+        if rising.size == 0:
+            return None
+        part = float((least[rising] / (least[rising] - slopes[rising])).max())
+        drawn: FloatArray = np.clip(y + part * (inner - y), -self.fit.price.cap, self.fit.price.cap)
+        return drawn
+
+    def _within(self) -> tuple[FloatArray, FloatArray]:
+        """Duals within the caps, and ``A'y`` there, above 0 for all columns without an upper bound if that is found.
+
+        They begin with the price of an error of 1 and the sign of each row's sum, which most of its entries share;
+        columns that this leaves too low are added until none is (the perceptron: Rosenblatt 1958).
+        """
+        if self._inner is None:
+            price, c, sums = self.fit.price, self.fit.columns, self.fit.column_sums
+            is_open = np.zeros(c.count, dtype=bool)
+            is_open[self._open] = sums[self._open] > 0.0
+            sizes = price.slopes(price.dead_zone + 1.0)
+            sizes[~np.isfinite(sizes)] = 0.0  # the row of the mass, which can be raised without an end
+            y = sizes * np.sign(self._times(is_open.astype(np.float64)))
+            for _ in range(_PASSES):
+                slopes = self._transposed(y)
+                low = is_open & (slopes <= _CLEAR * sums)
+                if not low.any():
+                    break
+                y += sizes * self._times(np.divide(1.0, sums, out=np.zeros(c.count), where=low))
+            y *= float(np.divide(sizes, np.abs(y), out=np.ones(c.rows), where=np.abs(y) > sizes).min(initial=1.0))
+            self._inner = y, self._transposed(y)
+        return self._inner
+
+    def _times(self, u: FloatArray) -> FloatArray:
+        product = np.zeros(self.fit.columns.rows)
+        multiply(0, u.size, self.fit.columns.arrays, u, product)
+        return product
 
     def _within_reach(self, least: FloatArray, best: float) -> FloatArray:
         """Largest ratios, by the best point known where the least slope would cost one that is bounded in name only."""
