@@ -65,6 +65,10 @@ def test_rows_of_members_are_counted_by_their_own_columns_and_those_of_their_rec
     }
     assert table["microdata_records"].tolist() == [1, 2, 1, 1]
     assert set(table["entity"]) == {"person"}
+    by_index = frame.set_index("record_id")
+    pd.testing.assert_frame_equal(
+        target_template(by_index, [("state", "adult")], entity="person", members={"person": persons}), table
+    )
 
 
 @pytest.mark.parametrize(
@@ -93,6 +97,8 @@ def test_what_no_table_can_be_made_of_is_refused(margins: list[Any], more: dict[
         mixed=pd.Series([1, "x"] * 60, dtype=object),
     )
     frame["tick`"] = 1
+    with pytest.raises(InputError, match="microdata must be a DataFrame, got dict"):
+        target_template({"state": ["CA"]}, margins, **more)  # type: ignore[arg-type]
     with pytest.raises(InputError, match=says):
         target_template(frame, margins, **more)
 

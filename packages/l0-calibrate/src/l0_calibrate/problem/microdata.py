@@ -162,14 +162,8 @@ def _tables(
     return tables
 
 
-def problem_from_microdata(
-    frame: pd.DataFrame,
-    targets: Sequence[Target] | pd.DataFrame,
-    weight: str | None,
-    record_id: str | None,
-    members: Mapping[str, pd.DataFrame] | None,
-) -> CalibrationProblem:
-    """See `CalibrationProblem.from_microdata`."""
+def microdata_frame(frame: Any, record_id: str | None) -> tuple[pd.DataFrame, str | None]:
+    """Microdata with their ids, if they have any, in a column, and its name."""
     frame = as_frame(frame)
     if not isinstance(frame, pd.DataFrame):
         raise InputError(f"microdata must be a DataFrame, got {type(frame).__name__}")
@@ -178,9 +172,19 @@ def problem_from_microdata(
     frame, record_id = _ids_of_index(frame, record_id)
     if frame.columns.has_duplicates:
         raise InputError(f"the microdata have the column {frame.columns[frame.columns.duplicated()][0]!r} twice")
+    return frame, "record_id" if record_id is None and "record_id" in frame.columns else record_id
+
+
+def problem_from_microdata(
+    frame: pd.DataFrame,
+    targets: Sequence[Target] | pd.DataFrame,
+    weight: str | None,
+    record_id: str | None,
+    members: Mapping[str, pd.DataFrame] | None,
+) -> CalibrationProblem:
+    """See `CalibrationProblem.from_microdata`."""
+    frame, record_id = microdata_frame(frame, record_id)
     declared = targets_of(targets)
-    if record_id is None and "record_id" in frame.columns:
-        record_id = "record_id"
     for column, option in ((weight, "weight"), (record_id, "record_id")):
         if column is not None and column not in frame.columns:
             hint = near(column, frame.columns)

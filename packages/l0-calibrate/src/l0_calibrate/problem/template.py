@@ -17,8 +17,7 @@ import pandas as pd
 from l0_calibrate.problem.conditions import KEYWORDS
 from l0_calibrate.problem.entities import member_table, members_of
 from l0_calibrate.problem.labels import near
-from l0_calibrate.problem.microdata import problem_from_microdata
-from l0_calibrate.problem.tables import as_frame
+from l0_calibrate.problem.microdata import microdata_frame, problem_from_microdata
 from l0_calibrate.problem.targets import FIELDS, Target
 from l0_core import InputError
 
@@ -92,7 +91,7 @@ def target_template(
         A column is missing, has missing values, is called as a column of the table is, or has too many values for a
         margin; a margin is given twice.
     """
-    frame = as_frame(frame)
+    frame, record_id = microdata_frame(frame, record_id)
     wanted = [(margin,) if isinstance(margin, str) else tuple(margin) for margin in margins]
     for k, margin in enumerate(wanted):
         if not margin or len(set(margin)) < len(margin):
@@ -146,8 +145,7 @@ def _rows(
         if entity not in members:
             have = f"there are {', '.join(map(repr, members))}" if members else "no members are given"
             raise InputError(f"the totals add up {entity!r}, but {have}")
-        own = record_id or ("record_id" if "record_id" in frame.columns else None)
-        table = member_table(entity, members[entity], frame, own, columns)
+        table = member_table(entity, members[entity], frame, record_id, columns)
         frame, what = table.frame, table.what
     for column in columns:
         if column not in frame.columns:
