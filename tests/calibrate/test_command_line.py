@@ -122,6 +122,14 @@ def test_every_command_helps_with_an_example(monkeypatch, capsys, name):
     assert "--resume needs" not in shown
 
 
+def test_an_option_of_two_commands_stands_under_the_heading_of_each(monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "200")
+    for name, heading in (("template", "The microdata"), ("fit", "The problem")):
+        assert command(monkeypatch, name, "--help") == 0
+        panels = capsys.readouterr().out.split("╭─ ")
+        assert [panel.startswith(heading) for panel in panels if "--record-id" in panel] == [True]
+
+
 def test_options_that_do_not_go_together_are_refused(folder, monkeypatch, capsys):
     fit = ("fit", folder / "problem", "--out", folder / "run")
     for extra in (("--resume",), ("--keep", 5, "--share", 0.5), ("--setting", "rounds"), ("--keep", 0)):

@@ -162,7 +162,7 @@ def smooth_optimum(task: Task, starts: tuple[np.ndarray, ...]) -> float:
 
 @pytest.mark.parametrize("block", range(3))
 def test_bent_prices_and_spreads(block: int) -> None:
-    for seed in range(25 * block, 25 * (block + 1)):
+    for seed in range(50 * block, 50 * (block + 1)):
         task = bent_task(seed)
         solution = InteriorPointSolver().solve(task, TIGHT)
         assert solution.status in ("optimal", "converged"), seed

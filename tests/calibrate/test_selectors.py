@@ -261,7 +261,9 @@ def test_the_spread_found_for_a_sample_size_is_the_least_that_gives_it(selector:
     ("keep", "ratio", "more", "of_even"),
     [
         (150, 10.0, 1.2, 0.8),
+        (600, 5.0, 1.05, 0.8),
         (600, 5.0, 1.08, 0.8),
+        (300, 5.0, 1.08, 1.001),
         (300, 25.0, 1.08, 1.001),
     ],
 )

@@ -114,12 +114,12 @@ def test_median_gates_that_start_closed_are_refused():
 def test_weights_stay_below_the_largest_and_a_spread_evens_them_out(backend):
     if backend == "torch":
         pytest.importorskip("torch")
-    chosen, settings = get_backend(backend), TrainingSettings(steps=400)
-    free = train_gates(problem(), 15, backend=chosen, settings=settings)
+    chosen = get_backend(backend)
+    free = train_gates(problem(), 15, backend=chosen)
     assert free.weights.max() > 2.5
-    held = train_gates(problem(largest=np.full(80, 2.5)), 15, backend=chosen, settings=settings)
+    held = train_gates(problem(largest=np.full(80, 2.5)), 15, backend=chosen)
     assert held.weights.max() <= 2.5 * (1 + 1e-6)
-    even = train_gates(problem(spread=np.full(80, 0.02)), 15, backend=chosen, settings=settings)
+    even = train_gates(problem(spread=np.full(80, 0.02)), 15, backend=chosen)
     gated = [r.weights * HardConcrete(0.2).deterministic(r.log_alpha) for r in (even, free)]
     assert np.linalg.norm(gated[0]) < 0.9 * np.linalg.norm(gated[1])
 

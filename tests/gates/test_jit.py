@@ -133,15 +133,15 @@ def test_machine_code_of_other_sources_is_not_used(tmp_path):
     assert list(installed.folder.rglob("*.by-*"))
     assert not list(installed.folder.rglob("*.twice-*"))  # it is in the machine code of its caller
     installed.write("deepest", (installed.folder / "deepest.py").read_text().replace("2.0", "3.0"))
-    assert installed.run() == (3.5, 0)  # the file of the kernel itself is as before
+    assert [installed.run() for _ in range(2)] == [(3.5, 0), (3.5, 1)]  # the file of the kernel itself is as before
     installed.write("helper", (installed.folder / "helper.py").read_text().replace("by(x)", "by(x) - 1.0"))
-    assert installed.run() == (2.5, 0)
+    assert [installed.run() for _ in range(2)] == [(2.5, 0), (2.5, 1)]
     installed.write("helper", (installed.folder / "helper.py").read_text().replace("by(x) - 1.0", "by(x)"))
     installed.write("numbers", "STEP = 0.25\n")
-    assert installed.run() == (3.25, 0)
+    assert [installed.run() for _ in range(2)] == [(3.25, 0), (3.25, 1)]
     (installed.folder / "types_before.py").unlink()
     installed.types("types_after")  # numba would look for the module that is gone
-    assert installed.run() == (3.25, 0)
+    assert [installed.run() for _ in range(2)] == [(3.25, 0), (3.25, 1)]
     installed.types("types_after", first="b", last="a")
     assert [installed.run() for _ in range(2)] == [(0.25, 0), (0.25, 1)]
 

@@ -14,6 +14,9 @@ from l0_core import InputError
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
+SUM_ROUNDING = 1e-12
+"""Part of a sum of weights that is rounding."""
+
 
 @attrs.frozen(eq=False)
 class Bounds:
@@ -70,12 +73,12 @@ def _check_mass(problem: CalibrationProblem, bounds: Bounds, keep: int | None, s
     with np.errstate(invalid="ignore"):
         most = np.where(w0 > 0, upper * w0, 0.0)
     largest = float(most.sum()) if keep is None else float(np.sort(most)[-keep:].sum())
-    if largest < mass * (1 - 1e-12):
+    if largest < mass * (1 - SUM_ROUNDING):
         raise InputError(
             f"conserve_mass cannot hold: the bounds allow a sum of weights of at most {largest:.6g}, "
             f"the initial weights sum to {mass:.6g}; raise max_weight, max_weight_ratio or keep"
         )
-    if keep is None and inner(lower, w0) > mass * (1 + 1e-12):
+    if keep is None and inner(lower, w0) > mass * (1 + SUM_ROUNDING):
         raise InputError(
             f"conserve_mass cannot hold: min_weight_ratio {bounds.lower_ratio} gives more than the "
             f"initial sum {mass:.6g}"
@@ -88,7 +91,7 @@ def check_mass_on(problem: CalibrationProblem, bounds: Bounds, support: IntArray
     lower, upper = bounds.on(support, problem.n_records / support.size)
     mass = float(problem.initial_weights.sum())
     least, most = inner(lower, w0), inner(upper, w0)
-    if not least * (1 - 1e-12) <= mass <= most * (1 + 1e-12):
+    if not least * (1 - SUM_ROUNDING) <= mass <= most * (1 + SUM_ROUNDING):
         raise InputError(
             f"conserve_mass cannot hold on the {support.size:,} records that selector {selector!r} chose: the bounds "
             f"allow them a sum of weights from {least:.6g} to {most:.6g}, the initial weights sum to {mass:.6g}; "

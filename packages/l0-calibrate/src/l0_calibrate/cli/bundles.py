@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import inspect
 import typing
@@ -40,12 +41,8 @@ def bundled(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def _fields(kind: type[Any]) -> list[inspect.Parameter]:
-    hints = typing.get_type_hints(kind, include_extras=True)
-    heading = inspect.getdoc(kind) or ""
-    for hint in hints.values():
-        for note in getattr(hint, "__metadata__", ()):
-            if isinstance(note, OptionInfo):
-                note.rich_help_panel = heading.partition("\n")[0].rstrip(".")
+    panel = (inspect.getdoc(kind) or "").partition("\n")[0].rstrip(".")
+    hints = {name: _headed(hint, panel) for name, hint in typing.get_type_hints(kind, include_extras=True).items()}
     return [
         inspect.Parameter(
             field.name,
@@ -55,3 +52,12 @@ def _fields(kind: type[Any]) -> list[inspect.Parameter]:
         )
         for field in attrs.fields(kind)
     ]
+
+
+def _headed(hint: Any, panel: str) -> Any:
+    """The annotation with its option under a heading; the option itself may be that of another class too."""
+    notes = [copy.copy(note) for note in getattr(hint, "__metadata__", ())]
+    for note in notes:
+        if isinstance(note, OptionInfo):
+            note.rich_help_panel = panel
+    return typing.Annotated[(hint.__origin__, *notes)] if notes else hint

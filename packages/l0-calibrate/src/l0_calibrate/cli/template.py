@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
+import attrs
 import typer
 
 from l0_calibrate.cli.bundles import bundled
@@ -15,31 +16,45 @@ from l0_core import InputError
 _COLUMNS = "COLUMN[,COLUMN]"
 
 
-@bundled
-def template(
-    *,
-    microdata: Annotated[Path, typer.Option("--microdata", help="Microdata (.parquet or .csv).")],
-    out: Annotated[Path, typer.Option("--out", help="File for the table of targets (.csv); it must not exist yet.")],
+@attrs.frozen
+class Microdata:
+    """The microdata."""
+
+    microdata: Annotated[Path, typer.Option("--microdata", help="Microdata (.parquet or .csv).")]
+    weight: WeightOption = None
+    record_id: IdOption = None
+    members: MembersOption = None
+
+
+@attrs.frozen
+class Margins:
+    """The totals wanted."""
+
     by: Annotated[
         list[str] | None,
         typer.Option(metavar=_COLUMNS, help="A margin: a total for each value, or each combination; repeatable."),
-    ] = None,
-    sum_: Annotated[
-        str | None, typer.Option("--sum", metavar=_COLUMNS, help="Columns of which a total is wanted.")
-    ] = None,
+    ] = None
+    sum_: Annotated[str | None, typer.Option("--sum", metavar=_COLUMNS, help="Columns of which a total is wanted.")] = (
+        None
+    )
     count: Annotated[
         str | None,
         typer.Option(
             metavar=_COLUMNS, help="Columns of which those that are not 0 are counted; '*' counts records (default)."
         ),
-    ] = None,
-    overall: Annotated[bool, typer.Option("--overall", help="The totals over all records too.")] = False,
+    ] = None
+    overall: Annotated[bool, typer.Option("--overall", help="The totals over all records too.")] = False
     entity: Annotated[
         str | None, typer.Option(metavar="NAME", help="The table of --members whose rows are added up.")
-    ] = None,
-    weight: WeightOption = None,
-    record_id: IdOption = None,
-    members: MembersOption = None,
+    ] = None
+
+
+@bundled
+def template(
+    *,
+    source: Microdata,
+    margins: Margins,
+    out: Annotated[Path, typer.Option("--out", help="File for the table of targets (.csv); it must not exist yet.")],
     screen: Screen,
 ) -> None:
     """Write the table of targets that margins ask for: all is there but the values, which you fill in.
@@ -59,15 +74,15 @@ def template(
         raise InputError(f"{out} is there already, with values filled in perhaps; name another file or move it away")
     check_file(out)
     table = target_template(
-        read_table(microdata),
-        [_listed("--by", margin) for margin in by or []],
-        sums=() if sum_ is None else _listed("--sum", sum_),
-        counts=() if count is None else _listed("--count", count),
-        overall=overall,
-        entity=entity,
-        weight="initial_weight" if weight is None else weight,
-        record_id=record_id,
-        members=tables_of(members),
+        read_table(source.microdata),
+        [_listed("--by", margin) for margin in margins.by or []],
+        sums=() if margins.sum_ is None else _listed("--sum", margins.sum_),
+        counts=() if margins.count is None else _listed("--count", margins.count),
+        overall=margins.overall,
+        entity=margins.entity,
+        weight="initial_weight" if source.weight is None else source.weight,
+        record_id=source.record_id,
+        members=tables_of(source.members),
     )
     with file_transaction(out) as scratch:
         table.to_csv(scratch, index=False)

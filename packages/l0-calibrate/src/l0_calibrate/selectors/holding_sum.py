@@ -8,6 +8,7 @@ import attrs
 import numpy as np
 import numpy.typing as npt
 
+from l0_calibrate.constraints import SUM_ROUNDING
 from l0_calibrate.selectors.base import Budget, Selected
 from l0_calibrate.selectors.records import usable_records
 from l0_calibrate.solvers.base import Start
@@ -17,8 +18,6 @@ FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
 IntArray = npt.NDArray[np.int64]
 
-SLACK = 1e-12
-"""Part of a sum that is rounding."""
 TRIES = 100
 """Exchanges that are tried, each with one record more, until one goes beyond neither bound of the sum."""
 
@@ -47,7 +46,7 @@ def holding_sum(budget: Budget, selected: Selected, selector: str) -> Selected:
         return mass - float(most[chosen].sum()), float(least[chosen].sum()) - mass
 
     short, over = beyond(selection.mask)
-    if max(short, over) <= SLACK * mass:
+    if max(short, over) <= SUM_ROUNDING * mass:
         return selected
     free, others = selection.mask, usable_records(budget) & ~selection.mask
     if budget.must_keep is not None:
@@ -56,7 +55,7 @@ def holding_sum(budget: Budget, selected: Selected, selector: str) -> Selected:
     for leaving, entering in _exchanges(size, needed, free, others):
         chosen = selection.mask
         chosen[leaving], chosen[entering] = False, True
-        if max(beyond(chosen)) <= SLACK * mass:
+        if max(beyond(chosen)) <= SUM_ROUNDING * mass:
             return _with(selected, budget, chosen, selector)
     return selected
 

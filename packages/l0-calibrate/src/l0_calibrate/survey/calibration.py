@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from l0_calibrate.survey.conflicts import AMONG, at_the_edge, refuse_conflict
+from l0_calibrate.survey.conflicts import AMONG, Clues, at_the_edge, refuse_conflict
 from l0_calibrate.survey.distances import Distance, distance_of
 from l0_calibrate.survey.newton import (
     PUZZLED,
@@ -94,11 +94,11 @@ def nearest(sample: Sample, distance: Distance) -> FloatArray:
     search = Search.of(Dual.of(sample.design, sample.x, sample.totals, sample.q, distance, scale))
     search.run(PUZZLED)
     if not search.best.is_met:
-        refuse_conflict(sample, within, distance, search.rays(), AMONG)
+        refuse_conflict(sample, within, distance, Clues(search.rays(), AMONG))
         search.run()
     found = search.best
     if not found.is_met or at_the_edge(found.ratios, within, distance):
-        refuse_conflict(sample, within, distance, search.rays())
+        refuse_conflict(sample, within, distance, Clues(search.rays()))
     if not found.is_met:
         search = Search.of(search.problem.orthogonal())
         search.run()

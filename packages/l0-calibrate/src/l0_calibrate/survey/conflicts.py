@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+import attrs
 import numpy as np
 import numpy.typing as npt
 import scipy.optimize
@@ -57,18 +58,9 @@ def _inner(distance: Distance) -> tuple[float, float]:
     return lower, upper
 
 
-def conflicting(
-    sample: Sample,
-    within: FloatArray,
-    distance: Distance,
-    rays: Sequence[FloatArray] = (),
-    most: int | None = None,
-    deadline: Deadline = NEVER,
-) -> IntArray:
-    """Numbers of an irreducible set of constraints that cannot be met together; empty where none is found.
-
-    An elastic linear programme gives a set by its duals (Farkas), a deletion filter (Chinneck & Dravnieks
-    1991) makes it irreducible. Its variables are the g-weights over ``within`` (see `within_totals`).
+@attrs.frozen(eq=False)
+class Clues:
+    """Where constraints that fight are looked for, and how long.
 
     Parameters
     ----------
@@ -80,6 +72,18 @@ def conflicting(
     deadline
         `NotDecided` is raised where it passes before.
     """
+
+    rays: Sequence[FloatArray] = ()
+    most: int | None = None
+    deadline: Deadline = NEVER
+
+
+def conflicting(sample: Sample, within: FloatArray, distance: Distance, clues: Clues) -> IntArray:
+    """Numbers of an irreducible set of constraints that cannot be met together; empty where none is found.
+
+    An elastic linear programme gives a set by its duals (Farkas), a deletion filter (Chinneck & Dravnieks
+    1991) makes it irreducible. Its variables are the g-weights over ``within`` (see `within_totals`).
+    """
     design, x, totals = sample.design, sample.x, sample.totals
     scale = constraint_scale(design * within, x, totals)
     rows = sp.csr_array((sp.diags_array(1.0 / scale) @ x.T.multiply(design * within)).tocsr())
@@ -87,19 +91,19 @@ def conflicting(
     lower, top = _inner(distance)
     upper = top / within
     tried = np.empty(0, dtype=np.int64)
-    for tried in _first_ones(rays, totals.size, most):
-        miss, duals = _elastic(rows, target, tried, lower, upper, deadline)
+    for tried in _first_ones(clues.rays, totals.size, clues.most):
+        miss, duals = _elastic(rows, target, tried, lower, upper, clues.deadline)
         if miss > _MEETS:
             break
     else:
-        circuits = (_circuit(rows, target, ray) for ray in rays)
+        circuits = (_circuit(rows, target, ray) for ray in clues.rays)
         return next((found for found in circuits if found is not None), np.empty(0, dtype=np.int64))
     kept = tried[np.abs(duals) > 1e-9 * np.abs(duals).max(initial=0.0)]
-    if _elastic(rows, target, kept, lower, upper, deadline)[0] <= _MEETS:
+    if _elastic(rows, target, kept, lower, upper, clues.deadline)[0] <= _MEETS:
         kept = tried
     for k in kept.tolist():
         rest = kept[kept != k]
-        if rest.size and _elastic(rows, target, rest, lower, upper, deadline)[0] > _MEETS:
+        if rest.size and _elastic(rows, target, rest, lower, upper, clues.deadline)[0] > _MEETS:
             kept = rest
     return np.asarray(kept, dtype=np.int64)
 
@@ -133,17 +137,10 @@ def _first_ones(rays: Sequence[FloatArray], count: int, most: int | None) -> Ite
         yield np.arange(count)
 
 
-def refuse_conflict(
-    sample: Sample,
-    within: FloatArray,
-    distance: Distance,
-    rays: Sequence[FloatArray] = (),
-    most: int | None = None,
-    deadline: Deadline = NEVER,
-) -> None:
-    """Raise the error that names the totals that fight, if any do (``rays``, ``most``, ``deadline``: `conflicting`)."""
+def refuse_conflict(sample: Sample, within: FloatArray, distance: Distance, clues: Clues) -> None:
+    """Raise the error that names the totals that fight, if any do."""
     names, target = sample.names, sample.totals
-    fight = conflicting(sample, within, distance, rays, most, deadline)
+    fight = conflicting(sample, within, distance, clues)
     if not fight.size:
         return
     shown = ", ".join(f"{names[k]!r} (total {target[k]:g})" for k in fight[:NAMED])

@@ -9,7 +9,7 @@ import numpy as np
 import scipy.optimize
 import scipy.sparse as sp
 
-from l0_calibrate.survey.conflicts import AMONG, refuse_conflict
+from l0_calibrate.survey.conflicts import AMONG, Clues, refuse_conflict
 from l0_calibrate.survey.deadline import NEVER, Deadline
 from l0_calibrate.survey.distances import Linear
 from l0_calibrate.survey.newton import PUZZLED, Dual, Search, constraint_scale
@@ -61,7 +61,7 @@ def tightest(sample: Sample, least: float, deadline: Deadline = NEVER) -> tuple[
     search = Search.of(Dual.of(sample.design, sample.x, sample.totals, sample.q, free, scale))
     search.run(PUZZLED, deadline)
     if not search.best.is_met:  # a conflict shows itself sooner than bounds are found
-        refuse_conflict(sample, np.ones(n), free, search.rays(), AMONG, deadline)
+        refuse_conflict(sample, np.ones(n), free, Clues(search.rays(), AMONG, deadline))
     ones, each = sp.csr_array(np.ones((n, 1))), sp.eye_array(n)
     none = sp.csr_array((n, 1))
     # In how far g-weights are from 1: HiGHS takes entries below 1e-9 for 0, and what that costs is in proportion.
@@ -79,6 +79,6 @@ def tightest(sample: Sample, least: float, deadline: Deadline = NEVER) -> tuple[
         found = asked(options={**deadline.highs(), "presolve": False})
         deadline.check(found)
     if found.status != 0:
-        refuse_conflict(sample, np.ones(n), free, search.rays(), deadline=deadline)
+        refuse_conflict(sample, np.ones(n), free, Clues(search.rays(), deadline=deadline))
         raise InputError(f"the bounds were not found: {found.message}")
     return float(max(1.0 - found.x[n], least)), float(1.0 + found.x[n + 1])

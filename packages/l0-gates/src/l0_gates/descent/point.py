@@ -126,7 +126,7 @@ _SHORTEST = 1e-3
 
 
 def _newton(point: Point, order: IndexArray, settings: DescentSettings) -> float:
-    """Newton's steps over ``order`` while the loss falls; its last value. Quadratics above it take ten times as many.
+    """Newton's steps over ``order`` while the loss falls; its last value. Quadratics above it take many more.
 
     Where a step leaves the bounds or its equations cannot be trusted there is none, and descent goes on from here.
     """
