@@ -7,6 +7,7 @@ the path and its largest budget in turns, the medians of a few.
 
 The third problem of the page is that of ``python benchmarks/generate_nested.py 10e6 --out 10e6``, with ``--keep 24000
 18000 12000 9000 6000``; for `us_state_soi_large` it is ``--keep 28000 21000 14000 10000 7000``.
+The shorter paths of the page are ``--keep 4000 2000 1000`` and ``--keep 12000 9000 6000``.
 """
 
 from __future__ import annotations

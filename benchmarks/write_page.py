@@ -375,8 +375,10 @@ SECTIONS: list[tuple[str, str, dict[str, Callable[[dict[str, Any]], str]]]] = [
         "largest budget are medians of runs in turns. Last, a nested problem of `generate_nested.py`.",
         {
             "frontier_cost.json": frontier_cost,
+            "frontier_cost_fewer.json": frontier_cost,
             "frontier_cost_large.json": frontier_cost,
             "frontier_cost_generated.json": frontier_cost,
+            "frontier_cost_generated_fewer.json": frontier_cost,
         },
     ),
     (
